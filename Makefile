@@ -1,0 +1,44 @@
+SHELL := bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := build
+.PHONY: build run test lint bench generate image
+
+TOOL := go tool -modfile=.tools/go.mod
+# The race detector needs a C compiler; without one Go turns cgo off.
+RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# bin/townd, one static program
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/townd ./cmd/townd
+
+# a town on this machine with a first agent in it, until Ctrl-C
+run: build
+	bin/townd try
+
+# every test, with the race detector where there is a C compiler
+test:
+	go test -json -shuffle=on $(RACE) -timeout 15m ./... | go run -C .tools ./gotest
+	go test -json -C .tools ./gotest | go run -C .tools ./gotest
+
+# what must hold before a change goes in
+lint:
+	@test -z "$$($(TOOL) gofumpt -l . .tools/gotest | tee /dev/stderr)" || { echo 'not gofumpt-ed: run $(TOOL) gofumpt -w .' >&2; exit 1; }
+	go mod tidy -diff
+	go fix -diff ./...
+	$(TOOL) golangci-lint run ./...
+	@dead=$$($(TOOL) deadcode -test ./...); test -z "$$dead" || { echo "$$dead" >&2; exit 1; }
+	go test -run 'Imports|UpToDate' . ./cmd/townd
+
+# the figures of bench/README.md
+bench:
+	go run ./bench
+
+# docs/cli.md, docs/configuration.md and the picture of the README, from the program itself
+generate: build
+	go test ./cmd/townd -run UpToDate -update
+	docs/picture/make
+
+# the container image, townd:latest
+image:
+	docker build -t townd .

@@ -1,0 +1,164 @@
+// Package townd_test holds the rules of the repository that are tests.
+package townd_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rule says what a package may import, besides the standard library, and why.
+type rule struct {
+	ours   []string // packages of this repository
+	theirs []string // modules
+	why    string
+}
+
+// rules is who may import whom. A package imports only what stands above it.
+var rules = map[string]rule{
+	"town": {
+		why: "the words of the domain do no I/O: everyone speaks them, so they depend on nobody",
+	},
+	"supervisor/transcript": {
+		ours: []string{"town"},
+		why:  "a file format is read by every room and outlives every process",
+	},
+	"supervisor/screen": {
+		ours:   []string{"supervisor/transcript", "town"},
+		theirs: []string{"github.com/charmbracelet/x"},
+		why:    "a screen is drawn from a transcript alone; the emulator stays behind this door",
+	},
+	"prompts": {
+		ours: []string{"town"},
+		why:  "templates in, text out, no I/O",
+	},
+	"gitmgr": {
+		ours:   []string{"town"},
+		theirs: []string{"github.com/go-git/go-git/v5", "github.com/google/renameio/v2", "golang.org/x/sys"},
+		why:    "repositories know nothing of agents; the git program and go-git are used here only",
+	},
+	"supervisor/keeper": {
+		ours:   []string{"town", "supervisor/transcript"},
+		theirs: []string{"github.com/creack/pty", "golang.org/x/sys"},
+		why:    "PID 1 is small and has no policy: it must not die of a bug above it",
+	},
+	"supervisor/agentcli": {
+		ours: []string{"town"},
+		why:  "a CLI is described, not run: no processes, no HTTP",
+	},
+	"api": {
+		ours:   []string{"town"},
+		theirs: []string{"nhooyr.io/websocket"},
+		why:    "clients are for people outside too: they see the contract, never the rooms behind it",
+	},
+	"supervisor": {
+		ours: []string{
+			"town", "supervisor/transcript", "supervisor/screen", "supervisor/keeper", "supervisor/agentcli", "gitmgr", "prompts",
+		},
+		theirs: []string{"github.com/hashicorp/go-multierror", "github.com/google/renameio/v2", "golang.org/x/sys"},
+		why:    "an agent's life needs its rooms, and no face: HTTP can change without it",
+	},
+	"container": {
+		ours: []string{"town", "api", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr"},
+		theirs: []string{
+			"github.com/getkin/kin-openapi", "github.com/gorilla/mux", "github.com/prometheus/client_golang",
+			"github.com/shirou/gopsutil/v3", "nhooyr.io/websocket",
+		},
+		why: "the face asks the supervisor; it starts no process and runs no git itself",
+	},
+	"cmd/townd": {
+		ours: []string{
+			"town", "api", "container", "supervisor", "supervisor/keeper", "supervisor/transcript", "supervisor/screen",
+			"supervisor/agentcli", "gitmgr", "prompts",
+		},
+		theirs: []string{
+			"github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",
+			"golang.org/x/term",
+		},
+		why: "main wires the rooms together",
+	},
+}
+
+// helpers are for tests and load programs only, so they may import anything;
+// no package of the program imports them.
+var helpers = []string{"bench", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest"}
+
+func TestImports(t *testing.T) {
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, "townd/")
+		if path == "townd" || isHelper(path) {
+			continue
+		}
+		r, ok := rules[path]
+		if !ok {
+			t.Errorf("%s has no line in the table: say what it may import, and why", path)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if !r.allows(imported) {
+				t.Errorf("%s imports %s, which it may not: %s", path, imported, r.why)
+			}
+		}
+	}
+}
+
+func (r rule) allows(imported string) bool {
+	if ours, ok := strings.CutPrefix(imported, "townd/"); ok {
+		return slices.Contains(r.ours, ours)
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	if !strings.Contains(first, ".") {
+		return true // the standard library
+	}
+	return slices.ContainsFunc(r.theirs, func(module string) bool {
+		return imported == module || strings.HasPrefix(imported, module+"/")
+	})
+}
+
+func isHelper(path string) bool {
+	return slices.ContainsFunc(helpers, func(h string) bool { return path == h || strings.HasPrefix(path, h+"/") })
+}
+
+// TestImportsTableHasNoCycle proves that the table itself is an order: a package
+// never gets, by way of others, what may not import it.
+func TestImportsTableHasNoCycle(t *testing.T) {
+	var visit func(path string, above []string)
+	visit = func(path string, above []string) {
+		if slices.Contains(above, path) {
+			t.Fatalf("cycle in the table: %s", strings.Join(append(above, path), " -> "))
+		}
+		for _, next := range rules[path].ours {
+			visit(next, append(slices.Clone(above), path))
+		}
+	}
+	for path := range rules {
+		visit(path, nil)
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string // without those of test files
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		all = append(all, p)
+	}
+}
