@@ -1,0 +1,88 @@
+package agentcli
+
+import (
+	"encoding/json"
+	"path/filepath"
+)
+
+// claude is Claude Code, kept running over many turns: lines of JSON in by a
+// pipe, lines of JSON out.
+type claude struct{}
+
+func (claude) Name() string        { return "claude" }
+func (claude) PerTurn() bool       { return false }
+func (claude) Structured() bool    { return true }
+func (claude) NewDecoder() Decoder { return newLineDecoder(&claudeDecoder{}) }
+
+// Launch returns claude in its headless mode with every permission granted: nobody
+// is there to be asked, and the agent's worktree and user are its bounds.
+func (c claude) Launch(s Spec) (Launch, error) {
+	program, err := s.look("claude", "npm install -g @anthropic-ai/claude-code")
+	if err != nil {
+		return Launch{}, err
+	}
+	l := Launch{
+		Argv: []string{
+			program, "-p",
+			"--input-format", "stream-json", "--output-format", "stream-json", "--verbose", "--replay-user-messages",
+			"--permission-mode", "bypassPermissions",
+			// The repository's own settings may hold hooks, which claude runs unasked.
+			"--setting-sources", "user",
+			"--strict-mcp-config",
+		},
+		Env: s.environ(map[string]string{
+			"CLAUDE_CONFIG_DIR":                        filepath.Join(s.Home, ".claude"),
+			"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+			"DISABLE_AUTOUPDATER":                      "1",
+			// claude refuses bypassPermissions to root unless told that it is in a sandbox.
+			"IS_SANDBOX": "1",
+		}),
+		PipeInput: true,
+		Raw:       true,
+	}
+	if s.SystemPrompt != "" {
+		f := s.promptFile("system-prompt.md", s.SystemPrompt)
+		l.Files = append(l.Files, f)
+		// Without "off" a resumed session keeps the system prompt that it began with.
+		l.Argv = append(l.Argv, "--append-system-prompt-file", f.Path, "--system-prompt-snapshot", "off")
+	}
+	if s.Model != "" {
+		l.Argv = append(l.Argv, "--model", s.Model)
+	}
+	if s.SessionID != "" {
+		l.Argv = append(l.Argv, "--resume", s.SessionID)
+	}
+	if s.Prompt != "" {
+		l.Stdin = c.Input(s.Prompt, s.MessageID)
+	}
+	return l, nil
+}
+
+// Input returns one user message as a line of JSON.
+func (claude) Input(text, messageID string) []byte {
+	type content struct {
+		Role    string `json:"role"`
+		Content string `json:"content"`
+	}
+	return line(struct {
+		Type    string  `json:"type"`
+		UUID    string  `json:"uuid,omitempty"`
+		Message content `json:"message"`
+	}{"user", messageID, content{"user", text}})
+}
+
+// Interrupt returns claude's own request to end the turn.
+func (claude) Interrupt() []byte {
+	return line(map[string]any{
+		"type": "control_request", "request_id": "townd-interrupt", "request": map[string]string{"subtype": "interrupt"},
+	})
+}
+
+// line returns v as one line of JSON. It is for values that always marshal.
+func line(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return append(b, '\n')
+}

@@ -1,0 +1,151 @@
+// Package agentcli knows each agent CLI: how it is started in a worktree with a
+// prompt, a system prompt and a model, how a follow-up message goes in, how it is
+// interrupted, and how its output decodes to the town's events. It starts nothing
+// and writes nothing: it says what to run and what bytes mean.
+package agentcli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"townd/town"
+)
+
+// Spec is one start of a CLI: its first, one more turn of a CLI that ends with
+// each, or a resumption.
+type Spec struct {
+	Role         town.Role
+	Prompt       string // the first message of this process; may be empty for a CLI that is not PerTurn
+	MessageID    string // ours, given back in the receipt of a CLI that acknowledges messages; may be empty
+	SystemPrompt string
+	Model        string
+	Workdir      string            // absolute, exists
+	Home         string            // the agent's own HOME: absolute, exists
+	SessionID    string            // the CLI's session to go on with, "" for a new one
+	Command      []string          // argv, for cli "command"
+	Townd        string            // absolute path of our own program, for cli "demo"
+	Env          map[string]string // the caller's envVars
+
+	LookPath func(string) (string, error) // exec.LookPath when nil
+}
+
+// Launch is what to run. The program's environment is, later wins: what the
+// town gives to every agent, Spec.Env, Env. Env holds a name of Spec.Env only
+// where it merged the caller's value in.
+type Launch struct {
+	Argv       []string // Argv[0] is absolute
+	Env        map[string]string
+	Files      []File // to be written before the program starts, owned by the agent
+	Stdin      []byte // the first input
+	CloseStdin bool   // end of input follows Stdin
+	PipeInput  bool   // input is a pipe, else the terminal
+	Raw        bool   // the terminal's line discipline is raw, else cooked
+}
+
+// File is a file below the agent's Home; its directories may be missing.
+type File struct {
+	Path string // absolute
+	Data []byte
+	Mode fs.FileMode
+}
+
+// CLI describes one agent CLI. It holds no state and is safe for concurrent use.
+type CLI interface {
+	Name() string
+	// PerTurn reports whether each turn is a process of its own, which the next
+	// message starts with the session's id.
+	PerTurn() bool
+	// Structured reports whether the CLI tells turns, tools and usage in lines of
+	// JSON. If not, its output is a terminal for people.
+	Structured() bool
+	// Launch returns how to start the CLI. It returns a *town.InvalidError for a
+	// program that is not installed and for a spec that the CLI cannot carry out.
+	Launch(Spec) (Launch, error)
+	// Input returns the bytes that give text to a running program, nil for a CLI
+	// that is PerTurn. messageID comes back in the receipt, as in Spec.
+	Input(text, messageID string) []byte
+	// Interrupt returns the bytes that end the turn of a running program and leave
+	// it waiting for input, nil if it knows none.
+	Interrupt() []byte
+	// NewDecoder returns a decoder of this CLI's output.
+	NewDecoder() Decoder
+}
+
+// clis lists the known CLIs in the order shown to people.
+var clis = []CLI{claude{}, kilo{}, command{}, demo{}}
+
+// Lookup returns the CLI of that name, or a *town.InvalidError naming the known ones.
+func Lookup(name string) (CLI, error) {
+	for _, c := range clis {
+		if c.Name() == name {
+			return c, nil
+		}
+	}
+	return nil, invalid("cli", "must be one of %s, not %q", strings.Join(Names(), ", "), name)
+}
+
+// Names returns the names of the known CLIs.
+func Names() []string {
+	names := make([]string, len(clis))
+	for i, c := range clis {
+		names[i] = c.Name()
+	}
+	return names
+}
+
+func invalid(path, format string, args ...any) error {
+	return &town.InvalidError{Issues: []town.Issue{{Path: path, Message: fmt.Sprintf(format, args...)}}}
+}
+
+// look returns the absolute path of an installed CLI, or an error that says how
+// to get it.
+func (s *Spec) look(program, install string) (string, error) {
+	path, err := s.lookPath(program)
+	if err != nil {
+		return "", invalid("cli", "%s is not installed (%v); get it with: %s", program, err, install)
+	}
+	return path, nil
+}
+
+func (s *Spec) lookPath(program string) (string, error) {
+	look := s.LookPath
+	if look == nil {
+		look = exec.LookPath
+	}
+	path, err := look(program)
+	if err != nil {
+		return "", errors.Unwrap(err)
+	}
+	return filepath.Abs(path)
+}
+
+// dataDir is where our own files lie below an agent's Home.
+const dataDir = ".townd"
+
+// promptFile returns the file for a prompt, readable by the agent alone.
+func (s *Spec) promptFile(name, text string) File {
+	return File{Path: filepath.Join(s.Home, dataDir, name), Data: []byte(text), Mode: 0o600}
+}
+
+// environ returns the variables that keep a program's files in the agent's own
+// Home, with more added; what the caller set is left to the caller.
+func (s *Spec) environ(more map[string]string) map[string]string {
+	env := map[string]string{
+		"XDG_CACHE_HOME":  filepath.Join(s.Home, ".cache"),
+		"XDG_CONFIG_HOME": filepath.Join(s.Home, ".config"),
+		"XDG_DATA_HOME":   filepath.Join(s.Home, ".local/share"),
+		"XDG_STATE_HOME":  filepath.Join(s.Home, ".local/state"),
+	}
+	for name, value := range more {
+		env[name] = value
+	}
+	for name := range s.Env {
+		delete(env, name)
+	}
+	env["HOME"] = s.Home
+	return env
+}
