@@ -1,0 +1,113 @@
+package gitmgr
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// self returns the record of this process.
+var self = sync.OnceValues(func() (holder, error) {
+	start, err := startTime(os.Getpid())
+	return holder{PID: os.Getpid(), Start: start}, err
+})
+
+// startTime returns when a process began, in clock ticks since boot.
+func startTime(pid int) (uint64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name may hold spaces and parentheses; field 22 counts from its end (proc(5)).
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 20 || fields[0] == "Z" {
+		return 0, os.ErrProcessDone
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+// pids lists the processes of this machine but our own.
+func pids() []int {
+	entries, _ := os.ReadDir("/proc") // without /proc there is nobody to find
+	var all []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != os.Getpid() {
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
+// killHolders kills every other process that has f's file open. A pidfd is taken
+// before the look, so that no process that got the number later is hit.
+func killHolders(f *os.File) {
+	var want unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &want) != nil {
+		return
+	}
+	for _, pid := range pids() {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		if hasOpen(pid, want) {
+			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may have ended: as wanted
+		}
+		_ = unix.Close(fd)
+	}
+}
+
+func hasOpen(pid int, want unix.Stat_t) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false // another user's, or gone
+	}
+	for _, e := range entries {
+		var st unix.Stat_t
+		if unix.Stat(filepath.Join(dir, e.Name()), &st) == nil && st.Dev == want.Dev && st.Ino == want.Ino {
+			return true
+		}
+	}
+	return false
+}
+
+// gitAlive reports whether a git program works below one of dirs: it may hold a
+// lock file there. What cannot be looked at counts as working there.
+func gitAlive(dirs ...string) bool {
+	for _, pid := range pids() {
+		proc := fmt.Sprintf("/proc/%d/", pid)
+		comm, err := os.ReadFile(proc + "comm")
+		if err != nil || !bytes.HasPrefix(comm, []byte("git")) {
+			continue
+		}
+		if _, err := startTime(pid); err != nil {
+			continue // a zombie
+		}
+		if worksBelow(proc, dirs) {
+			return true
+		}
+	}
+	return false
+}
+
+func worksBelow(proc string, dirs []string) bool {
+	cwd, err := os.Readlink(proc + "cwd")
+	if err != nil {
+		return !os.IsNotExist(err)
+	}
+	env, _ := os.ReadFile(proc + "environ")
+	args, _ := os.ReadFile(proc + "cmdline")
+	for _, dir := range dirs {
+		if cwd == dir || strings.HasPrefix(cwd, dir+"/") || bytes.Contains(env, []byte(dir)) || bytes.Contains(args, []byte(dir)) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,199 @@
+package gitmgr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
+
+	"townd/town"
+)
+
+const (
+	headsPrefix  = "refs/heads/"
+	remotePrefix = "refs/remotes/origin/"
+	tagsPrefix   = "refs/tags/"
+
+	maxRefBytes  = 4 << 10
+	maxSymrefs   = 5
+	unpackedHead = "HEAD"
+)
+
+// store opens the repository for go-git. Both directories are named by us: go-git
+// would believe a "commondir" file, which agents can write.
+func (r *rig) store(admin string) *filesystem.Storage {
+	common := osfs.New(r.repo, osfs.WithBoundOS())
+	if admin == "" {
+		return filesystem.NewStorage(common, cache.NewObjectLRU(8*cache.MiByte))
+	}
+	own := osfs.New(admin, osfs.WithBoundOS())
+	return filesystem.NewStorage(dotgit.NewRepositoryFilesystem(own, common), cache.NewObjectLRU(8*cache.MiByte))
+}
+
+// ref resolves a full ref name in the repository; ok is false when there is none.
+func (r *rig) ref(name string) (hash string, ok bool, err error) {
+	return r.resolve("", plumbing.ReferenceName(name))
+}
+
+// head resolves HEAD of a worktree. A branch without commits gives "".
+func (r *rig) head(branch string) (string, error) {
+	hash, _, err := r.resolve(r.admin(branch), unpackedHead)
+	return hash, err
+}
+
+func (r *rig) resolve(admin string, name plumbing.ReferenceName) (string, bool, error) {
+	st := r.store(admin)
+	defer st.Close()
+	for range maxSymrefs {
+		ref, err := r.readRef(st, admin, name)
+		if errors.Is(err, plumbing.ErrReferenceNotFound) {
+			return "", false, nil
+		}
+		if err != nil {
+			return "", false, err
+		}
+		if ref.Type() == plumbing.HashReference {
+			return ref.Hash().String(), !ref.Hash().IsZero(), nil
+		}
+		name = ref.Target()
+	}
+	return "", false, fmt.Errorf("ref %s: points to itself", name)
+}
+
+// readRef reads one ref. What an agent put in its place, a pipe or an endless
+// file, is not opened: go-git reads all of it.
+func (r *rig) readRef(st *filesystem.Storage, admin string, name plumbing.ReferenceName) (*plumbing.Reference, error) {
+	dir := r.repo
+	if admin != "" && !strings.HasPrefix(name.String(), "refs/") {
+		dir = admin
+	}
+	fi, err := os.Lstat(filepath.Join(dir, name.String()))
+	if err == nil && !fi.IsDir() && (!fi.Mode().IsRegular() || fi.Size() > maxRefBytes) {
+		return nil, fmt.Errorf("ref %s: is not a file that git wrote", name)
+	}
+	return st.Reference(name)
+}
+
+// remoteDefault returns the branch that the remote's HEAD names, "" if none.
+func (r *rig) remoteDefault() (string, error) {
+	st := r.store("")
+	defer st.Close()
+	for _, name := range []plumbing.ReferenceName{remotePrefix + "HEAD", unpackedHead} {
+		ref, err := r.readRef(st, "", name)
+		if errors.Is(err, plumbing.ErrReferenceNotFound) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if ref.Type() == plumbing.SymbolicReference {
+			short := strings.TrimPrefix(ref.Target().String(), remotePrefix)
+			return strings.TrimPrefix(short, headsPrefix), nil
+		}
+	}
+	return "", nil
+}
+
+// remoteBranches lists what the remote has, for error texts.
+func (r *rig) remoteBranches() ([]string, error) {
+	st := r.store("")
+	defer st.Close()
+	iter, err := st.IterReferences()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	err = iter.ForEach(func(ref *plumbing.Reference) error {
+		if name, ok := strings.CutPrefix(ref.Name().String(), remotePrefix); ok && name != unpackedHead {
+			names = append(names, name)
+		}
+		return nil
+	})
+	slices.Sort(names)
+	return names, err
+}
+
+// readRemote returns the URL that repo.git was cloned from.
+func (r *rig) readRemote() (string, error) {
+	st := r.store("")
+	defer st.Close()
+	cfg, err := st.Config()
+	if err != nil {
+		return "", fmt.Errorf("read config of rig %s: %w", r.id, err)
+	}
+	origin, ok := cfg.Remotes["origin"]
+	if !ok || len(origin.URLs) == 0 {
+		return "", fmt.Errorf("rig %s: its clone has no remote: %w", r.id, town.ErrConflict)
+	}
+	return origin.URLs[0], nil
+}
+
+// syncDefault moves refs/heads of the remote's default branch to what the remote
+// has. It is ours: nobody works on it here.
+func (r *rig) syncDefault(ctx context.Context, l *lock) error {
+	branch, err := r.remoteDefault()
+	if err != nil || branch == "" {
+		return err
+	}
+	want, ok, err := r.ref(remotePrefix + branch)
+	if err != nil || !ok {
+		return err
+	}
+	have, _, err := r.ref(headsPrefix + branch)
+	if err != nil || have == want {
+		return err
+	}
+	_, err = r.m.run(ctx, r.inRepo(command{
+		op: "fetch", quiet: true, locks: []*lock{l},
+		args: []string{"update-ref", "-m", "fetch", headsPrefix + branch, want},
+	}))
+	return err
+}
+
+// commitOf returns the commit that a start point names: a branch here, a branch
+// of the remote, a tag or a hash, in this order; ok is false when there is none.
+func (r *rig) commitOf(ctx context.Context, l *lock, name string) (hash string, ok bool, err error) {
+	candidates := []string{headsPrefix + name, remotePrefix + name, tagsPrefix + name}
+	if strings.HasPrefix(name, "refs/") {
+		candidates = append([]string{name}, candidates...)
+	}
+	if short, ok := strings.CutPrefix(name, "origin/"); ok {
+		candidates = append(candidates, remotePrefix+short)
+	}
+	if commitPattern.MatchString(name) {
+		candidates = append(candidates, name)
+	}
+	for _, c := range candidates {
+		if c != name || strings.HasPrefix(c, "refs/") {
+			if _, ok, err := r.ref(c); err != nil || !ok {
+				continue
+			}
+		}
+		hash, ok, err := r.peel(ctx, l, c)
+		if err != nil || ok {
+			return hash, ok, err
+		}
+	}
+	return "", false, nil
+}
+
+// peel returns the commit behind a ref or a hash, full or short.
+func (r *rig) peel(ctx context.Context, l *lock, name string) (string, bool, error) {
+	out, err := r.m.run(ctx, r.inRepo(command{
+		op: "worktree", quiet: true, locks: []*lock{l},
+		args: []string{"rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}"},
+	}))
+	if e, ok := errors.AsType[*runError](err); ok && e.exit >= 1 {
+		return "", false, nil
+	}
+	return strings.TrimSpace(string(out)), err == nil, err
+}

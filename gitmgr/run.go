@@ -1,0 +1,256 @@
+package gitmgr
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"townd/town"
+)
+
+const (
+	maxOutputBytes = 16 << 20 // of a command whose output is taken whole
+	maxErrorBytes  = 8 << 10  // the end of stderr that is kept
+	termGrace      = 2 * time.Second
+	waitDelay      = 5 * time.Second // for pipes held open by someone who left the group
+)
+
+// command is one run of git.
+type command struct {
+	op      string   // for Observe, and the lock's readers: clone, fetch, worktree, diff, checkpoint, remove
+	args    []string // without "git"
+	dir     string
+	env     []string // besides the Manager's
+	owner   Owner    // runs as this user; zero is our own
+	locks   []*lock  // inherited, so that they are held as long as git lives
+	timeout time.Duration
+	remote  bool      // a failure is the remote's: ErrGit
+	stdout  io.Writer // takes the output in place of run's result
+	quiet   bool      // not observed: a part of an operation that is observed as a whole
+}
+
+// run is the only way to git: its own process group, no input, an environment
+// from nothing, bounded output, and a deadline after which the whole group is
+// ended. When it returns no process of the group is left.
+func (m *Manager) run(ctx context.Context, c command) ([]byte, error) {
+	start := time.Now()
+	if c.timeout == 0 {
+		c.timeout = m.c.Timeout
+	}
+	out, err := m.exec(ctx, c)
+	if m.c.Observe != nil && !c.quiet {
+		m.c.Observe(c.op, time.Since(start), err)
+	}
+	return out, err
+}
+
+func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
+	deadline, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
+	defer cancel()
+	if err := context.Cause(deadline); err != nil {
+		return nil, fmt.Errorf("git %s: %w", c.args[0], err)
+	}
+	stdout := &capped{max: maxOutputBytes}
+	stderr := &tail{max: maxErrorBytes}
+	cmd := exec.Command(m.c.Git, c.args...)
+	cmd.Dir = c.dir
+	cmd.Env = append(append([]string{}, m.env...), c.env...)
+	if c.remote {
+		cmd.Env = append(cmd.Env, remoteEnv()...)
+	}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	if c.stdout != nil {
+		cmd.Stdout = c.stdout
+	}
+	cmd.WaitDelay = waitDelay
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if c.owner.UID != 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: c.owner.UID, Gid: c.owner.GID}
+	}
+	for _, l := range c.locks {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, l.f)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start git %s: %w", c.args[0], spaceKind(err))
+	}
+	err := waitGroup(deadline, cmd)
+	if why := context.Cause(deadline); why != nil && err != nil {
+		return nil, c.stopped(why)
+	}
+	if err == nil && stdout.over {
+		return nil, fmt.Errorf("git %s: more than %d bytes of output: %w", c.args[0], maxOutputBytes, town.ErrTooLarge)
+	}
+	if err != nil {
+		return stdout.Bytes(), c.failed(err, stderr.String())
+	}
+	return stdout.Bytes(), nil
+}
+
+// waitGroup waits for cmd and ends its process group: with SIGTERM and then
+// SIGKILL when ctx ends, and what its leader left behind in any case.
+func waitGroup(ctx context.Context, cmd *exec.Cmd) error {
+	pid := cmd.Process.Pid
+	ended := make(chan struct{})
+	killer := make(chan struct{})
+	go func() { // ends with the leader
+		defer close(killer)
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		}
+		_ = unix.Kill(-pid, unix.SIGTERM) // an error means that it ended meanwhile
+		grace := time.NewTimer(termGrace)
+		defer grace.Stop()
+		select {
+		case <-ended:
+		case <-grace.C:
+			_ = unix.Kill(-pid, unix.SIGKILL)
+		}
+	}()
+	// Waiting without reaping keeps the group's number ours until all of it is killed.
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	close(ended)
+	<-killer
+	_ = unix.Kill(-pid, unix.SIGKILL)
+	err := cmd.Wait()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		return nil // git itself ended well
+	}
+	return err
+}
+
+var errTimeout = errors.New("deadline passed")
+
+// runError is a git command that failed; what git said is kept to be looked at.
+type runError struct {
+	text   string
+	stderr string
+	kind   error // nil for none
+	exit   int
+}
+
+func (e *runError) Error() string {
+	if e.kind != nil {
+		return e.text + ": " + e.kind.Error()
+	}
+	return e.text
+}
+
+func (e *runError) Unwrap() error { return e.kind }
+
+// stopped is the error of a command that we ended, because of why.
+func (c command) stopped(why error) error {
+	if !errors.Is(why, errTimeout) && !errors.Is(why, context.DeadlineExceeded) {
+		return fmt.Errorf("git %s: %w", c.args[0], why)
+	}
+	text := fmt.Sprintf("git %s: stopped after %s", c.args[0], c.timeout)
+	if errors.Is(why, context.DeadlineExceeded) {
+		text = fmt.Sprintf("git %s: stopped at the caller's deadline", c.args[0])
+	}
+	if c.remote {
+		return &runError{text: text + ", the remote does not answer", kind: town.ErrGit, exit: -1}
+	}
+	return &runError{text: text, kind: why, exit: -1}
+}
+
+// failed is the error of a command that ended by itself.
+func (c command) failed(err error, stderr string) error {
+	said := lastLines(redact(stderr))
+	exit := -1
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		exit = e.ExitCode()
+	}
+	if said == "" {
+		said = err.Error()
+	}
+	e := &runError{text: fmt.Sprintf("git %s: %s", c.args[0], said), stderr: stderr, exit: exit}
+	switch {
+	case strings.Contains(stderr, "No space left on device"), strings.Contains(stderr, "Disk quota exceeded"):
+		e.kind = town.ErrNoSpace
+	case c.remote:
+		e.kind = town.ErrGit
+	}
+	return e
+}
+
+// lastLines returns the end of what git said as one line, its progress left out.
+func lastLines(s string) string {
+	var lines []string
+	for line := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "Cloning into") && !strings.HasPrefix(line, "hint:") {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) > 6 {
+		lines = lines[len(lines)-6:]
+	}
+	return strings.ToValidUTF8(strings.Join(lines, "; "), "\uFFFD")
+}
+
+var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'"]*(?:@[^\s/@'"]*)*@`)
+
+// redact takes the userinfo out of every URL in s.
+func redact(s string) string { return userinfo.ReplaceAllString(s, "${1}***@") }
+
+// spaceKind adds ErrNoSpace to an error of a full disk.
+func spaceKind(err error) error {
+	if err != nil && !errors.Is(err, town.ErrNoSpace) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) {
+		return fmt.Errorf("%w: %w", err, town.ErrNoSpace)
+	}
+	return err
+}
+
+// capped keeps the first max bytes and takes the rest.
+type capped struct {
+	bytes.Buffer
+	max  int
+	over bool
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	if room := c.max - c.Len(); len(p) > room {
+		c.over = true
+		c.Buffer.Write(p[:room])
+		return len(p), nil
+	}
+	return c.Buffer.Write(p)
+}
+
+// tail keeps the last max bytes.
+type tail struct {
+	b   []byte
+	max int
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.b = append(t.b, p...)
+	if over := len(t.b) - t.max; over > 0 {
+		t.b = append(t.b[:0], t.b[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string { return string(t.b) }
+
+// isDir reports whether path is a directory itself, not a link to one.
+func isDir(path string) bool {
+	fi, err := os.Lstat(path)
+	return err == nil && fi.IsDir()
+}

@@ -1,0 +1,307 @@
+package gitmgr
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"townd/town"
+)
+
+// facts are what is remembered of a branch beside git, in branches/<id>.json.
+type facts struct {
+	Branch string `json:"branch"`
+	Base   string `json:"base"`             // commit it started from
+	Making bool   `json:"making,omitempty"` // its worktree was never handed to anybody yet
+	Name   string `json:"name,omitempty"`
+	Email  string `json:"email,omitempty"`
+}
+
+// plan is how a worktree that is not there is to be made.
+type plan struct {
+	commit string // what is checked out; "" in a repository without commits
+	isNew  bool   // the branch is to be made at commit
+}
+
+func (r *rig) worktree(ctx context.Context, s Spec) (Worktree, error) {
+	entered := time.Now()
+	own, releaseBranch, err := r.acquireBranch(ctx, s.Branch)
+	if err != nil {
+		return Worktree{}, err
+	}
+	defer releaseBranch()
+
+	w := Worktree{Dir: r.path(s.Branch), Branch: s.Branch}
+	if r.m.c.GIDBase != 0 {
+		if w.GID, err = r.m.RigGroup(r.id); err != nil {
+			return Worktree{}, err
+		}
+		if s.Owner.UID != 0 && s.Owner.GID == 0 {
+			s.Owner.GID = w.GID
+		}
+	}
+	p, err := r.prepare(ctx, own, s, &w, entered)
+	if err != nil || !w.Created {
+		return w, err
+	}
+	if err := r.populate(ctx, own, s, p); err != nil {
+		return w, errors.Join(err, r.discard(r.admin(s.Branch)), r.discard(w.Dir))
+	}
+	return w, r.writeFacts(facts{Branch: s.Branch, Base: w.Base, Name: s.Name, Email: s.Email})
+}
+
+// prepare does, with the rig held, what concerns the repository: clone, fetch,
+// find out where the branch stands, and make its empty worktree.
+func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, entered time.Time) (plan, error) {
+	l, release, err := r.acquire(ctx)
+	if err != nil {
+		return plan{}, err
+	}
+	defer release()
+	if err := r.ready(ctx, l, s, entered); err != nil {
+		return plan{}, err
+	}
+	f, err := r.readFacts(s.Branch)
+	if err != nil {
+		return plan{}, err
+	}
+	good, err := r.inspect(ctx, own, s, f)
+	if err != nil {
+		return plan{}, err
+	}
+	var p plan
+	if !good || f.Base == "" {
+		base := ""
+		if p, base, err = r.plan(ctx, l, s); err != nil {
+			return plan{}, err
+		}
+		if f.Base == "" {
+			f.Base = base
+		}
+	}
+	w.Base, w.Created = f.Base, !good
+	f.Name, f.Email, f.Making = s.Name, s.Email, !good
+	if err := r.writeFacts(f); err != nil || good {
+		return plan{}, err
+	}
+	return p, r.make(s, p)
+}
+
+// plan finds what the branch of s is to be checked out at, and its base.
+func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
+	trunk, err := r.defaultBranch(s)
+	if err != nil {
+		return plan{}, "", err
+	}
+	tip, haveTip, err := r.ref(remotePrefix + trunk)
+	if err != nil {
+		return plan{}, "", err
+	}
+	for _, prefix := range []string{headsPrefix, remotePrefix} {
+		at, ok, err := r.ref(prefix + s.Branch)
+		if err != nil {
+			return plan{}, "", err
+		}
+		if !ok {
+			continue
+		}
+		base, err := r.mergeBase(ctx, l, at, tip)
+		return plan{commit: at, isNew: prefix == remotePrefix}, base, err
+	}
+	if s.StartPoint != "" {
+		at, err := r.startPoint(ctx, l, s.StartPoint)
+		return plan{commit: at, isNew: true}, at, err
+	}
+	if haveTip {
+		return plan{commit: tip, isNew: true}, tip, nil
+	}
+	return r.planEmpty(ctx, l, trunk)
+}
+
+// planEmpty is for a default branch that the remote does not have: an error,
+// unless the remote has no commits at all.
+func (r *rig) planEmpty(ctx context.Context, l *lock, trunk string) (plan, string, error) {
+	if err := r.fetch(ctx, l, refreshTimeout); err != nil {
+		return plan{}, "", err
+	}
+	if tip, ok, err := r.ref(remotePrefix + trunk); err != nil || ok {
+		return plan{commit: tip, isNew: true}, tip, err
+	}
+	names, err := r.remoteBranches()
+	if err != nil {
+		return plan{}, "", err
+	}
+	if len(names) == 0 {
+		return plan{}, "", nil
+	}
+	if len(names) > 10 {
+		names = append(names[:10], "…")
+	}
+	return plan{}, "", fmt.Errorf("default branch %q: the remote has no such branch, only %s: %w",
+		trunk, strings.Join(names, ", "), town.ErrNotFound)
+}
+
+// defaultBranch returns the name of the default branch for s, which its own
+// branch must not be.
+func (r *rig) defaultBranch(s Spec) (string, error) {
+	trunk, err := r.remoteDefault()
+	if err != nil {
+		return "", err
+	}
+	if s.Branch == trunk {
+		return "", fmt.Errorf("branch %q: is the default branch; an agent needs one of its own: %w", s.Branch, town.ErrInvalid)
+	}
+	if s.DefaultBranch != "" {
+		return s.DefaultBranch, nil
+	}
+	return trunk, nil
+}
+
+// startPoint resolves s.StartPoint, asking the remote once if it is unknown.
+func (r *rig) startPoint(ctx context.Context, l *lock, name string) (string, error) {
+	hash, ok, err := r.commitOf(ctx, l, name)
+	if err != nil || ok {
+		return hash, err
+	}
+	fetchErr := r.fetch(ctx, l, refreshTimeout)
+	if hash, ok, err = r.commitOf(ctx, l, name); err != nil || ok {
+		return hash, err
+	}
+	if fetchErr != nil {
+		return "", fmt.Errorf("start point %q is not here: %w", name, fetchErr)
+	}
+	return "", fmt.Errorf("start point %q: no such branch, tag or commit: %w", name, town.ErrNotFound)
+}
+
+// mergeBase returns where a branch left the default one; its own commit when they
+// have nothing in common.
+func (r *rig) mergeBase(ctx context.Context, l *lock, at, tip string) (string, error) {
+	if tip == "" || at == tip {
+		return at, nil
+	}
+	out, err := r.m.run(ctx, r.inRepo(command{
+		op: "worktree", quiet: true, locks: []*lock{l}, args: []string{"merge-base", at, tip},
+	}))
+	if e, ok := errors.AsType[*runError](err); ok && e.exit == 1 {
+		return at, nil
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+// inspect reports whether the worktree of s.Branch is there and usable, and
+// clears away a half-made one: nobody was given it, and the index, which a
+// checkout writes last, is missing.
+func (r *rig) inspect(ctx context.Context, own *lock, s Spec, f facts) (bool, error) {
+	if err := r.checkPath(s.Branch); err != nil {
+		return false, err
+	}
+	admin, dir := r.admin(s.Branch), r.path(s.Branch)
+	if f.Making && !isRegular(filepath.Join(admin, "index")) {
+		return false, errors.Join(r.discard(admin), r.discard(dir))
+	}
+	if isDir(admin) {
+		return true, r.repair(ctx, own, s, f)
+	}
+	err := os.Remove(dir)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	lost := filepath.Join(r.dir, "lost", town.NewID(time.Now()))
+	r.log.Warn("a directory that is no worktree stood in the way, kept aside", "branch", s.Branch, "path", lost)
+	if err := os.MkdirAll(filepath.Dir(lost), 0o700); err != nil {
+		return false, err
+	}
+	return false, os.Rename(dir, lost)
+}
+
+// populate fills a new worktree as its owner: one git command that makes the
+// branch if it is new, writes the files and last the index.
+func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
+	if p.commit == "" {
+		return nil
+	}
+	select {
+	case r.m.checkout <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-r.m.checkout }()
+	args := []string{"checkout", "--quiet", "--force", "--no-track", "-b", s.Branch, p.commit}
+	if !p.isNew {
+		args = []string{"checkout", "--quiet", "--force"}
+	}
+	c := r.inWorktree(s.Branch, s.Owner, command{op: "worktree", locks: []*lock{own}, args: args})
+	c.env = append(c.env, identityEnv(s.Name, s.Email)...)
+	_, err := r.m.run(ctx, c)
+	return err
+}
+
+// inWorktree makes c work in the worktree of a branch as its owner. All three
+// directories are named: the files that name them otherwise are the agent's, and
+// so would be the configuration that git reads there.
+func (r *rig) inWorktree(branch string, o Owner, c command) command {
+	c.dir, c.owner = r.path(branch), o
+	c.env = append(c.env, "GIT_DIR="+r.admin(branch), "GIT_COMMON_DIR="+r.repo, "GIT_WORK_TREE="+c.dir)
+	return c
+}
+
+// checkPath refuses a branch whose worktree would be inside another's or around it.
+func (r *rig) checkPath(branch string) error {
+	for i, c := range branch {
+		if c == '/' && isDir(r.admin(branch[:i])) {
+			return fmt.Errorf("branch %q: its worktree would be inside that of branch %q: %w", branch, branch[:i], town.ErrConflict)
+		}
+	}
+	admins, err := os.ReadDir(filepath.Join(r.repo, "worktrees"))
+	if err != nil {
+		return err
+	}
+	prefix := escape(branch + "/")
+	for _, a := range admins {
+		if strings.HasPrefix(a.Name(), prefix) {
+			return fmt.Errorf("branch %q: its worktree would hold that of branch %q: %w",
+				branch, strings.NewReplacer("%2F", "/", "%25", "%").Replace(a.Name()), town.ErrConflict)
+		}
+	}
+	return nil
+}
+
+func (r *rig) factsPath(branch string) string {
+	return filepath.Join(r.dir, "branches", branchID(branch)+".json")
+}
+
+// readFacts returns what is remembered of a branch, nothing for a new one or when
+// the record was cut off by a crash: it can be found again.
+func (r *rig) readFacts(branch string) (facts, error) {
+	f := facts{Branch: branch}
+	b, err := os.ReadFile(r.factsPath(branch))
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err != nil {
+		return f, err
+	}
+	if json.Unmarshal(b, &f) != nil || f.Branch != branch {
+		return facts{Branch: branch}, nil
+	}
+	return f, nil
+}
+
+func (r *rig) writeFacts(f facts) error {
+	b, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	return writeFile(r.factsPath(f.Branch), string(b), 0o600)
+}
+
+func isRegular(path string) bool {
+	fi, err := os.Lstat(path)
+	return err == nil && fi.Mode().IsRegular()
+}
