@@ -212,10 +212,15 @@ func (i *inflater) readAt(p []byte, off int64) (int, error) {
 			return 0, i.broken(err)
 		}
 	}
-	n, err := i.z.Read(p)
+	n, err := i.z.Read(p[:min(int64(len(p)), i.length-i.at)])
 	i.at += int64(n)
 	if n == 0 && err != nil {
 		return 0, i.broken(err)
+	}
+	if i.at == i.length { // the checksum is compared only beyond the last byte
+		if _, err := i.z.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			return 0, i.broken(err)
+		}
 	}
 	return n, nil
 }
@@ -233,11 +238,11 @@ func (i *inflater) restart() error {
 	return err
 }
 
-// broken says that the file ended or failed before its length was read; the next
-// read starts over.
+// broken says that the file is not what its length promises; the next read
+// starts over.
 func (i *inflater) broken(err error) error {
 	i.z = nil
-	if errors.Is(err, io.EOF) {
+	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("inflate %s: %w", i.f.Name(), err)

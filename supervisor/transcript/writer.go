@@ -113,8 +113,10 @@ func (w *Writer) recallTerminal(chain []segment) error {
 
 // use makes seg, which may not exist yet, the segment that is written.
 func (w *Writer) use(seg segment) error {
-	path := seg.path(w.dir)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if seg.end()+w.o.SegmentBytes > maxStart {
+		return fmt.Errorf("open segment at %d: %w", seg.start, town.ErrTooLarge)
+	}
+	f, err := os.OpenFile(seg.path(w.dir), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return noSpace(fmt.Errorf("open segment: %w", err))
 	}
