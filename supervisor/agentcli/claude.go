@@ -27,13 +27,15 @@ func (c claude) Launch(s Spec) (Launch, error) {
 			"--input-format", "stream-json", "--output-format", "stream-json", "--verbose", "--replay-user-messages",
 			"--permission-mode", "bypassPermissions",
 			// The repository's own settings may hold hooks, which claude runs unasked.
-			"--setting-sources", "user",
+			// Its CLAUDE.md goes with them, and comes back by --add-dir.
+			"--setting-sources", "user", "--add-dir", s.Workdir,
 			"--strict-mcp-config",
 		},
 		Env: s.environ(map[string]string{
-			"CLAUDE_CONFIG_DIR":                        filepath.Join(s.Home, ".claude"),
-			"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-			"DISABLE_AUTOUPDATER":                      "1",
+			"CLAUDE_CONFIG_DIR":                            filepath.Join(s.Home, ".claude"),
+			"CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD": "1",
+			"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC":     "1",
+			"DISABLE_AUTOUPDATER":                          "1",
 			// claude refuses bypassPermissions to root unless told that it is in a sandbox.
 			"IS_SANDBOX": "1",
 		}),
@@ -58,7 +60,9 @@ func (c claude) Launch(s Spec) (Launch, error) {
 	return l, nil
 }
 
-// Input returns one user message as a line of JSON.
+// Input returns one user message as a line of JSON. claude takes any text as its
+// uuid, replays it, and runs a message whose uuid the session holds already no
+// second time.
 func (claude) Input(text, messageID string) []byte {
 	type content struct {
 		Role    string `json:"role"`
@@ -78,11 +82,13 @@ func (claude) Interrupt() []byte {
 	})
 }
 
-// line returns v as one line of JSON. It is for values that always marshal.
-func line(v any) []byte {
+func line(v any) []byte { return append(mustJSON(v), '\n') }
+
+// mustJSON is for values that always marshal.
+func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
 		panic(err)
 	}
-	return append(b, '\n')
+	return b
 }

@@ -66,11 +66,3 @@ func terminal(s Spec, argv []string) Launch {
 // typed returns what a person who types text presses: its lines, then Enter. A
 // line feed inside is left as it is, since Enter would send the text in parts.
 func typed(text string) []byte { return append([]byte(text), '\r') }
-
-// terminalDecoder finds no events: a terminal is for eyes.
-type terminalDecoder struct{}
-
-func (terminalDecoder) Decode([]byte, int64, func(Decoded)) {}
-func (terminalDecoder) Finish(int, int64, func(Decoded))    {}
-func (terminalDecoder) State() ([]byte, error)              { return nil, nil }
-func (terminalDecoder) Restore([]byte) error                { return nil }

@@ -2,8 +2,8 @@ package agentcli
 
 import (
 	"encoding/json"
-
-	"townd/town"
+	"maps"
+	"path/filepath"
 )
 
 // kilo is the Kilo CLI, one process a turn: the message on stdin, lines of JSON out.
@@ -19,8 +19,8 @@ func (kilo) NewDecoder() Decoder         { return newLineDecoder(&kiloDecoder{})
 // kiloAgent is the name of the agent definition that carries our system prompt.
 const kiloAgent = "townd"
 
-// Launch returns one turn of kilo. Its configuration goes by environment alone, so
-// that no file lands in the worktree.
+// Launch returns one turn of kilo. Its configuration goes by environment, so that
+// no file lands in the worktree.
 func (kilo) Launch(s Spec) (Launch, error) {
 	program, err := s.look("kilo", "npm install -g @kilocode/cli")
 	if err != nil {
@@ -29,17 +29,27 @@ func (kilo) Launch(s Spec) (Launch, error) {
 	if s.Prompt == "" {
 		return Launch{}, invalid("prompt", "is required: each run of kilo is one turn and begins with a message")
 	}
-	config, err := kiloConfig(s)
-	if err != nil {
-		return Launch{}, err
-	}
 	l := Launch{
-		Argv:       []string{program, "run", "--format", "json", "--auto", "--thinking", "--agent", kiloAgent},
-		Env:        s.environ(map[string]string{}),
+		Argv: []string{program, "run", "--format", "json", "--auto", "--thinking", "--agent", kiloAgent},
+		Env: s.environ(map[string]string{
+			"KILO_DISABLE_AUTOUPDATE": "1",
+			// The repository's own configuration may hold plugins, which kilo runs unasked.
+			"KILO_DISABLE_PROJECT_CONFIG": "1",
+			"KILO_TELEMETRY_LEVEL":        "off",
+		}),
 		Stdin:      []byte(s.Prompt),
 		CloseStdin: true,
 		PipeInput:  true,
 		Raw:        true,
+	}
+	var prompt *File
+	if s.SystemPrompt != "" {
+		f := s.promptFile("system-prompt.md", s.SystemPrompt)
+		prompt, l.Files = &f, []File{f}
+	}
+	config, err := kiloConfig(s, prompt)
+	if err != nil {
+		return Launch{}, err
 	}
 	l.Env["KILO_CONFIG_CONTENT"], l.Env["OPENCODE_CONFIG_CONTENT"] = config, config
 	if s.Model != "" {
@@ -47,37 +57,55 @@ func (kilo) Launch(s Spec) (Launch, error) {
 	}
 	if s.SessionID != "" {
 		l.Argv = append(l.Argv, "--session", s.SessionID)
+	} else {
+		l.Argv = append(l.Argv, "--title", kiloAgent) // else it asks the model for one
 	}
 	return l, nil
 }
 
-// kiloConfig returns the configuration: the caller's own, with our agent added.
-func kiloConfig(s Spec) (string, error) {
-	config := map[string]any{}
+// kiloConfig returns the configuration: the caller's own, with our agent added,
+// and the repository's instructions, which KILO_DISABLE_PROJECT_CONFIG leaves out.
+func kiloConfig(s Spec, prompt *File) (string, error) {
+	config, err := callersConfig(s)
+	if err != nil {
+		return "", err
+	}
+	own := map[string]string{"mode": "primary", "permission": "allow"}
+	if prompt != nil {
+		// Not the text itself: kilo would replace what looks like {env:NAME} in it.
+		own["prompt"] = "{file:" + prompt.Path + "}"
+	}
+	agents := map[string]json.RawMessage{}
+	var instructions []string
+	for key, list := range map[string]any{"agent": &agents, "instructions": &instructions} {
+		if raw, ok := config[key]; ok {
+			if err := json.Unmarshal(raw, list); err != nil {
+				return "", invalid("envVars.KILO_CONFIG_CONTENT", "has a member %q of another type than kilo's: %v", key, err)
+			}
+		}
+	}
+	if agents == nil {
+		agents = map[string]json.RawMessage{}
+	}
+	agents[kiloAgent] = mustJSON(own)
+	for _, name := range []string{"AGENTS.md", "CLAUDE.md"} {
+		instructions = append(instructions, filepath.Join(s.Workdir, name))
+	}
+	config["agent"], config["instructions"] = mustJSON(agents), mustJSON(instructions)
+	return string(mustJSON(config)), nil
+}
+
+func callersConfig(s Spec) (map[string]json.RawMessage, error) {
+	config := map[string]json.RawMessage{}
 	for _, name := range []string{"OPENCODE_CONFIG_CONTENT", "KILO_CONFIG_CONTENT"} {
 		if s.Env[name] == "" {
 			continue
 		}
-		if err := json.Unmarshal([]byte(s.Env[name]), &config); err != nil {
-			return "", invalid("envVars."+name, "must be a JSON object: %v", err)
+		var given map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(s.Env[name]), &given); err != nil {
+			return nil, invalid("envVars."+name, "must be a JSON object: %v", err)
 		}
+		maps.Copy(config, given)
 	}
-	agents, _ := config["agent"].(map[string]any)
-	if agents == nil {
-		agents = map[string]any{}
-	}
-	own := map[string]any{"mode": "primary", "permission": "allow"}
-	if s.SystemPrompt != "" {
-		own["prompt"] = s.SystemPrompt
-	}
-	agents[kiloAgent] = own
-	config["agent"] = agents
-	b, err := json.Marshal(config)
-	return string(b), err
+	return config, nil
 }
-
-// kiloDecoder reads the events of `kilo run --format json`.
-type kiloDecoder struct{}
-
-func (*kiloDecoder) line([]byte, func(town.EventType, any))        {}
-func (*kiloDecoder) finish(int, string, func(town.EventType, any)) {}

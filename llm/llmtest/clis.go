@@ -1,0 +1,59 @@
+package llmtest
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Skipper is what Program needs of a test.
+type Skipper interface {
+	Helper()
+	Skipf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// Program returns the path of a real agent CLI: the one that .tools/clis pins, else
+// the one of PATH. It skips the test when there is neither.
+func Program(t Skipper, name string) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if path, err := exec.LookPath(filepath.Join(dir, ".tools/clis/node_modules/.bin", name)); err == nil {
+			return path
+		}
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not installed: run .tools/clis/install", name)
+	}
+	return path
+}
+
+// ClaudeEnv returns the variables with which Claude Code asks the server at url.
+func ClaudeEnv(url string) map[string]string {
+	return map[string]string{"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "scripted"}
+}
+
+// KiloModel is the model of KiloEnv.
+const KiloModel = "scripted/model"
+
+// KiloEnv returns the variables with which Kilo asks the server at url for KiloModel.
+func KiloEnv(url string) map[string]string {
+	config, err := json.Marshal(object{"provider": object{"scripted": object{
+		"npm": "@ai-sdk/openai-compatible", "name": "Scripted",
+		"options": object{"baseURL": url + "/v1", "apiKey": "scripted"},
+		"models": object{"model": object{
+			"name": "Scripted", "tool_call": true,
+			"cost": object{"input": 3, "output": 15}, "limit": object{"context": 100_000, "output": 8_000},
+		}},
+	}}})
+	if err != nil {
+		panic(err) // of constants
+	}
+	return map[string]string{"KILO_CONFIG_CONTENT": string(config), "KILO_DISABLE_MODELS_FETCH": "1"}
+}

@@ -1,0 +1,304 @@
+package agentcli
+
+import (
+	"encoding/json"
+	"strings"
+
+	"townd/town"
+)
+
+// claudeDecoder reads claude's stream-json. Its fields are its state.
+type claudeDecoder struct {
+	Session  string
+	Working  bool           // a turn is open
+	Answered bool           // this process has ended a turn
+	Fault    string         // the kind of error told by a message in the place of the model's
+	Message  string         // id of the model's newest message, whose usage is counted
+	Counted  town.UsageData // told since the last result
+	Cost     float64        // total told by the last result
+}
+
+// claudeLine is one line, of any type. Which fields a type has was read off
+// claude 2.1.329.
+type claudeLine struct {
+	Type      string  `json:"type"`
+	Subtype   string  `json:"subtype"`
+	SessionID string  `json:"session_id"`
+	UUID      string  `json:"uuid"`
+	Parent    *string `json:"parent_tool_use_id"` // set in what a subagent says and does
+	Error     string  `json:"error"`              // of assistant and api_retry
+	// user and assistant
+	IsReplay bool `json:"isReplay"`
+	Message  struct {
+		ID      string          `json:"id"`
+		Content json.RawMessage `json:"content"`
+		Usage   claudeUsage     `json:"usage"`
+	} `json:"message"`
+	// system, subtype api_retry
+	Attempt      int     `json:"attempt"`
+	RetryDelayMS float64 `json:"retry_delay_ms"`
+	ErrorStatus  int     `json:"error_status"`
+	// result
+	claudeResult
+}
+
+type claudeResult struct {
+	IsError        bool                        `json:"is_error"`
+	APIErrorStatus int                         `json:"api_error_status"`
+	TerminalReason string                      `json:"terminal_reason"`
+	StopReason     string                      `json:"stop_reason"`
+	Result         string                      `json:"result"`
+	Errors         []string                    `json:"errors"`
+	Usage          claudeUsage                 `json:"usage"`
+	TotalCostUSD   float64                     `json:"total_cost_usd"`
+	SinceLast      map[string]claudeModelUsage `json:"model_usage_since_last_result"`
+}
+
+type claudeUsage struct {
+	Input      int64 `json:"input_tokens"`
+	Output     int64 `json:"output_tokens"`
+	CacheRead  int64 `json:"cache_read_input_tokens"`
+	CacheWrite int64 `json:"cache_creation_input_tokens"`
+}
+
+type claudeModelUsage struct {
+	Input      int64   `json:"inputTokens"`
+	Output     int64   `json:"outputTokens"`
+	CacheRead  int64   `json:"cacheReadInputTokens"`
+	CacheWrite int64   `json:"cacheCreationInputTokens"`
+	CostUSD    float64 `json:"costUSD"`
+}
+
+type claudeBlock struct {
+	Type      string          `json:"type"`
+	Text      string          `json:"text"`
+	Thinking  string          `json:"thinking"`
+	ID        string          `json:"id"`
+	Name      string          `json:"name"`
+	Input     json.RawMessage `json:"input"`
+	ToolUseID string          `json:"tool_use_id"`
+	IsError   bool            `json:"is_error"`
+	Content   json.RawMessage `json:"content"`
+}
+
+func (d *claudeDecoder) decode(line []byte, emit emitFunc) bool {
+	var l claudeLine
+	if !parse(line, &l) || l.Type == "" {
+		return false
+	}
+	switch l.Type {
+	case "system":
+		d.system(&l, emit)
+	case "assistant":
+		d.assistant(&l, emit)
+	case "user":
+		if l.IsReplay && l.UUID != "" {
+			emit(town.EventMessage, town.MessageData{MessageID: l.UUID, Receipt: town.ReceiptSeen})
+		}
+		toolResults(l.Message.Content, emit)
+	case "result":
+		d.result(&l, emit)
+	}
+	return true
+}
+
+func (d *claudeDecoder) system(l *claudeLine, emit emitFunc) {
+	switch l.Subtype {
+	case "init": // each turn begins with one
+		if l.SessionID != "" && l.SessionID != d.Session {
+			d.Session = l.SessionID
+			emit(town.EventSession, town.SessionData{ID: l.SessionID})
+		}
+		d.begin(emit)
+	case "api_retry":
+		emit(town.EventRetry, town.RetryData{
+			Kind: claudeKind(l.Error, l.ErrorStatus), Attempt: l.Attempt, DelaySeconds: l.RetryDelayMS / 1000,
+		})
+	}
+}
+
+func (d *claudeDecoder) begin(emit emitFunc) {
+	if !d.Working {
+		d.Working, d.Fault = true, ""
+		emit(town.EventTurnStarted, struct{}{})
+	}
+}
+
+func (d *claudeDecoder) assistant(l *claudeLine, emit emitFunc) {
+	d.begin(emit)
+	if l.Error != "" { // claude speaks here, not the model; the result tells it again
+		d.Fault = l.Error
+		return
+	}
+	// Each block of a message is a line of its own with the usage of all. A
+	// subagent's is in the result alone.
+	if l.Parent == nil && l.Message.ID != d.Message {
+		d.Message = l.Message.ID
+		u := l.Message.Usage
+		d.count(town.UsageData{InputTokens: u.Input, OutputTokens: u.Output, CacheReadTokens: u.CacheRead, CacheWriteTokens: u.CacheWrite}, emit)
+	}
+	var blocks []claudeBlock
+	parse(l.Message.Content, &blocks)
+	for _, b := range blocks {
+		switch b.Type {
+		case "text":
+			emit(town.EventText, town.TextData{Text: cut(b.Text)})
+		case "thinking":
+			if b.Thinking != "" {
+				emit(town.EventThinking, town.TextData{Text: cut(b.Thinking)})
+			}
+		case "tool_use":
+			emit(town.EventToolCall, town.ToolCallData{ID: b.ID, Name: b.Name, Input: cutJSON(b.Input)})
+		}
+	}
+}
+
+// count tells what was used besides what is counted, if anything.
+func (d *claudeDecoder) count(u town.UsageData, emit emitFunc) {
+	if u == (town.UsageData{}) {
+		return
+	}
+	d.Counted.InputTokens += u.InputTokens
+	d.Counted.OutputTokens += u.OutputTokens
+	d.Counted.CacheReadTokens += u.CacheReadTokens
+	d.Counted.CacheWriteTokens += u.CacheWriteTokens
+	emit(town.EventUsage, u)
+}
+
+func toolResults(content json.RawMessage, emit emitFunc) {
+	var blocks []claudeBlock
+	parse(content, &blocks)
+	for _, b := range blocks {
+		if b.Type == "tool_result" {
+			emit(town.EventToolResult, town.ToolResultData{ID: b.ToolUseID, OK: !b.IsError, Output: cut(plainContent(b.Content))})
+		}
+	}
+}
+
+// plainContent returns the text of a content that is a string or a list of blocks.
+func plainContent(content json.RawMessage) string {
+	var text string
+	if json.Unmarshal(content, &text) == nil {
+		return text
+	}
+	var blocks []claudeBlock
+	parse(content, &blocks)
+	var parts []string
+	for _, b := range blocks {
+		if b.Type == "text" {
+			parts = append(parts, b.Text)
+		} else {
+			parts = append(parts, "["+b.Type+"]")
+		}
+	}
+	return strings.Join(parts, "\n")
+}
+
+func (d *claudeDecoder) result(l *claudeLine, emit emitFunc) {
+	d.begin(emit)
+	d.count(d.rest(&l.claudeResult), emit)
+	d.Counted, d.Cost, d.Message = town.UsageData{}, l.TotalCostUSD, ""
+	text := cut(l.Result)
+	ok := !l.IsError && l.StopReason != "refusal"
+	interrupted := strings.HasPrefix(l.TerminalReason, "aborted_")
+	if !ok && !interrupted {
+		message := firstOf(l.Result, strings.Join(l.Errors, "; "), l.TerminalReason, l.Subtype)
+		emit(town.EventError, town.ErrorData{Kind: d.kind(l), Message: cut(message)})
+	}
+	emit(town.EventTurnEnded, town.TurnEndedData{OK: ok, Text: text})
+	d.Working, d.Answered, d.Fault = false, true, ""
+}
+
+// rest returns what a turn used besides what its messages told: they carry the
+// output of their first moment, and nothing of subagents or cost.
+func (d *claudeDecoder) rest(r *claudeResult) town.UsageData {
+	var total town.UsageData
+	for _, m := range r.SinceLast {
+		total.InputTokens += m.Input
+		total.OutputTokens += m.Output
+		total.CacheReadTokens += m.CacheRead
+		total.CacheWriteTokens += m.CacheWrite
+		total.CostUSD += m.CostUSD
+	}
+	if r.SinceLast == nil { // a version that does not tell the difference
+		u := r.Usage
+		total = town.UsageData{InputTokens: u.Input, OutputTokens: u.Output, CacheReadTokens: u.CacheRead, CacheWriteTokens: u.CacheWrite}
+		total.CostUSD = r.TotalCostUSD
+		if r.TotalCostUSD >= d.Cost {
+			total.CostUSD -= d.Cost
+		}
+	}
+	return town.UsageData{
+		InputTokens:      max(0, total.InputTokens-d.Counted.InputTokens),
+		OutputTokens:     max(0, total.OutputTokens-d.Counted.OutputTokens),
+		CacheReadTokens:  max(0, total.CacheReadTokens-d.Counted.CacheReadTokens),
+		CacheWriteTokens: max(0, total.CacheWriteTokens-d.Counted.CacheWriteTokens),
+		CostUSD:          total.CostUSD,
+	}
+}
+
+// kind classes a failed turn by what claude says of it, never by its text.
+func (d *claudeDecoder) kind(l *claudeLine) town.ErrorKind {
+	switch l.TerminalReason {
+	case "prompt_too_long", "blocking_limit", "rapid_refill_breaker":
+		return town.KindContextFull
+	case "api_error", "model_error":
+		return claudeKind(d.Fault, l.APIErrorStatus)
+	}
+	if l.StopReason == "refusal" {
+		return town.KindRefused
+	}
+	if l.APIErrorStatus != 0 {
+		return claudeKind(d.Fault, l.APIErrorStatus)
+	}
+	return town.KindUnknown
+}
+
+// claudeKind translates claude's own word for an error, and the status where the
+// word says nothing. No status at all means that no answer came.
+func claudeKind(word string, status int) town.ErrorKind {
+	switch word {
+	case "authentication_failed", "oauth_org_not_allowed", "account_on_hold", "verification_required", "cloud_credential_error":
+		return town.KindAuth
+	case "billing_error":
+		return town.KindBilling
+	case "rate_limit":
+		return town.KindRateLimit
+	case "overloaded", "server_error":
+		return town.KindOverloaded
+	}
+	if status == 0 && (word == "" || word == "unknown") {
+		return town.KindNetwork
+	}
+	return statusKind(status)
+}
+
+// statusKind classes the HTTP status of a model's provider.
+func statusKind(status int) town.ErrorKind {
+	switch {
+	case status == 401, status == 403:
+		return town.KindAuth
+	case status == 402:
+		return town.KindBilling
+	case status == 413:
+		return town.KindContextFull
+	case status == 429:
+		return town.KindRateLimit
+	case status >= 500:
+		return town.KindOverloaded
+	}
+	return town.KindUnknown
+}
+
+// finish ends a turn that was open. A process that never answered tells why in
+// plain text, as "No conversation found with session ID"; one that did exits 1
+// after a failed turn, which is told already.
+func (d *claudeDecoder) finish(code int, said string, emit emitFunc) {
+	if code != 0 && (d.Working || !d.Answered) {
+		emit(town.EventError, crashed(code, said))
+	}
+	if d.Working {
+		emit(town.EventTurnEnded, town.TurnEndedData{})
+	}
+	*d = claudeDecoder{Session: d.Session, Cost: d.Cost}
+}
