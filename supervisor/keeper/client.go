@@ -85,7 +85,8 @@ func (c *Client) Input(ctx context.Context, run, id string, p []byte) error {
 		return err
 	}
 	if deadline, ok := ctx.Deadline(); ok {
-		req.Header.Set(headerTimeout, strconv.FormatInt(max(1, time.Until(deadline).Milliseconds()), 10))
+		left := min(max(time.Until(deadline), time.Millisecond), maxGrace)
+		req.Header.Set(headerTimeout, strconv.FormatInt(left.Milliseconds(), 10))
 	}
 	return c.do(req, nil)
 }

@@ -116,17 +116,21 @@ func lastLine(log io.ReaderAt, from int64) string {
 	return string(p[bytes.LastIndexByte(p, '\n')+1:])
 }
 
-// keepEnv drops from env what may be secret: all but names known to be harmless.
+// harmlessEnv are the names of the environment that a keeper is started with.
+var harmlessEnv = []string{
+	"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
+	"GOCOVERDIR", "GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GORACE", "GOTRACEBACK",
+}
+
+// keepEnv drops from env what may be secret: all but names known to be harmless
+// and our own settings.
 func keepEnv(env []string) []string {
-	harmless := []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"}
 	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
-		switch {
-		case slices.Contains(harmless, name), strings.HasPrefix(name, "GO"):
+		if slices.Contains(harmlessEnv, name) {
 			return false
-		case name == MarkerEnv, strings.Contains(name, "TOKEN"), strings.Contains(name, "SECRET"), strings.Contains(name, "KEY"):
-			return true
 		}
-		return !strings.HasPrefix(name, "TOWND_")
+		secret := strings.Contains(name, "TOKEN") || strings.Contains(name, "SECRET") || strings.Contains(name, "KEY")
+		return secret || name == MarkerEnv || !strings.HasPrefix(name, "TOWND_")
 	})
 }
