@@ -69,38 +69,42 @@ func removeTemps(dir string) error {
 }
 
 // compressSegment makes the compressed file of a segment and removes the plain
-// one. Readers find one of them at every moment. It reports false when the Writer
-// dropped the segment meanwhile.
+// one. It reports false when the Writer dropped the segment meanwhile.
 func compressSegment(dir string, start int64) (bool, error) {
-	plain, temp, gz := segmentPath(dir, start, segSuffix), segmentPath(dir, start, tempSuffix), segmentPath(dir, start, gzSuffix)
-	err := deflate(plain, temp)
+	in, err := os.Open(segmentPath(dir, start, segSuffix))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
+		return false, err
+	}
+	defer in.Close()
+	return replaceSegment(dir, start, in)
+}
+
+// replaceSegment puts a compressed file in the place of the segment, open as in.
+// Readers find one of the two at every moment.
+func replaceSegment(dir string, start int64, in io.Reader) (bool, error) {
+	temp, gz := segmentPath(dir, start, tempSuffix), segmentPath(dir, start, gzSuffix)
+	if err := deflate(temp, in); err != nil {
 		return false, errors.Join(err, removeFile(temp))
 	}
 	if err := os.Rename(temp, gz); err != nil {
 		return false, err
 	}
-	err = os.Remove(plain)
+	err := os.Remove(segmentPath(dir, start, segSuffix))
 	if errors.Is(err, fs.ErrNotExist) { // dropped: what we made must not come back in its place
 		return false, removeFile(gz)
 	}
 	return err == nil, err
 }
 
-// deflate compresses plain into temp and syncs it: the plain file is removed
-// next, and a disk may order the two as it likes.
-func deflate(plain, temp string) error {
-	in, err := os.Open(plain)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
+// deflate compresses in into the file temp and syncs it: the plain file is
+// removed next, and a disk may order the two as it likes.
+func deflate(temp string, in io.Reader) error {
 	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("create: %v", err) // %v: a missing directory is not a dropped segment
+		return err
 	}
 	z, err := gzip.NewWriterLevel(out, gzip.BestSpeed)
 	if err == nil {

@@ -414,7 +414,12 @@ func (m *model) reopen() {
 
 func (m *model) compress() {
 	if m.rnd.IntN(3) == 0 && len(m.starts) > 1 { // one that died before it removed the plain file
-		if err := deflate(segmentPath(m.dir, m.starts[0], segSuffix), segmentPath(m.dir, m.starts[0], gzSuffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		in, err := os.Open(segmentPath(m.dir, m.starts[0], segSuffix))
+		if err != nil {
+			return // compressed already
+		}
+		defer in.Close()
+		if err := deflate(segmentPath(m.dir, m.starts[0], gzSuffix), in); err != nil {
 			m.t.Fatal(err)
 		}
 		return
