@@ -272,3 +272,6 @@ func branchID(branch string) string {
 func escape(branch string) string {
 	return strings.NewReplacer("%", "%25", "/", "%2F").Replace(branch)
 }
+
+// CheckURL is the function of that name with the protocols allowed here.
+func (m *Manager) CheckURL(raw string) error { return CheckURL(raw, m.c.Protocols) }

@@ -1,0 +1,168 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"townd/supervisor/agentcli"
+	"townd/supervisor/keeper"
+	"townd/town"
+)
+
+// adopt makes agents of the records that earlier servers left and joins them
+// with what the keeper still holds. Nothing is started.
+func (s *Supervisor) adopt(ctx context.Context) error {
+	entries, err := os.ReadDir(s.agentDir(""))
+	if err != nil {
+		return fmt.Errorf("read agents: %w", err)
+	}
+	list, err := s.keeper.client().Runs(ctx)
+	if err != nil {
+		return fmt.Errorf("list runs: %w", err)
+	}
+	runs := make(map[string]keeper.Run, len(list))
+	for _, run := range list {
+		runs[run.ID] = run
+	}
+	for _, entry := range entries {
+		rec, err := loadRecord(s.agentDir(entry.Name()))
+		if err != nil || rec.Agent.AgentID != entry.Name() || rec.Agent.RunID == "" {
+			if !errors.Is(err, town.ErrNotFound) {
+				s.log.Error("agent's record not usable, left where it is", "agent", entry.Name(), "error", err)
+			}
+			continue
+		}
+		a, err := s.newAgent(entry.Name(), rec)
+		if err != nil {
+			return err
+		}
+		run, held := runs[rec.Agent.RunID]
+		delete(runs, rec.Agent.RunID)
+		s.agents[a.id] = a
+		a.adopt(run, held)
+		s.wg.Go(a.live)
+	}
+	for id, run := range runs {
+		s.log.Warn("run without an agent, ended", "run", id)
+		s.wg.Go(func() { s.endStray(run) })
+	}
+	return nil
+}
+
+// endStray ends a run that no record speaks of.
+func (s *Supervisor) endStray(run keeper.Run) {
+	if _, err := s.keeper.client().End(s.ctx, run.ID, keeper.End{Signal: killSignal}); err != nil {
+		s.log.Error("stray run not ended", "run", run.ID, "error", err)
+		return
+	}
+	if err := s.keeper.client().Forget(s.ctx, run.ID); err != nil {
+		s.log.Warn("stray run not forgotten", "run", run.ID, "error", err)
+	}
+}
+
+// adopt takes the agent up where an earlier server left it. live is not yet
+// running. held says that the keeper holds the agent's run.
+func (a *agent) adopt(run keeper.Run, held bool) {
+	key := branchKey(a.rec.Request.RigID, a.rec.Request.Branch)
+	a.s.users.restore(key, a.rec.UID)
+	cli, err := agentcli.Lookup(a.rec.Agent.CLI)
+	if err != nil {
+		a.log.Error("agent's CLI is not known here", "error", err)
+		return
+	}
+	a.cli, a.adopted = cli, true
+	a.structured.Store(cli.Structured())
+	feed := &runFeed{Feed: newFeed(a.rec.Request.Cols, a.rec.Request.Rows), run: a.rec.Agent.RunID}
+	if at := a.rec.Agent.LastActivityAt; at != nil {
+		feed.touch(*at)
+	}
+	a.feed.Store(feed)
+	if held {
+		a.recall(run, feed)
+	}
+	if !a.rec.Agent.Status.Live() {
+		feed.end()
+		if held {
+			a.s.wg.Go(func() { a.s.endStray(run) })
+		}
+		if r := a.rec.Agent.Restart; r != nil && r.NextAt != nil && held {
+			a.restartAt = *r.NextAt
+		}
+		return
+	}
+	a.s.admitted++
+	a.s.branches[key] = a.id
+	a.held = key
+	a.s.runs[feed.run] = a
+	a.resume(run, held)
+}
+
+// recall takes back what the keeper kept of the run.
+func (a *agent) recall(run keeper.Run, feed *runFeed) {
+	feed.update(run.Size, run.Seq, run.Exit, time.Now())
+	feed.resize(run.Cols, run.Rows)
+	if err := json.Unmarshal(run.Note, &a.note); err != nil {
+		a.log.Error("run's note not read", "error", err)
+	}
+	a.env = a.note.EnvVars
+}
+
+// resume goes on with a live agent's life.
+func (a *agent) resume(run keeper.Run, held bool) {
+	view := &a.rec.Agent
+	spawned := held && run.Seq == a.rec.Seq
+	switch {
+	case spawned: // its process runs, or has ended meanwhile
+		view.PID = new(run.PID)
+		if view.Status == town.StatusStarting {
+			view.Status = town.StatusRunning
+		}
+		a.follow()
+		if view.Status == town.StatusStopping && run.Exit == nil {
+			a.endTree(keeper.End{Signal: termSignal, Grace: town.DefaultGrace}, nil)
+		}
+	case view.Status == town.StatusStarting, held && view.Status == town.StatusRunning && run.Seq < a.rec.Seq:
+		a.rec.Agent.Error = "the server ended while it started the program; start it again"
+		a.finish(town.StatusFailed, town.ReasonStartFailed)
+		return
+	case held && a.cli.PerTurn() && view.Status == town.StatusRunning && view.PID == nil: // between turns
+	default:
+		a.lost()
+		return
+	}
+	a.publish()
+	a.log.Info("adopted", "status", view.Status, "run", view.RunID)
+}
+
+// lost records that the keeper that held the agent's run is gone: what may be
+// left of the tree is swept, the run is over.
+func (a *agent) lost() {
+	rec := a.rec
+	a.s.wg.Go(func() {
+		match := keeper.Match{UID: rec.UID}
+		if rec.UID == 0 {
+			match = keeper.Match{Marker: rec.Agent.RunID}
+		}
+		killed, err := keeper.Sweep(a.s.ctx, match, sweepGrace)
+		if err != nil {
+			a.log.Error("tree not swept", "error", err)
+		}
+		a.log.Warn("lost with its keeper", "run", rec.Agent.RunID, "killed", killed)
+		a.post(func() {
+			if a.rec.Agent.RunID != rec.Agent.RunID || !a.rec.Agent.Status.Live() {
+				return
+			}
+			a.rec.Agent.Error = "its keeper died"
+			a.finish(town.StatusFailed, town.ReasonKilled)
+			a.runEnded()
+		})
+	})
+}
+
+// sweepGrace is what the processes of a dead keeper get to end by themselves:
+// their terminals have been hung up already.
+const sweepGrace = time.Second

@@ -1,0 +1,367 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"townd/supervisor/agentcli"
+	"townd/supervisor/keeper"
+	"townd/town"
+)
+
+// agent is one agent. Its goroutine, live, owns the record and all that changes
+// with it; requests are functions that live runs one after another, so they
+// never wait for anything: what takes time runs beside it and posts its result.
+type agent struct {
+	id     string
+	s      *Supervisor
+	dir    string
+	log    *slog.Logger
+	events *eventLog
+	inbox  chan func()
+	gone   chan struct{} // closed when the agent is forgotten
+
+	// Published by live for everybody.
+	snapshot   atomic.Pointer[town.Agent]
+	feed       atomic.Pointer[runFeed]
+	resources  atomic.Pointer[town.Resources]
+	stalled    atomic.Pointer[string]
+	structured atomic.Bool
+	uid        atomic.Uint32
+
+	// Owned by live.
+	rec        record
+	env        map[string]string // the caller's envVars
+	note       note
+	cli        agentcli.CLI
+	launch     *launching // a start or a next turn that is under way
+	restartAt  time.Time  // when a crashed agent is started again; zero if it is not
+	ended      []func()   // to run when the agent has ended
+	held       string     // the branchKey it holds; then it counts against MaxAgents
+	discarding bool       // its worktree is being removed, it is forgotten next
+	forgotten  bool
+	dirty      bool            // rec has changes that are not yet saved
+	adopted    bool            // its process was started by an earlier server
+	runCtx     context.Context // of the present run's goroutines; ended by stop
+	stop       context.CancelCauseFunc
+}
+
+// runFeed is the Feed of one run.
+type runFeed struct {
+	*Feed
+	run string
+}
+
+// launching is a start under way. reply is called once, when it is decided.
+type launching struct {
+	cancel context.CancelCauseFunc
+	reply  []func(town.Agent, error)
+}
+
+// live runs the agent's requests until the supervisor closes or the agent is
+// forgotten.
+func (a *agent) live() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		if at := a.due(); at.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(at))
+		}
+		select {
+		case request := <-a.inbox:
+			request()
+		case <-timer.C:
+			a.timeUp(time.Now())
+		case <-a.gone:
+			return
+		case <-a.s.ctx.Done():
+			a.save()
+			return
+		}
+	}
+}
+
+// due returns when timeUp has something to do next, zero for never.
+func (a *agent) due() time.Time {
+	if !a.restartAt.IsZero() {
+		return a.restartAt
+	}
+	if a.rec.Agent.Status != town.StatusRunning {
+		return time.Time{}
+	}
+	return deadline(a.rec.Request.Limits, *a.rec.Agent.StartedAt, a.feed.Load().lastActivity())
+}
+
+// timeUp restarts an agent whose back-off is over, and ends one whose time is.
+func (a *agent) timeUp(now time.Time) {
+	at := a.due()
+	if at.IsZero() || now.Before(at) {
+		return
+	}
+	if !a.restartAt.IsZero() {
+		a.restart()
+		return
+	}
+	a.end(town.ReasonTimeout, town.StopRequest{})
+}
+
+// post hands f to live; it is dropped when the agent is forgotten or we close.
+func (a *agent) post(f func()) {
+	select {
+	case a.inbox <- f:
+	case <-a.gone:
+	case <-a.s.ctx.Done():
+	}
+}
+
+// ask runs f on live and waits for its reply, which may come later. When ctx
+// ends first the request goes on: it may be repeated.
+func ask[T any](ctx context.Context, a *agent, f func(reply func(T, error))) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1) // of one: reply is called once, perhaps with nobody waiting
+	request := func() { f(func(v T, err error) { done <- result{v, err} }) }
+	var zero T
+	select {
+	case a.inbox <- request:
+	case <-a.gone:
+		return zero, errForgotten
+	case <-a.s.ctx.Done():
+		return zero, context.Cause(a.s.ctx)
+	case <-ctx.Done():
+		return zero, context.Cause(ctx)
+	}
+	// live runs what it has taken and replies, to the one that has it forget too.
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-a.s.ctx.Done():
+		return zero, context.Cause(a.s.ctx)
+	case <-ctx.Done():
+		return zero, context.Cause(ctx)
+	}
+}
+
+// view is the agent as it is now.
+func (a *agent) view() town.Agent {
+	view := *a.snapshot.Load()
+	if feed := a.feed.Load(); feed != nil {
+		if at := feed.lastActivity(); !at.IsZero() {
+			view.LastActivityAt = new(at.UTC())
+		}
+	}
+	if r := a.resources.Load(); r != nil && view.Status.Live() {
+		view.Resources = *r
+	}
+	return view
+}
+
+// publish makes the record's present state visible and saves it.
+func (a *agent) publish() {
+	a.uid.Store(a.rec.UID)
+	a.snapshot.Store(new(a.rec.Agent))
+	a.dirty = true
+	a.save()
+}
+
+func (a *agent) save() {
+	if !a.dirty {
+		return
+	}
+	if err := a.rec.save(a.dir); err != nil {
+		a.log.Error("record not saved", "error", err)
+		return
+	}
+	a.dirty = false
+}
+
+// emit adds an event that was not decoded from output.
+func (a *agent) emit(kind town.EventType, data any) {
+	if err := a.events.append(kind, data, "", nil, time.Now()); err != nil {
+		a.log.Error("event not kept", "event", kind, "error", err)
+	}
+}
+
+// become moves the agent to a status.
+func (a *agent) become(status town.Status, reason town.Reason) {
+	a.rec.Agent.Status, a.rec.Agent.Reason = status, reason
+	a.publish()
+	a.emit(town.EventState, town.StateData{Status: status, Reason: reason})
+	a.log.Info("status", "status", status, "reason", reason, "run", a.rec.Agent.RunID)
+}
+
+// end begins to end a running agent, or hastens the end that is under way:
+// first the CLI's own interrupt, then as req says. The agent has ended once
+// settle is called.
+func (a *agent) end(intent town.Reason, req town.StopRequest) {
+	grace := town.DefaultGrace
+	if req.GraceSeconds != nil {
+		grace = time.Duration(*req.GraceSeconds * float64(time.Second))
+	}
+	how := keeper.End{Signal: termSignal, Grace: grace}
+	if req.Signal == "SIGKILL" {
+		how = keeper.End{Signal: killSignal}
+	}
+	first := a.rec.Agent.Status == town.StatusRunning
+	if first {
+		a.rec.Intent = intent
+		a.become(town.StatusStopping, "")
+		if a.launch != nil { // a next turn is being started: endTree follows when that is decided
+			a.launch.cancel(errStopped)
+			return
+		}
+		if a.rec.Agent.PID == nil { // between the turns of a CLI that ends with each
+			a.settle(keeper.Exit{Asked: true, At: time.Now()})
+			return
+		}
+	}
+	interrupt := a.cli.Interrupt()
+	if !first || how.Signal == killSignal || a.rec.Agent.Turn.State != town.TurnWorking {
+		interrupt = nil
+	}
+	a.endTree(how, interrupt)
+}
+
+// endTree ends the run's processes. Their exit comes by way of the feed, as any.
+func (a *agent) endTree(how keeper.End, interrupt []byte) {
+	run := a.rec.Agent.RunID
+	a.s.wg.Go(func() {
+		// Owed even when whoever asked has gone; ends with the tree or the supervisor.
+		ctx := a.s.ctx
+		if len(interrupt) > 0 && how.Grace > 0 {
+			wait := min(how.Grace/4, interruptWait)
+			how.Grace -= wait
+			asked, cancel := context.WithTimeout(ctx, wait)
+			if err := a.s.keeper.client().Input(asked, run, "", interrupt); err == nil {
+				a.waitTurnEnd(asked)
+			}
+			cancel()
+		}
+		exit, err := a.s.keeper.client().End(ctx, run, how)
+		switch {
+		case err != nil && ctx.Err() == nil && !errors.Is(err, town.ErrUnavailable):
+			a.log.Error("tree not ended", "run", run, "error", err)
+			a.post(func() { a.endFailed(err) })
+		case len(exit.Survivors) > 0:
+			a.log.Error("processes survived", "run", run, "pids", exit.Survivors)
+		}
+	})
+}
+
+// waitTurnEnd returns when the agent's turn has ended or ctx has.
+func (a *agent) waitTurnEnd(ctx context.Context) {
+	for a.snapshot.Load().Turn.State == town.TurnWorking {
+		if a.events.wait(ctx, a.events.newest()) != nil {
+			return
+		}
+	}
+}
+
+// interruptWait is what a CLI gets to end its turn by itself before SIGTERM.
+const interruptWait = time.Second
+
+var errStopped = fmt.Errorf("stopped: %w", town.ErrConflict)
+
+// endFailed tells those who wait that the tree could not be ended. The agent
+// stays stopping: another stop tries again.
+func (a *agent) endFailed(err error) {
+	if a.rec.Agent.Status != town.StatusStopping {
+		return
+	}
+	a.rec.Agent.Error = err.Error()
+	a.publish()
+}
+
+// settle records the end of the agent: no process of it is left.
+func (a *agent) settle(exit keeper.Exit) {
+	status, reason := outcome(exit, a.rec.Intent, a.rec.Failure)
+	view := &a.rec.Agent
+	if exit.Asked && exit.Signal == "" && exit.Code == 0 && view.PID == nil {
+		view.ExitCode = nil // nothing ran
+	} else {
+		view.ExitCode = new(exit.Code)
+	}
+	view.Signal = exit.Signal
+	if len(exit.Survivors) > 0 {
+		view.Error = fmt.Sprintf("processes survived: %v", exit.Survivors)
+	}
+	a.finish(status, reason)
+	if exit.Escalated {
+		a.s.counters.escalations.Add(1)
+	}
+	if run := view.RunID; run != "" {
+		a.s.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(a.s.ctx, keeperTimeout)
+			defer cancel()
+			if err := a.s.keeper.client().Forget(ctx, run); err != nil && ctx.Err() == nil && !errors.Is(err, town.ErrNotFound) {
+				a.log.Warn("run not forgotten", "run", run, "error", err)
+			}
+		})
+	}
+	if status == town.StatusFailed && reason == town.ReasonCrashed && a.rec.Request.Restart == town.RestartOnFailure {
+		a.scheduleRestart()
+	}
+	a.runEnded()
+}
+
+// finish publishes the agent's end and gives back what it held.
+func (a *agent) finish(status town.Status, reason town.Reason) {
+	view := &a.rec.Agent
+	view.PID, view.ExitedAt = nil, new(time.Now().UTC())
+	view.Turn.State = town.TurnNone
+	for _, m := range a.rec.Queue {
+		a.emit(town.EventMessage, town.MessageData{MessageID: m.ID, Receipt: town.ReceiptFailed})
+	}
+	a.rec.Queue = nil
+	if a.stop != nil {
+		a.stop(errStopped)
+		a.stop = nil
+	}
+	a.become(status, reason)
+	if feed := a.feed.Load(); feed != nil {
+		feed.end()
+		a.s.unroute(feed.run)
+	}
+	a.resources.Store(nil)
+	a.stalled.Store(nil)
+	a.release()
+	a.s.counters.mu.Lock()
+	a.s.counters.stops[reason]++
+	a.s.counters.mu.Unlock()
+}
+
+// runEnded lets those go on who waited for the end.
+func (a *agent) runEnded() {
+	waiting := a.ended
+	a.ended = nil
+	for _, f := range waiting {
+		f()
+	}
+}
+
+// release gives back the agent's place and its branch.
+func (a *agent) release() {
+	if a.held != "" {
+		a.s.release(a, a.held)
+		a.held = ""
+	}
+}
+
+// forget removes an ended agent's traces; its branch stays in the repository.
+func (a *agent) forget() error {
+	a.forgotten = true
+	a.s.mu.Lock()
+	delete(a.s.agents, a.id)
+	a.s.mu.Unlock()
+	close(a.gone)
+	return errors.Join(a.events.close(), os.RemoveAll(a.dir))
+}

@@ -1,0 +1,226 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"townd/supervisor/agentcli"
+	"townd/supervisor/keeper"
+	"townd/supervisor/transcript"
+	"townd/town"
+)
+
+// follow reads the output of the run's present process as it is written: to
+// decode it, or to answer a terminal's queries. It ends with the process, whose
+// exit it hands over when all output before it has been read.
+func (a *agent) follow() {
+	if a.stop == nil {
+		ctx, cancel := context.WithCancelCause(a.s.ctx)
+		a.stop = cancel
+		a.runCtx = ctx
+	}
+	f := &follower{
+		a: a, feed: a.feed.Load(), seq: a.rec.Seq, offset: a.rec.Decoded,
+		transcript: transcript.NewReader(a.s.runDir(a.rec.Agent.RunID)),
+	}
+	if a.structured.Load() {
+		f.decoder = a.cli.NewDecoder()
+		if len(a.rec.Decoder) > 0 {
+			if err := f.decoder.Restore(a.rec.Decoder); err != nil {
+				a.log.Error("decoder not restored", "error", err)
+			}
+		}
+	} else if size, _ := f.feed.Size(); a.adopted {
+		f.offset = size // what was asked before has been answered
+	}
+	a.s.wg.Go(func() { f.run(a.runCtx) })
+}
+
+// follower is one process's reader.
+type follower struct {
+	a          *agent
+	feed       *runFeed
+	seq        int
+	offset     int64
+	transcript *transcript.Reader
+	decoder    agentcli.Decoder // nil for a terminal
+	terminal   terminalQueries
+}
+
+// followBytes is how much is decoded at a time.
+const followBytes = 64 << 10
+
+func (f *follower) run(ctx context.Context) {
+	defer f.transcript.Close()
+	buf := make([]byte, followBytes)
+	for {
+		_, exit, err := f.feed.waitProcess(ctx, f.seq, f.offset)
+		if err != nil {
+			return
+		}
+		f.read(ctx, buf)
+		if exit != nil && (f.offset >= exit.Size || ctx.Err() != nil) {
+			f.finish(exit)
+			return
+		}
+	}
+}
+
+// read takes in what the transcript holds beyond the offset.
+func (f *follower) read(ctx context.Context, buf []byte) {
+	for ctx.Err() == nil {
+		n, err := f.transcript.ReadAt(buf, f.offset)
+		if n > 0 {
+			f.take(ctx, buf[:n])
+		}
+		if gone, ok := errors.AsType[*transcript.GoneError](err); ok {
+			f.offset = gone.First
+			continue
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				f.a.log.Error("output not read", "offset", f.offset, "error", err)
+				f.offset, _ = f.feed.Size() // go on with what follows
+			}
+			return
+		}
+	}
+}
+
+// take decodes p, or answers the queries in it.
+func (f *follower) take(ctx context.Context, p []byte) {
+	if f.decoder == nil {
+		f.offset += int64(len(p))
+		if reply := f.terminal.answer(p); len(reply) > 0 {
+			f.reply(ctx, reply)
+		}
+		return
+	}
+	var events []agentcli.Decoded
+	f.decoder.Decode(p, f.offset, func(d agentcli.Decoded) { events = append(events, d) })
+	f.offset += int64(len(p))
+	f.hand(events, nil)
+}
+
+// reply types the answer to a terminal's query. A program that does not read
+// its terminal gets none.
+func (f *follower) reply(ctx context.Context, p []byte) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := f.a.s.keeper.client().Input(ctx, f.feed.run, "", p); err != nil {
+		f.a.log.Debug("terminal query not answered", "error", err)
+	}
+}
+
+// finish hands over the process's end.
+func (f *follower) finish(exit *keeper.Exit) {
+	var events []agentcli.Decoded
+	if f.decoder != nil {
+		f.decoder.Finish(exit.Code, exit.Size, func(d agentcli.Decoded) { events = append(events, d) })
+	}
+	f.hand(events, exit)
+}
+
+// hand gives decoded events, and the exit when there is one, to the agent.
+func (f *follower) hand(events []agentcli.Decoded, exit *keeper.Exit) {
+	var state []byte
+	if f.decoder != nil {
+		var err error
+		if state, err = f.decoder.State(); err != nil {
+			f.a.log.Error("decoder not saved", "error", err)
+		}
+	}
+	run, seq, offset := f.feed.run, f.seq, f.offset
+	f.a.post(func() {
+		a := f.a
+		if a.rec.Agent.RunID != run {
+			return
+		}
+		a.rec.Decoder, a.rec.Decoded, a.dirty = state, offset, true // saved with what the events say
+		a.decoded(run, events)
+		if exit != nil {
+			a.processEnded(seq, *exit)
+		} else {
+			a.checkLimits()
+			a.deliverQueue()
+		}
+	})
+}
+
+// decoded records events found in the run's output and what they say of the agent.
+func (a *agent) decoded(run string, events []agentcli.Decoded) {
+	var at position
+	for _, d := range events {
+		if d.Offset == at.Offset {
+			at.Nth++
+		} else {
+			at = position{Offset: d.Offset}
+		}
+		a.learn(d)
+		if err := a.events.append(d.Event, d.Data, run, &at, time.Now()); err != nil {
+			a.log.Error("event not kept", "event", d.Event, "error", err)
+		}
+	}
+	if len(events) > 0 {
+		a.publish()
+	}
+}
+
+// learn takes over what an event says of the agent.
+func (a *agent) learn(d agentcli.Decoded) {
+	view := &a.rec.Agent
+	switch data := d.Data.(type) {
+	case town.SessionData:
+		view.SessionID = data.ID
+	case town.UsageData:
+		view.Usage.InputTokens += data.InputTokens
+		view.Usage.OutputTokens += data.OutputTokens
+		view.Usage.CacheReadTokens += data.CacheReadTokens
+		view.Usage.CacheWriteTokens += data.CacheWriteTokens
+		view.Usage.CostUSD += data.CostUSD
+	case town.ToolCallData:
+		view.Usage.ToolCalls++
+	case town.ErrorData:
+		a.rec.Failure = data.Kind
+	}
+	switch d.Event {
+	case town.EventTurnStarted:
+		view.Turn.State = town.TurnWorking
+		view.Turn.Count++
+		a.rec.Failure = ""
+	case town.EventTurnEnded:
+		view.Turn.State = town.TurnIdle
+	}
+}
+
+// processEnded takes in that a process of the run has ended. With it the agent
+// has, unless its CLI runs each turn in a process of its own.
+func (a *agent) processEnded(seq int, exit keeper.Exit) {
+	if seq != a.rec.Seq || !a.rec.Agent.Status.Live() {
+		return
+	}
+	if a.cli.PerTurn() && a.rec.Agent.Status == town.StatusRunning && exit.Code == 0 && exit.Signal == "" && !exit.OOM {
+		a.rec.Agent.PID, a.rec.Agent.Turn.State = nil, town.TurnIdle
+		a.publish()
+		a.deliverQueue()
+		return
+	}
+	a.settle(exit)
+}
+
+// checkLimits ends the agent when it uses more than its limits allow.
+func (a *agent) checkLimits() {
+	if a.rec.Agent.Status != town.StatusRunning {
+		return
+	}
+	var used town.Resources
+	if r := a.resources.Load(); r != nil {
+		used = *r
+	}
+	if reason := overLimit(a.rec.Request.Limits, a.rec.Agent.Turn.Count, a.rec.Agent.Usage, used); reason != "" {
+		a.log.Warn("over its limit", "reason", reason)
+		a.end(reason, town.StopRequest{})
+	}
+}

@@ -1,0 +1,104 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"townd/gitmgr"
+	"townd/town"
+)
+
+// record is all that must survive this process about an agent. It is written
+// whole before anything irreversible is done. The caller's environment is not
+// in it, for it may hold secrets: that is in the keeper's note, in memory.
+type record struct {
+	Agent    town.Agent        `json:"agent"`
+	Request  town.StartRequest `json:"request"` // without EnvVars
+	Base     string            `json:"base"`    // commit the worktree started from
+	UID      uint32            `json:"uid,omitempty"`
+	GID      uint32            `json:"gid,omitempty"`
+	Seq      int               `json:"seq"`              // the run's newest process
+	Intent   town.Reason       `json:"intent,omitempty"` // why we are ending it; empty while we are not
+	Epoch    string            `json:"epoch"`            // of its event log
+	Decoder  []byte            `json:"decoder,omitempty"`
+	Decoded  int64             `json:"decoded"` // transcript offset up to which Decoder has read
+	Failure  town.ErrorKind    `json:"failure,omitempty"`
+	Queue    []message         `json:"queue,omitempty"`
+	Receipts []receipt         `json:"receipts,omitempty"` // newest idempotency keys and their message ids
+	Failures []time.Time       `json:"failures,omitempty"` // recent crashes, for the restart policy
+}
+
+// message is one that waits for its turn.
+type message struct {
+	ID     string        `json:"id"`
+	Text   string        `json:"text"`
+	When   town.Delivery `json:"when"`
+	Queued bool          `json:"queued,omitempty"` // its queued receipt has been given
+}
+
+// receipt remembers what an idempotency key led to.
+type receipt struct {
+	Key string `json:"key"`
+	ID  string `json:"id"`
+}
+
+// note is what the keeper holds for a run, in memory only.
+type note struct {
+	Agent      string            `json:"agent"`
+	EnvVars    map[string]string `json:"envVars"`
+	Capability string            `json:"capability"` // what the agent proves itself with at the town's own sockets
+}
+
+func (r *record) owner() gitmgr.Owner { return gitmgr.Owner{UID: r.UID, GID: r.GID} }
+
+// branchKey names a worktree: no two live agents may share one, and the user
+// that owns its files stays the same.
+func branchKey(rig, branch string) string { return rig + "\x00" + branch }
+
+// sameRequest reports whether b asks for exactly what a asked for.
+func sameRequest(a, b town.StartRequest, envA, envB map[string]string) bool {
+	a.EnvVars, b.EnvVars = nil, nil
+	return reflect.DeepEqual(a, b) && maps.Equal(envA, envB)
+}
+
+func recordPath(dir string) string { return filepath.Join(dir, "record.json") }
+
+// save writes the record so that a kill at any moment leaves the old or the new
+// one. It does not sync: after a power failure no process of ours lives either.
+func (r *record) save(dir string) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode record: %w", err)
+	}
+	path := recordPath(dir)
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		return fmt.Errorf("write record: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write record: %w", err)
+	}
+	return nil
+}
+
+// loadRecord reads the record in dir; ErrNotFound when there is none.
+func loadRecord(dir string) (record, error) {
+	var r record
+	data, err := os.ReadFile(recordPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, fmt.Errorf("record in %s: %w", filepath.Base(dir), town.ErrNotFound)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read record: %w", err)
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("read record in %s: %w", filepath.Base(dir), err)
+	}
+	return r, nil
+}

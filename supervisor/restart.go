@@ -1,0 +1,93 @@
+package supervisor
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"townd/supervisor/keeper"
+	"townd/town"
+)
+
+// The restart policy: 1 s doubling to 300 s with 20 % of jitter; five failures
+// within ten minutes park the agent (limits.md section 9 rule 11, after kubelet
+// and OTP).
+const (
+	restartFirst  = time.Second
+	restartMost   = 300 * time.Second
+	restartWindow = 10 * time.Minute
+	restartLimit  = 5
+)
+
+// nextRestart returns how long to wait after the newest of failures, and which
+// of them still count. ok is false when the agent must be parked.
+func nextRestart(failures []time.Time, now time.Time) (delay time.Duration, recent []time.Time, ok bool) {
+	for _, at := range failures {
+		if now.Sub(at) < restartWindow {
+			recent = append(recent, at)
+		}
+	}
+	if len(recent) >= restartLimit {
+		return 0, recent, false
+	}
+	delay = min(restartFirst<<max(len(recent)-1, 0), restartMost)
+	jitter := 0.8 + 0.4*rand.Float64()
+	return time.Duration(float64(delay) * jitter), recent, true
+}
+
+// outcome says what the end of an agent's program means. intent is why we were
+// ending it, empty when we were not; failure is the last error its CLI told of.
+func outcome(exit keeper.Exit, intent town.Reason, failure town.ErrorKind) (town.Status, town.Reason) {
+	switch intent {
+	case town.ReasonStopped:
+		if exit.Escalated || exit.Signal == "SIGKILL" {
+			return town.StatusExited, town.ReasonKilled
+		}
+		return town.StatusExited, town.ReasonStopped
+	case "":
+	default: // a limit was passed
+		return town.StatusFailed, intent
+	}
+	switch {
+	case exit.OOM:
+		return town.StatusFailed, town.ReasonOOM
+	case exit.Code == 0 && exit.Signal == "":
+		return town.StatusExited, town.ReasonExited
+	case failure == town.KindAuth:
+		return town.StatusFailed, town.ReasonAuth
+	}
+	return town.StatusFailed, town.ReasonCrashed
+}
+
+// deadline returns when the agent's time is up and for which limit; the zero
+// time when no limit of time applies.
+func deadline(l town.Limits, started, active time.Time) time.Time {
+	var at time.Time
+	earlier := func(t time.Time) {
+		if at.IsZero() || t.Before(at) {
+			at = t
+		}
+	}
+	if l.Seconds > 0 {
+		earlier(started.Add(time.Duration(l.Seconds * float64(time.Second))))
+	}
+	if l.IdleSeconds > 0 {
+		earlier(active.Add(time.Duration(l.IdleSeconds * float64(time.Second))))
+	}
+	return at
+}
+
+// overLimit returns the reason to end an agent that uses too much, empty when
+// it does not.
+func overLimit(l town.Limits, turns int64, u town.Usage, r town.Resources) town.Reason {
+	tokens := u.InputTokens + u.OutputTokens + u.CacheReadTokens + u.CacheWriteTokens
+	switch {
+	case l.MemoryBytes > 0 && r.RSSBytes > l.MemoryBytes:
+		return town.ReasonOOM
+	case l.Processes > 0 && r.Processes > l.Processes,
+		l.Turns > 0 && turns > l.Turns,
+		l.Tokens > 0 && tokens >= l.Tokens,
+		l.CostUSD > 0 && u.CostUSD >= l.CostUSD:
+		return town.ReasonBudget
+	}
+	return ""
+}

@@ -1,0 +1,449 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"time"
+
+	"townd/gitmgr"
+	"townd/prompts"
+	"townd/supervisor/agentcli"
+	"townd/supervisor/keeper"
+	"townd/town"
+)
+
+// Start makes sure that the agent req describes runs. created is false when the
+// identical request was being carried out already. It returns an *InvalidError
+// for a request that cannot be carried out, ErrConflict when the agent runs to
+// another specification, its branch is in use, or a newer generation of it is
+// known, a *CapacityError when there is no room, ErrGit when its repository
+// cannot be had, ErrUnavailable while the town drains. A newer generation of a
+// running agent ends the older one first. When ctx ends the start goes on;
+// repeating the request joins it.
+func (s *Supervisor) Start(ctx context.Context, req town.StartRequest) (view town.Agent, created bool, err error) {
+	if err := s.validate(&req); err != nil {
+		return town.Agent{}, false, err
+	}
+	env := maps.Clone(req.EnvVars)
+	req.EnvVars = nil
+	req.CLI = cmp.Or(req.CLI, town.DefaultCLI)
+	req.Cols, req.Rows = cmp.Or(req.Cols, town.DefaultCols), cmp.Or(req.Rows, town.DefaultRows)
+	type started struct {
+		view    town.Agent
+		created bool
+	}
+	for {
+		a, err := s.findOrMake(req.AgentID)
+		if err != nil {
+			return town.Agent{}, false, err
+		}
+		r, err := ask(ctx, a, func(reply func(started, error)) {
+			a.start(req, env, func(view town.Agent, created bool, err error) { reply(started{view, created}, err) })
+		})
+		if errors.Is(err, errForgotten) {
+			continue // forgotten between finding and asking
+		}
+		return r.view, r.created, err
+	}
+}
+
+// validate checks what town, gitmgr and agentcli each know of req.
+func (s *Supervisor) validate(req *town.StartRequest) error {
+	var invalid town.InvalidError
+	note := func(err error, path string) {
+		if more, ok := errors.AsType[*town.InvalidError](err); ok {
+			invalid.Issues = append(invalid.Issues, more.Issues...)
+		} else if err != nil {
+			invalid.Issues = append(invalid.Issues, town.Issue{Path: path, Message: err.Error()})
+		}
+	}
+	note(req.Validate(), "")
+	if req.Branch != "" {
+		note(gitmgr.CheckBranch(req.Branch), "branch")
+	}
+	if req.GitURL != "" {
+		note(s.cfg.Git.CheckURL(req.GitURL), "gitUrl")
+	}
+	cli, err := agentcli.Lookup(cmp.Or(req.CLI, town.DefaultCLI))
+	note(err, "cli")
+	if err == nil && len(invalid.Issues) == 0 {
+		_, err := cli.Launch(s.cliSpec(req, nil, "/", "/")) // says at once that a program is missing
+		note(err, "cli")
+	}
+	note(checkNote(req.EnvVars), "envVars")
+	if len(invalid.Issues) > 0 {
+		return &invalid
+	}
+	return nil
+}
+
+// start decides what a start request means for the agent as it is.
+func (a *agent) start(req town.StartRequest, env map[string]string, reply func(town.Agent, bool, error)) {
+	view := &a.rec.Agent
+	fail := func(format string, args ...any) {
+		args = append([]any{a.id}, args...)
+		reply(town.Agent{}, false, fmt.Errorf("agent %s "+format+": %w", append(args, town.ErrConflict)...))
+	}
+	same := sameRequest(a.rec.Request, req, a.env, env)
+	switch {
+	case a.forgotten:
+		reply(town.Agent{}, false, errForgotten)
+	case a.discarding:
+		a.ended = append(a.ended, func() { a.start(req, env, reply) })
+	case req.Generation < view.Generation:
+		fail("is of generation %d, newer than %d", view.Generation, req.Generation)
+	case view.Status == town.StatusStopping:
+		a.ended = append(a.ended, func() { a.start(req, env, reply) })
+	case !view.Status.Live():
+		a.begin(req, env, nil, func(v town.Agent, err error) { reply(v, err == nil, err) })
+	case same && a.launch != nil:
+		a.launch.reply = append(a.launch.reply, func(v town.Agent, err error) { reply(v, false, err) })
+	case same:
+		reply(a.view(), false, nil)
+	case req.Generation > view.Generation:
+		a.end(town.ReasonStopped, town.StopRequest{})
+		a.ended = append(a.ended, func() { a.start(req, env, reply) })
+	default:
+		fail("is %s to another specification; stop it first, or start it with a higher generation", view.Status)
+	}
+}
+
+// begin starts an agent that is not live; again is set when its restart policy
+// has it started, not a request.
+func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.RestartState, reply func(town.Agent, error)) {
+	refuse := func(err error) {
+		if a.rec.Agent.RunID == "" { // it never existed
+			err = errors.Join(err, a.forget())
+		}
+		reply(town.Agent{}, err)
+	}
+	cli, err := agentcli.Lookup(req.CLI)
+	if err != nil {
+		refuse(err)
+		return
+	}
+	key := branchKey(req.RigID, req.Branch)
+	if err := a.s.admit(a, key); err != nil {
+		refuse(err)
+		return
+	}
+	a.held = key
+	uid, err := a.s.users.of(key)
+	if err != nil {
+		a.release()
+		refuse(err)
+		return
+	}
+	before := a.rec
+	a.cli, a.env, a.restartAt = cli, env, time.Time{}
+	a.structured.Store(cli.Structured())
+	a.note = note{Agent: a.id, EnvVars: env, Capability: rand.Text()}
+	a.rec = newRecord(req, before, uid)
+	if again != nil {
+		a.rec.Agent.Restart, a.rec.Failures = again, before.Failures
+	}
+	a.setFeed()
+	a.become(town.StatusStarting, "")
+	a.spawn("", func(v town.Agent, err error) {
+		if err != nil && before.Agent.RunID == "" {
+			err = errors.Join(err, a.forget()) // a start that failed leaves nothing behind
+		}
+		reply(v, err)
+	})
+}
+
+// newRecord is the record of an agent about to start, which keeps from before
+// what goes on: events, session, restarts.
+func newRecord(req town.StartRequest, before record, uid uint32) record {
+	now := time.Now().UTC()
+	rec := record{
+		Agent: town.Agent{
+			AgentID: req.AgentID, RigID: req.RigID, TownID: req.TownID, Role: req.Role, Name: req.Name, BeadID: req.BeadID,
+			CLI: req.CLI, Model: req.Model, Branch: req.Branch, Generation: req.Generation,
+			RunID: town.NewID(now), StartedAt: &now, Turn: town.Turn{State: town.TurnNone},
+			Workdir: before.Agent.Workdir,
+		},
+		Request: req, UID: uid, Epoch: before.Epoch, Base: before.Base, Receipts: before.Receipts,
+	}
+	if req.Resume {
+		rec.Agent.SessionID = before.Agent.SessionID
+	}
+	if req.Restart == town.RestartOnFailure {
+		rec.Agent.Restart = &town.RestartState{Policy: req.Restart}
+	}
+	return rec
+}
+
+// setFeed gives the agent the feed of its new run and has the keeper's news of
+// it delivered there.
+func (a *agent) setFeed() {
+	feed := &runFeed{Feed: newFeed(a.rec.Request.Cols, a.rec.Request.Rows), run: a.rec.Agent.RunID}
+	feed.touch(*a.rec.Agent.StartedAt)
+	a.feed.Store(feed)
+	a.s.route(feed.run, a)
+}
+
+// spawn runs the agent's program: the first process of its run, or with a
+// prompt the next turn. reply is told how it went.
+func (a *agent) spawn(prompt string, reply func(town.Agent, error)) {
+	ctx, cancel := context.WithCancelCause(a.s.ctx)
+	a.launch = &launching{cancel: cancel, reply: []func(town.Agent, error){reply}}
+	rec, env, held := a.rec, a.env, a.note // copies: live goes on owning the originals
+	cli := a.cli
+	a.s.wg.Go(func() {
+		made, err := a.s.prepare(ctx, cli, &rec, env, held.Capability, prompt)
+		if err == nil {
+			made.spawn.Note, err = encodeNote(held)
+		}
+		if err == nil {
+			made.run, err = a.s.spawnGated(ctx, made.spawn)
+		}
+		a.post(func() { a.launched(made, err) })
+	})
+}
+
+// made is what a start has made: the worktree and the process.
+type made struct {
+	worktree gitmgr.Worktree
+	gid      uint32
+	spawn    keeper.Spawn
+	run      keeper.Run
+}
+
+// prepare makes the worktree, the prompt and the agent's files.
+func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record, env map[string]string, capability, prompt string) (m made, err error) {
+	req := &rec.Request
+	if rec.Seq == 0 {
+		if m.worktree, err = s.cfg.Git.Worktree(ctx, gitmgr.Spec{
+			RigID: req.RigID, URL: req.GitURL, Branch: req.Branch, DefaultBranch: req.DefaultBranch, StartPoint: req.StartPoint,
+			Owner: gitmgr.Owner{UID: rec.UID}, Name: req.Name, Email: authorEmail(req),
+		}); err != nil {
+			return m, err
+		}
+		rec.Agent.Workdir = m.worktree.Dir
+		if rec.UID != 0 {
+			rec.GID = m.worktree.GID
+		}
+		prompt = req.Prompt
+	}
+	m.gid = rec.GID
+	home, err := s.makeHome(rec)
+	if err != nil {
+		return m, err
+	}
+	spec := s.cliSpec(req, env, rec.Agent.Workdir, home)
+	spec.Prompt, spec.SessionID, spec.Model = prompt, rec.Agent.SessionID, rec.Agent.Model
+	if spec.SystemPrompt == "" {
+		if spec.SystemPrompt, err = prompts.Render(req.Role, prompts.Data{
+			Name: req.Name, Identity: req.Identity, AgentID: req.AgentID, RigID: req.RigID, TownID: req.TownID,
+			Branch: req.Branch, DefaultBranch: req.DefaultBranch, BeadID: req.BeadID,
+		}); err != nil {
+			return m, err
+		}
+	}
+	launch, err := cli.Launch(spec)
+	if err != nil {
+		return m, err
+	}
+	for _, file := range launch.Files {
+		if err := writeOwned(file, home, rec.UID, rec.GID); err != nil {
+			return m, err
+		}
+	}
+	m.spawn = keeper.Spawn{
+		Run: rec.Agent.RunID, Seq: rec.Seq, Argv: launch.Argv, Dir: rec.Agent.Workdir, Env: s.environ(rec, capability, env, launch.Env),
+		UID: rec.UID, GID: rec.GID, Cols: req.Cols, Rows: req.Rows, Raw: launch.Raw, PipeInput: launch.PipeInput,
+		Stdin: launch.Stdin, CloseStdin: launch.CloseStdin, Transcript: s.runDir(rec.Agent.RunID),
+		Segment: s.cfg.Retention.SegmentBytes, Total: s.cfg.Retention.TotalBytes, LeftoverGrace: leftoverGrace,
+	}
+	return m, nil
+}
+
+// leftoverGrace is what programs get that an agent's program left behind when
+// it ended by itself.
+const leftoverGrace = 2 * time.Second
+
+// cliSpec is what of a request the CLI needs to know.
+func (s *Supervisor) cliSpec(req *town.StartRequest, env map[string]string, workdir, home string) agentcli.Spec {
+	return agentcli.Spec{
+		Role: req.Role, Prompt: req.Prompt, SystemPrompt: req.SystemPrompt, Model: req.Model,
+		Workdir: workdir, Home: home, Command: req.Command, Townd: s.cfg.Townd, Env: env,
+	}
+}
+
+// makeHome makes the agent's own directories and returns its HOME.
+func (s *Supervisor) makeHome(rec *record) (home string, err error) {
+	dir := s.agentDir(rec.Request.AgentID)
+	home = filepath.Join(dir, "home")
+	for _, d := range []string{home, filepath.Join(dir, "tmp")} {
+		if err := makeDir(d, 0o700); err != nil {
+			return "", fmt.Errorf("make home: %w", err)
+		}
+		if err := giveTree(d, rec.UID, rec.GID); err != nil {
+			return "", fmt.Errorf("make home: %w", err)
+		}
+	}
+	return home, nil
+}
+
+// giveTree makes uid the owner of dir and all in it, unless it is already.
+func giveTree(dir string, uid, gid uint32) error {
+	if owner, err := ownerOf(dir); uid == 0 || err != nil || owner == uid {
+		return err
+	}
+	return filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, int(uid), int(gid)))
+	})
+}
+
+// spawnGated spawns when fewer than the gate's number of spawns are under way.
+func (s *Supervisor) spawnGated(ctx context.Context, spawn keeper.Spawn) (keeper.Run, error) {
+	select {
+	case s.gate <- struct{}{}:
+		defer func() { <-s.gate }()
+	case <-ctx.Done():
+		return keeper.Run{}, context.Cause(ctx)
+	}
+	s.counters.starts.Add(1)
+	return s.keeper.client().Spawn(ctx, spawn)
+}
+
+// launched takes in how a spawn went.
+func (a *agent) launched(m made, err error) {
+	l := a.launch
+	a.launch = nil
+	l.cancel(nil)
+	view := &a.rec.Agent
+	stopping := view.Status == town.StatusStopping
+	if m.worktree.Dir != "" {
+		view.Workdir, a.rec.GID = m.worktree.Dir, m.gid
+		if m.worktree.Created || a.rec.Base == "" {
+			a.rec.Base = m.worktree.Base
+		}
+	}
+	switch {
+	case err == nil:
+		a.running(m.run, len(m.spawn.Stdin) > 0)
+		if stopping {
+			a.endTree(keeper.End{Signal: termSignal, Grace: town.DefaultGrace}, nil)
+			err = fmt.Errorf("agent %s was stopped while it started: %w", a.id, town.ErrConflict)
+		}
+	case stopping:
+		err = fmt.Errorf("agent %s was stopped while it started: %w", a.id, town.ErrConflict)
+		a.settle(keeper.Exit{Asked: true, At: time.Now()})
+	default:
+		a.notStarted(err)
+	}
+	for _, reply := range l.reply {
+		if err != nil {
+			reply(town.Agent{}, err)
+		} else {
+			reply(a.view(), nil)
+		}
+	}
+}
+
+// notStarted records a program that could not be started.
+func (a *agent) notStarted(err error) {
+	a.log.Warn("not started", "error", err)
+	a.rec.Agent.Error = err.Error()
+	a.finish(town.StatusFailed, town.ReasonStartFailed)
+	a.runEnded()
+}
+
+// running records that process run of the agent lives, and follows its output.
+// asked tells whether it was given something to do.
+func (a *agent) running(run keeper.Run, asked bool) {
+	view := &a.rec.Agent
+	view.PID = new(run.PID)
+	switch {
+	case !a.structured.Load():
+		view.Turn.State = town.TurnNone
+	case asked:
+		view.Turn.State = town.TurnWorking
+	default:
+		view.Turn.State = town.TurnIdle
+	}
+	if view.Status == town.StatusStarting {
+		a.become(town.StatusRunning, "")
+	} else {
+		a.publish()
+	}
+	a.follow()
+	a.deliverQueue()
+}
+
+// Stop ends the agent and returns when no process of it is left. Stopping an
+// agent that has ended changes nothing. When ctx ends the stop goes on.
+func (s *Supervisor) Stop(ctx context.Context, id string, req town.StopRequest) (town.Agent, error) {
+	if err := req.Validate(); err != nil {
+		return town.Agent{}, err
+	}
+	a, err := s.find(id)
+	if err != nil {
+		return town.Agent{}, err
+	}
+	return ask(ctx, a, func(reply func(town.Agent, error)) { a.halt(req, reply) })
+}
+
+func (a *agent) halt(req town.StopRequest, reply func(town.Agent, error)) {
+	view := &a.rec.Agent
+	a.restartAt = time.Time{}
+	if view.Restart != nil {
+		view.Restart.NextAt = nil
+	}
+	if !view.Status.Live() {
+		a.publish()
+		reply(a.view(), nil)
+		return
+	}
+	a.ended = append(a.ended, func() {
+		if view.Error != "" && view.Reason == town.ReasonKilled {
+			reply(a.view(), fmt.Errorf("agent %s: %s", a.id, view.Error))
+			return
+		}
+		reply(a.view(), nil)
+	})
+	if view.Status == town.StatusStarting {
+		a.rec.Intent = town.ReasonStopped
+		a.become(town.StatusStopping, "")
+		a.launch.cancel(errStopped)
+		return
+	}
+	a.end(town.ReasonStopped, req)
+}
+
+// scheduleRestart plans the next start of a crashed agent, or parks it.
+func (a *agent) scheduleRestart() {
+	now := time.Now()
+	delay, recent, ok := nextRestart(append(a.rec.Failures, now), now)
+	a.rec.Failures = recent
+	state := *a.rec.Agent.Restart
+	if state.Parked = !ok; ok {
+		a.restartAt = now.Add(delay)
+		state.NextAt = new(a.restartAt.UTC())
+	}
+	a.rec.Agent.Restart = &state
+	a.publish()
+}
+
+// restart starts a crashed agent again.
+func (a *agent) restart() {
+	a.restartAt = time.Time{}
+	state := *a.rec.Agent.Restart
+	state.Count, state.NextAt = state.Count+1, nil
+	req := a.rec.Request
+	req.Resume = true
+	a.begin(req, a.env, &state, func(_ town.Agent, err error) {
+		if err != nil {
+			a.log.Warn("not restarted", "error", err)
+			a.scheduleRestart()
+		}
+	})
+}
