@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	before := runtime.NumGoroutine()
-	code := m.Run()
+	code := runTests(m)
 	if code == 0 && !eventually(5*time.Second, func() bool { return runtime.NumGoroutine() <= before }) {
 		fmt.Fprintf(os.Stderr, "%d goroutines at the end, %d at the start\n", runtime.NumGoroutine(), before)
 		buf := make([]byte, 1<<20)
@@ -40,6 +40,30 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// self is the test binary where every user may run it.
+var self string
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "keeper-test-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	self = filepath.Join(dir, "keeper.test")
+	own, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	binary, err := os.ReadFile(own)
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), os.WriteFile(self, binary, 0o755))
+	}
+	if err != nil {
+		panic(err)
+	}
+	return m.Run()
 }
 
 // eventually asks until ok, for what the operating system has no event for.
@@ -74,15 +98,6 @@ func keeperMain(args []string) int {
 	}
 	return 0
 }
-
-// self is the test binary.
-var self = func() string {
-	path, err := os.Executable()
-	if err != nil {
-		panic(err)
-	}
-	return path
-}()
 
 func keeperArgs(dir string, rung Rung) []string {
 	return []string{self, "keeper", dir, string(rung), "1048576", "2s"}
