@@ -273,5 +273,10 @@ func escape(branch string) string {
 	return strings.NewReplacer("%", "%25", "/", "%2F").Replace(branch)
 }
 
+// unescape tells people which branch an id stands for.
+func unescape(id string) string {
+	return strings.NewReplacer("%2F", "/", "%25", "%").Replace(id)
+}
+
 // CheckURL is the function of that name with the protocols allowed here.
 func (m *Manager) CheckURL(raw string) error { return CheckURL(raw, m.c.Protocols) }

@@ -18,6 +18,13 @@ import (
 
 const checkpointPrefix = "refs/town/checkpoints/"
 
+// A temporary index is made under its branch's lock, left-overs are collected
+// under the rig's: one this young may be in use.
+const (
+	indexPrefix = "index-"
+	indexAge    = time.Hour
+)
+
 // emptyTree is git's id of a tree without entries, known to it without an object.
 const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
@@ -46,9 +53,7 @@ func (m *Manager) Checkpoint(ctx context.Context, rigID, branch, agentID string,
 	}
 	defer release()
 	cp, err := r.checkpoint(ctx, own, branch, checkpointRef(agentID), r.owner(o))
-	if m.c.Observe != nil {
-		m.c.Observe("checkpoint", time.Since(start), err)
-	}
+	m.observe("checkpoint", start, err)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint of rig %s branch %s: %w", rigID, branch, spaceKind(err))
 	}
@@ -106,7 +111,7 @@ func (r *rig) checkpoint(ctx context.Context, own *lock, branch, ref string, o O
 		if err != nil {
 			return "", err
 		}
-		c := r.inWorktree(branch, o, command{op: "checkpoint", quiet: true, locks: []*lock{own}, args: args})
+		c := r.inWorktree(branch, o, command{locks: []*lock{own}, args: args})
 		c.env = append(append(c.env, "GIT_INDEX_FILE="+index), identityEnv(f.Name, f.Email)...)
 		out, err := r.m.run(ctx, c)
 		return strings.TrimSpace(string(out)), err
@@ -124,7 +129,7 @@ func (r *rig) checkpoint(ctx context.Context, own *lock, branch, ref string, o O
 // addAll takes every file into the temporary index. A file that cannot be read
 // must not cost the others: git goes on past it and says 1.
 func addAll(git func(...string) (string, error), r *rig) error {
-	_, err := git("add", "--all", "--ignore-errors", "--", ":/")
+	_, err := git("add", "--all", "--ignore-errors")
 	if e, ok := errors.AsType[*runError](err); ok && e.exit == 1 && e.kind == nil {
 		r.log.Warn("checkpoint without some files", "err", err)
 		return nil
@@ -157,15 +162,15 @@ func (r *rig) saveTree(ctx context.Context, own *lock, git func(...string) (stri
 		return Checkpoint{}, err
 	}
 	_, err = r.m.run(ctx, r.inRepo(command{
-		op: "checkpoint", quiet: true, locks: []*lock{own},
-		args: []string{"update-ref", "-m", "checkpoint", ref, commit},
+		locks: []*lock{own},
+		args:  []string{"update-ref", "-m", "checkpoint", ref, commit},
 	}))
 	return Checkpoint{Ref: ref, Commit: commit}, err
 }
 
 // tempIndex copies the index of a worktree to where its owner can write it.
 func (r *rig) tempIndex(branch string, o Owner) (path string, discard func(), err error) {
-	dir, err := os.MkdirTemp(filepath.Join(r.dir, "tmp"), "index-")
+	dir, err := os.MkdirTemp(filepath.Join(r.dir, "tmp"), indexPrefix)
 	if err != nil {
 		return "", nil, err
 	}

@@ -39,9 +39,7 @@ func (m *Manager) Diff(ctx context.Context, rigID, branch, base string, o Owner,
 	}
 	defer release()
 	d, err := r.diff(ctx, own, branch, base, r.owner(o), maxBytes)
-	if m.c.Observe != nil {
-		m.c.Observe("diff", time.Since(start), err)
-	}
+	m.observe("diff", start, err)
 	if err != nil {
 		return Diff{}, fmt.Errorf("diff of rig %s branch %s: %w", rigID, branch, spaceKind(err))
 	}
@@ -59,7 +57,7 @@ func (r *rig) diff(ctx context.Context, own *lock, branch, base string, o Owner,
 	}
 	defer discard()
 	git := func(ctx context.Context, out *diffReader, args ...string) error {
-		c := r.inWorktree(branch, o, command{op: "diff", quiet: true, locks: []*lock{own}, args: args})
+		c := r.inWorktree(branch, o, command{locks: []*lock{own}, args: args})
 		if out != nil {
 			c.stdout = out
 		}
@@ -68,7 +66,7 @@ func (r *rig) diff(ctx context.Context, own *lock, branch, base string, o Owner,
 		return err
 	}
 	// Only the names of untracked files are added: no object is written.
-	if err := git(ctx, nil, "add", "--intent-to-add", "--ignore-errors", "--", ":/"); err != nil && !onlyUnreadable(err) {
+	if err := git(ctx, nil, "add", "--intent-to-add", "--ignore-errors", "."); err != nil && !onlyUnreadable(err) {
 		return Diff{}, err
 	}
 	from := base

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"townd/town"
 )
 
 // settings outrank every configuration file, so that no repository decides what
@@ -37,6 +39,23 @@ var settings = [][2]string{
 var passed = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
 	"http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSH_AUTH_SOCK",
+}
+
+// checkTraversable returns an ErrInvalid that names the directory above Home which
+// the users of agents could not pass.
+func checkTraversable(c Config) error {
+	if c.GIDBase == 0 {
+		return nil
+	}
+	for dir := filepath.Dir(c.Home); ; dir = filepath.Dir(dir) {
+		if fi, err := os.Stat(dir); err == nil && fi.Mode()&0o001 == 0 {
+			return fmt.Errorf("git home %s: the users of agents cannot pass %s (mode %04o): chmod o+x it or choose another home: %w",
+				c.Home, dir, fi.Mode().Perm(), town.ErrInvalid)
+		}
+		if dir == "/" {
+			return nil
+		}
+	}
 }
 
 // prepareHome makes c.Home and the empty home directory of our git, and returns

@@ -39,8 +39,9 @@ type Config struct {
 	Timeout      time.Duration // for any other git command, default 5 minutes
 	Log          *slog.Logger  // default slog.Default
 
-	// Observe, if set, is told about every git command: clone, fetch, worktree,
-	// diff, checkpoint or remove, how long it took, and how it ended.
+	// Observe, if set, is told how long an operation took and how it ended: each
+	// git clone and fetch, and each call as a whole: worktree (with the clone or
+	// fetch it needed), diff, checkpoint, remove.
 	Observe func(op string, d time.Duration, err error)
 }
 
@@ -49,6 +50,7 @@ type Config struct {
 type Manager struct {
 	c        Config
 	env      []string      // of every git command
+	orphans  time.Duration // how long git of a dead server may go on before it is ended
 	checkout chan struct{} // one token per checkout that may run; they are bound by the processor
 
 	ctx  context.Context // ends with Close
@@ -91,11 +93,14 @@ func New(c Config) (*Manager, error) {
 		c.Log = slog.Default()
 	}
 	c.Home = filepath.Clean(c.Home)
+	if err := checkTraversable(c); err != nil {
+		return nil, err
+	}
 	env, err := prepareHome(c)
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{c: c, env: env, checkout: make(chan struct{}, runtime.NumCPU()), rigs: map[string]*rig{}}
+	m := &Manager{c: c, env: env, orphans: orphanGrace, checkout: make(chan struct{}, runtime.NumCPU()), rigs: map[string]*rig{}}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m, nil
 }
@@ -191,11 +196,13 @@ func (m *Manager) Worktree(ctx context.Context, s Spec) (Worktree, error) {
 		return Worktree{}, err
 	}
 	defer done()
+	start := time.Now()
 	r, err := m.rig(s.RigID)
 	if err != nil {
 		return Worktree{}, err
 	}
 	w, err := r.worktree(ctx, s)
+	m.observe("worktree", start, err)
 	if err != nil {
 		return Worktree{}, fmt.Errorf("worktree of rig %s: %w", s.RigID, spaceKind(err))
 	}

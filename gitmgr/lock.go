@@ -42,10 +42,10 @@ type holder struct {
 }
 
 // lockFile takes the lock at path. A holder that lives is waited for. Git left by
-// a holder that was killed gets orphanGrace to end, then it is killed: the
+// a holder that was killed gets some time to end, then it is killed: the
 // processes that hold the file are found in /proc, so none is missed and none
 // other is hit.
-func lockFile(ctx context.Context, path string) (*lock, error) {
+func (m *Manager) lockFile(ctx context.Context, path string) (*lock, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func lockFile(ctx context.Context, path string) (*lock, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 		}
-		if waited > orphanGrace && !holderLives(path) {
+		if waited > m.orphans && !holderLives(path) {
 			killHolders(f)
 			waited = 0
 		}

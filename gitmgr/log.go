@@ -13,10 +13,10 @@ import (
 	"townd/town"
 )
 
-// Log returns the commits of a branch that base does not have, newest first, at
-// most max of them. An empty base gives the whole history. It returns ErrNotFound
+// Log returns the commits of a branch that base does not have, newest first, no
+// more than most. An empty base gives the whole history. It returns ErrNotFound
 // for an unknown branch or base.
-func (m *Manager) Log(rigID, branch, base string, max int) ([]Commit, error) {
+func (m *Manager) Log(rigID, branch, base string, most int) ([]Commit, error) {
 	r, err := m.known(rigID, branch)
 	if err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func (m *Manager) Log(rigID, branch, base string, max int) ([]Commit, error) {
 	}
 	st := r.store("")
 	defer st.Close()
-	log, err := history(st, tip, base, max)
+	log, err := history(st, tip, base, most)
 	if err != nil {
 		return nil, fmt.Errorf("log of rig %s branch %s: %w", rigID, branch, err)
 	}
@@ -39,7 +39,7 @@ func (m *Manager) Log(rigID, branch, base string, max int) ([]Commit, error) {
 
 // history walks from tip in the order of commit times and leaves out what can be
 // reached from base.
-func history(st *filesystem.Storage, tip, base string, max int) ([]Commit, error) {
+func history(st *filesystem.Storage, tip, base string, most int) ([]Commit, error) {
 	w := walk{st: st, seen: map[plumbing.Hash]*mark{}}
 	if err := w.push(plumbing.NewHash(tip), false); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func history(st *filesystem.Storage, tip, base string, max int) ([]Commit, error
 		}
 	}
 	var log []Commit
-	for w.wanted > 0 && len(log) < max {
+	for w.wanted > 0 && len(log) < most {
 		m, _ := heap.Pop(&w).(*mark)
 		if !m.hidden {
 			w.wanted--

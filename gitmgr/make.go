@@ -29,11 +29,11 @@ func (r *rig) make(s Spec, p plan) error {
 	if err := r.parents(s.Branch); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	tmp := filepath.Join(r.dir, "tmp", town.NewID(time.Now()))
-	if err := os.Mkdir(tmp, 0o700); err != nil {
+	if err := mkdir(tmp, 0o700); err != nil {
 		return err
 	}
 	head := "ref: " + headsPrefix + s.Branch
@@ -59,7 +59,7 @@ func (r *rig) parents(branch string) error {
 	dir := filepath.Join(r.dir, "worktrees")
 	for part := range strings.SplitSeq(filepath.Dir(branch), "/") {
 		dir = filepath.Join(dir, part)
-		err := os.Mkdir(dir, 0o755)
+		err := mkdir(dir, 0o755)
 		if errors.Is(err, fs.ErrExist) && !isDir(dir) {
 			return fmt.Errorf("%s: is not a directory: %w", dir, town.ErrConflict)
 		}
@@ -78,7 +78,7 @@ func (r *rig) repair(ctx context.Context, own *lock, s Spec, f facts) error {
 	gone := !isDir(dir)
 	if gone {
 		r.log.Warn("worktree had vanished, making it again", "branch", s.Branch, "path", dir)
-		if err := errors.Join(r.parents(s.Branch), os.Mkdir(dir, 0o700), r.give(dir, s.Owner)); err != nil {
+		if err := errors.Join(r.parents(s.Branch), mkdir(dir, 0o700), r.give(dir, s.Owner)); err != nil {
 			return err
 		}
 	}
@@ -97,7 +97,7 @@ func (r *rig) repair(ctx context.Context, own *lock, s Spec, f facts) error {
 			return err
 		}
 	}
-	r.sweepLocks(admin)
+	r.sweepLocks(admin, admin, dir)
 	return r.repairHead(ctx, own, s, f, gone)
 }
 
@@ -130,9 +130,13 @@ func (r *rig) repairHead(ctx context.Context, own *lock, s Spec, f facts, gone b
 		todo = append(todo, []string{"checkout-index", "--all", "--quiet"})
 	}
 	for _, args := range todo {
-		c := r.inWorktree(s.Branch, s.Owner, command{op: "worktree", locks: []*lock{own}, args: args})
+		c := r.inWorktree(s.Branch, s.Owner, command{locks: []*lock{own}, args: args})
 		c.env = append(c.env, identityEnv(s.Name, s.Email)...)
-		if _, err := r.m.run(ctx, c); err != nil {
+		_, err := r.m.run(ctx, c)
+		if e, ok := errors.AsType[*runError](err); ok && args[0] == "checkout-index" && e.exit == 1 {
+			err = nil // it says so when files are there already
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,7 +43,7 @@ func pids() []int {
 	return all
 }
 
-// killHolders kills every other process that has f's file open. A pidfd is taken
+// killHolders kills every other process that holds the lock on f's file. A pidfd is taken
 // before the look, so that no process that got the number later is hit.
 func killHolders(f *os.File) {
 	var want unix.Stat_t
@@ -56,33 +55,43 @@ func killHolders(f *os.File) {
 		if err != nil {
 			continue
 		}
-		if hasOpen(pid, want) {
+		if holds(pid, want) {
 			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may have ended: as wanted
 		}
 		_ = unix.Close(fd)
 	}
 }
 
-func hasOpen(pid int, want unix.Stat_t) bool {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	entries, err := os.ReadDir(dir)
+// holds reports whether a process has the file open by a descriptor that is
+// locked; who waits for the lock has it open too.
+func holds(pid int, want unix.Stat_t) bool {
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	entries, err := os.ReadDir(proc + "fd")
 	if err != nil {
 		return false // another user's, or gone
 	}
 	for _, e := range entries {
 		var st unix.Stat_t
-		if unix.Stat(filepath.Join(dir, e.Name()), &st) == nil && st.Dev == want.Dev && st.Ino == want.Ino {
+		if unix.Stat(proc+"fd/"+e.Name(), &st) != nil || st.Dev != want.Dev || st.Ino != want.Ino {
+			continue
+		}
+		info, err := os.ReadFile(proc + "fdinfo/" + e.Name())
+		if err == nil && bytes.Contains(info, []byte("FLOCK")) {
 			return true
 		}
 	}
 	return false
 }
 
-// gitAlive reports whether a git program works below one of dirs: it may hold a
-// lock file there. What cannot be looked at counts as working there.
-func gitAlive(dirs ...string) bool {
+// gitAlive reports whether a git program of a user works below one of dirs: it may
+// hold a lock file there. What cannot be looked at counts as working there.
+func gitAlive(uid uint32, dirs []string) bool {
 	for _, pid := range pids() {
 		proc := fmt.Sprintf("/proc/%d/", pid)
+		var st unix.Stat_t
+		if unix.Stat(proc, &st) != nil || st.Uid != uid {
+			continue
+		}
 		comm, err := os.ReadFile(proc + "comm")
 		if err != nil || !bytes.HasPrefix(comm, []byte("git")) {
 			continue

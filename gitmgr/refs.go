@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,9 +24,9 @@ const (
 	remotePrefix = "refs/remotes/origin/"
 	tagsPrefix   = "refs/tags/"
 
-	maxRefBytes  = 4 << 10
-	maxSymrefs   = 5
-	unpackedHead = "HEAD"
+	maxRefBytes = 4 << 10
+	maxSymrefs  = 5
+	headName    = "HEAD"
 )
 
 // store opens the repository for go-git. Both directories are named by us: go-git
@@ -44,9 +45,17 @@ func (r *rig) ref(name string) (hash string, ok bool, err error) {
 	return r.resolve("", plumbing.ReferenceName(name))
 }
 
+var headPattern = regexp.MustCompile(`^(ref: refs/\S+|[0-9a-f]{40})\s*$`)
+
 // head resolves HEAD of a worktree. A branch without commits gives "".
 func (r *rig) head(branch string) (string, error) {
-	hash, _, err := r.resolve(r.admin(branch), unpackedHead)
+	admin := r.admin(branch)
+	// go-git takes an empty HEAD for a missing one, and a missing one from the repository.
+	text, err := readOwned(admin, headName)
+	if err != nil || !headPattern.MatchString(text) {
+		return "", errors.Join(fmt.Errorf("HEAD of branch %s's worktree is not what git writes", branch), err)
+	}
+	hash, _, err := r.resolve(admin, headName)
 	return hash, err
 }
 
@@ -87,7 +96,7 @@ func (r *rig) readRef(st *filesystem.Storage, admin string, name plumbing.Refere
 func (r *rig) remoteDefault() (string, error) {
 	st := r.store("")
 	defer st.Close()
-	for _, name := range []plumbing.ReferenceName{remotePrefix + "HEAD", unpackedHead} {
+	for _, name := range []plumbing.ReferenceName{remotePrefix + "HEAD", headName} {
 		ref, err := r.readRef(st, "", name)
 		if errors.Is(err, plumbing.ErrReferenceNotFound) {
 			continue
@@ -113,7 +122,7 @@ func (r *rig) remoteBranches() ([]string, error) {
 	}
 	var names []string
 	err = iter.ForEach(func(ref *plumbing.Reference) error {
-		if name, ok := strings.CutPrefix(ref.Name().String(), remotePrefix); ok && name != unpackedHead {
+		if name, ok := strings.CutPrefix(ref.Name().String(), remotePrefix); ok && name != headName {
 			names = append(names, name)
 		}
 		return nil
@@ -153,8 +162,8 @@ func (r *rig) syncDefault(ctx context.Context, l *lock) error {
 		return err
 	}
 	_, err = r.m.run(ctx, r.inRepo(command{
-		op: "fetch", quiet: true, locks: []*lock{l},
-		args: []string{"update-ref", "-m", "fetch", headsPrefix + branch, want},
+		locks: []*lock{l},
+		args:  []string{"update-ref", "-m", "fetch", headsPrefix + branch, want},
 	}))
 	return err
 }
@@ -189,8 +198,8 @@ func (r *rig) commitOf(ctx context.Context, l *lock, name string) (hash string, 
 // peel returns the commit behind a ref or a hash, full or short.
 func (r *rig) peel(ctx context.Context, l *lock, name string) (string, bool, error) {
 	out, err := r.m.run(ctx, r.inRepo(command{
-		op: "worktree", quiet: true, locks: []*lock{l},
-		args: []string{"rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}"},
+		locks: []*lock{l},
+		args:  []string{"rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}"},
 	}))
 	if e, ok := errors.AsType[*runError](err); ok && e.exit >= 1 {
 		return "", false, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,7 +30,10 @@ func (m *Manager) Remove(ctx context.Context, rigID, branch string, force bool) 
 		return err
 	}
 	defer release()
-	if err := r.remove(ctx, own, branch, force); err != nil {
+	start := time.Now()
+	err = r.remove(ctx, own, branch, force)
+	m.observe("remove", start, err)
+	if err != nil {
 		return fmt.Errorf("remove worktree of rig %s branch %s: %w", rigID, branch, err)
 	}
 	return nil
@@ -79,8 +83,8 @@ func (r *rig) ownerOf(branch string) Owner {
 // unsaved counts the files of a worktree that are not as in its HEAD.
 func (r *rig) unsaved(ctx context.Context, own *lock, branch string, o Owner) (changed, untracked int, err error) {
 	out, err := r.m.run(ctx, r.inWorktree(branch, o, command{
-		op: "status", quiet: true, locks: []*lock{own},
-		args: []string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none"},
+		locks: []*lock{own},
+		args:  []string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none"},
 	}))
 	for entry := range strings.SplitSeq(string(out), "\x00") {
 		switch {

@@ -74,7 +74,7 @@ func (r *rig) acquire(ctx context.Context) (*lock, func(), error) {
 		r.turn.leave()
 		return nil, nil, err
 	}
-	l, err := lockFile(ctx, filepath.Join(r.dir, "lock"))
+	l, err := r.m.lockFile(ctx, filepath.Join(r.dir, "lock"))
 	if err != nil {
 		r.turn.leave()
 		return nil, nil, err
@@ -120,7 +120,7 @@ func (r *rig) acquireBranch(ctx context.Context, branch string) (*lock, func(), 
 		leave()
 		return nil, nil, err
 	}
-	l, err := lockFile(ctx, filepath.Join(r.dir, "branches", branchID(branch)+".lock"))
+	l, err := r.m.lockFile(ctx, filepath.Join(r.dir, "branches", branchID(branch)+".lock"))
 	if err != nil {
 		leave()
 		return nil, nil, err
@@ -137,7 +137,7 @@ func (r *rig) layout() error {
 		name string
 		mode os.FileMode
 	}{{"", 0o750}, {"worktrees", 0o755}, {"branches", 0o700}, {"tmp", 0o711}, {"trash", 0o700}} {
-		if err := os.Mkdir(filepath.Join(r.dir, d.name), d.mode); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := mkdir(filepath.Join(r.dir, d.name), d.mode); err != nil && !errors.Is(err, fs.ErrExist) {
 			return spaceKind(err)
 		}
 	}
@@ -156,6 +156,9 @@ func (r *rig) open() error {
 			return err
 		}
 		for _, e := range left {
+			if fi, err := e.Info(); err != nil || strings.HasPrefix(e.Name(), indexPrefix) && time.Since(fi.ModTime()) < indexAge {
+				continue // gone, or another process works with it under its branch's lock
+			}
 			if err := r.discard(filepath.Join(r.dir, name, e.Name())); err != nil {
 				return err
 			}
@@ -170,23 +173,11 @@ func (r *rig) open() error {
 	return nil
 }
 
-// ready sees to it that the rig has its clone, at most fetchEvery old if the
-// remote answers. The rig is held with l; entered is when its caller began to wait.
-func (r *rig) ready(ctx context.Context, l *lock, s Spec, entered time.Time) error {
-	have := isDir(r.repo)
-	if have {
-		if err := r.checkRemote(s.URL); err != nil {
-			return err
-		}
-		if time.Since(r.fetched) >= fetchEvery {
-			if err := r.fetch(ctx, l, refreshTimeout); err != nil {
-				if ctx.Err() != nil {
-					return err
-				}
-				r.log.Warn("fetch failed, going on with what is there", "err", err)
-			}
-		}
-		return nil
+// ensure sees to it that the rig has its clone. The rig is held with l; entered is
+// when its caller began to wait.
+func (r *rig) ensure(ctx context.Context, l *lock, s Spec, entered time.Time) error {
+	if isDir(r.repo) {
+		return r.checkRemote(s.URL)
 	}
 	if r.cloneErr != nil && entered.Before(r.clonedBad) {
 		return r.cloneErr
@@ -197,6 +188,20 @@ func (r *rig) ready(ctx context.Context, l *lock, s Spec, entered time.Time) err
 		r.cloneErr = nil // its caller gave up; that says nothing to the others
 	}
 	return err
+}
+
+// refresh fetches when the last time is fetchEvery ago. A remote that fails is no
+// reason not to go on from what is here.
+func (r *rig) refresh(ctx context.Context, l *lock) error {
+	if time.Since(r.fetched) < fetchEvery {
+		return nil
+	}
+	err := r.fetch(ctx, l, refreshTimeout)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	r.log.Warn("fetch failed, going on with what is here", "err", err)
+	return nil
 }
 
 // checkRemote refuses to mix two repositories in one rig.
@@ -229,7 +234,7 @@ func (r *rig) clone(ctx context.Context, l *lock, url string) error {
 	}()
 	// Not --bare: that would put the remote's branches where ours are.
 	_, err = r.m.run(ctx, command{
-		op: "clone", dir: tmp, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true,
+		observe: "clone", dir: tmp, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true,
 		args: []string{"clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--origin=origin", "--", url, "clone"},
 	})
 	if err != nil {
@@ -284,11 +289,11 @@ func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration) error {
 	r.fetched = time.Now()
 	args := []string{
 		"fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
-		"--update-head-ok", "origin", "+refs/heads/*:refs/remotes/origin/*",
+		"origin", "+refs/heads/*:refs/remotes/origin/*",
 	}
-	_, err := r.m.run(ctx, r.inRepo(command{op: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, args: args}))
-	if isLockedOut(err) && r.sweepLocks(r.repo) {
-		_, err = r.m.run(ctx, r.inRepo(command{op: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, args: args}))
+	_, err := r.m.run(ctx, r.inRepo(command{observe: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, args: args}))
+	if isLockedOut(err) && r.sweepLocks(r.repo, r.dir) {
+		_, err = r.m.run(ctx, r.inRepo(command{observe: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, args: args}))
 	}
 	if err != nil {
 		return err
@@ -318,6 +323,14 @@ func identityEnv(name, email string) []string {
 		"GIT_AUTHOR_NAME=" + name, "GIT_AUTHOR_EMAIL=" + email,
 		"GIT_COMMITTER_NAME=" + name, "GIT_COMMITTER_EMAIL=" + email,
 	}
+}
+
+// mkdir is os.Mkdir whatever the umask: agents' users must be able to pass.
+func mkdir(path string, mode os.FileMode) error {
+	if err := os.Mkdir(path, mode); err != nil {
+		return err
+	}
+	return os.Chmod(path, mode)
 }
 
 // discard moves path out of the way at once and deletes it in the background.

@@ -27,7 +27,7 @@ const (
 
 // command is one run of git.
 type command struct {
-	op      string   // for Observe, and the lock's readers: clone, fetch, worktree, diff, checkpoint, remove
+	observe string   // told to Observe under this name, "" for a part of an operation
 	args    []string // without "git"
 	dir     string
 	env     []string // besides the Manager's
@@ -36,7 +36,6 @@ type command struct {
 	timeout time.Duration
 	remote  bool      // a failure is the remote's: ErrGit
 	stdout  io.Writer // takes the output in place of run's result
-	quiet   bool      // not observed: a part of an operation that is observed as a whole
 }
 
 // run is the only way to git: its own process group, no input, an environment
@@ -48,10 +47,16 @@ func (m *Manager) run(ctx context.Context, c command) ([]byte, error) {
 		c.timeout = m.c.Timeout
 	}
 	out, err := m.exec(ctx, c)
-	if m.c.Observe != nil && !c.quiet {
-		m.c.Observe(c.op, time.Since(start), err)
+	if c.observe != "" {
+		m.observe(c.observe, start, err)
 	}
 	return out, err
+}
+
+func (m *Manager) observe(op string, start time.Time, err error) {
+	if m.c.Observe != nil {
+		m.c.Observe(op, time.Since(start), err)
+	}
 }
 
 func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
@@ -183,6 +188,8 @@ func (c command) failed(err error, stderr string) error {
 	switch {
 	case strings.Contains(stderr, "No space left on device"), strings.Contains(stderr, "Disk quota exceeded"):
 		e.kind = town.ErrNoSpace
+	case strings.Contains(stderr, "cannot lock ref") && strings.Contains(stderr, "cannot create"):
+		e.kind = town.ErrConflict // a branch a beside a/b
 	case c.remote:
 		e.kind = town.ErrGit
 	}

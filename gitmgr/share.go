@@ -59,7 +59,7 @@ func (r *rig) group() (uint32, error) {
 	if r.gid != 0 {
 		return r.gid, nil
 	}
-	l, err := lockFile(r.m.ctx, filepath.Join(r.m.c.Home, ".groups.lock"))
+	l, err := r.m.lockFile(r.m.ctx, filepath.Join(r.m.c.Home, ".groups.lock"))
 	if err != nil {
 		return 0, err
 	}

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // isLockedOut reports whether git failed on a lock file that was there.
@@ -15,42 +15,58 @@ func isLockedOut(err error) bool {
 }
 
 // sweepLocks removes the lock files below dir that dead git processes left, and
-// reports whether there were any. The caller holds the rig or the branch that dir
-// belongs to, so no git of ours works there; agents' are looked for.
-func (r *rig) sweepLocks(dir string) bool {
-	found := lockFiles(dir)
-	if len(found) == 0 || gitAlive(r.repo, r.dir) {
+// reports whether it removed any. The caller holds the rig or the branch that dir
+// belongs to, so no git of ours works there; for agents' own, the processes of
+// each file's owner are looked at, below the directories works.
+func (r *rig) sweepLocks(dir string, works ...string) (removed bool) {
+	root, err := os.OpenRoot(dir) // agents can write there: no link leads out
+	if err != nil {
 		return false
 	}
-	for _, path := range found {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			r.log.Warn("remove stale lock", "path", path, "err", err)
+	defer root.Close()
+	for _, l := range lockFiles(root) {
+		if gitAlive(l.uid, works) {
 			continue
 		}
-		r.log.Warn("removed a lock that a dead git left", "path", path)
+		if err := root.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.log.Warn("remove stale lock", "path", l.path, "err", err)
+			continue
+		}
+		r.log.Warn("removed a lock that a dead git left", "dir", dir, "path", l.path)
+		removed = true
 	}
-	return true
+	return removed
 }
 
-// lockFiles lists the lock files that git makes below a repository or an
-// administrative directory of a worktree.
-func lockFiles(dir string) (found []string) {
+type lockLeft struct {
+	path string
+	uid  uint32
+}
+
+// lockFiles lists git's lock files in a repository or in an administrative
+// directory of a worktree: at its top, and among its refs.
+func lockFiles(root *os.Root) (found []lockLeft) {
 	add := func(path string, e fs.DirEntry) {
-		if e.Type().IsRegular() && strings.HasSuffix(path, ".lock") {
-			found = append(found, path)
+		if !e.Type().IsRegular() || !strings.HasSuffix(path, ".lock") {
+			return
+		}
+		fi, err := e.Info()
+		if err != nil {
+			return // gone: its git lives
+		}
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			found = append(found, lockLeft{path, st.Uid})
 		}
 	}
-	entries, _ := os.ReadDir(dir) // what cannot be read holds no lock of ours
+	entries, _ := fs.ReadDir(root.FS(), ".") // what cannot be read holds no lock of ours
 	for _, e := range entries {
-		add(filepath.Join(dir, e.Name()), e)
+		add(e.Name(), e)
 	}
-	for _, sub := range []string{"refs", "logs"} {
-		_ = filepath.WalkDir(filepath.Join(dir, sub), func(path string, e fs.DirEntry, err error) error {
-			if err == nil {
-				add(path, e)
-			}
-			return nil
-		})
-	}
+	_ = fs.WalkDir(root.FS(), "refs", func(path string, e fs.DirEntry, err error) error {
+		if err == nil {
+			add(path, e)
+		}
+		return nil
+	})
 	return found
 }

@@ -64,7 +64,7 @@ func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, enter
 		return plan{}, err
 	}
 	defer release()
-	if err := r.ready(ctx, l, s, entered); err != nil {
+	if err := r.ensure(ctx, l, s, entered); err != nil {
 		return plan{}, err
 	}
 	f, err := r.readFacts(s.Branch)
@@ -77,6 +77,9 @@ func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, enter
 	}
 	var p plan
 	if !good || f.Base == "" {
+		if err := r.refresh(ctx, l); err != nil {
+			return plan{}, err
+		}
 		base := ""
 		if p, base, err = r.plan(ctx, l, s); err != nil {
 			return plan{}, err
@@ -110,6 +113,9 @@ func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
 		}
 		if !ok {
 			continue
+		}
+		if err := r.checkFree(s.Branch); err != nil {
+			return plan{}, "", err
 		}
 		base, err := r.mergeBase(ctx, l, at, tip)
 		return plan{commit: at, isNew: prefix == remotePrefix}, base, err
@@ -186,7 +192,7 @@ func (r *rig) mergeBase(ctx context.Context, l *lock, at, tip string) (string, e
 		return at, nil
 	}
 	out, err := r.m.run(ctx, r.inRepo(command{
-		op: "worktree", quiet: true, locks: []*lock{l}, args: []string{"merge-base", at, tip},
+		locks: []*lock{l}, args: []string{"merge-base", at, tip},
 	}))
 	if e, ok := errors.AsType[*runError](err); ok && e.exit == 1 {
 		return at, nil
@@ -236,7 +242,7 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 	if !p.isNew {
 		args = []string{"checkout", "--quiet", "--force"}
 	}
-	c := r.inWorktree(s.Branch, s.Owner, command{op: "worktree", locks: []*lock{own}, args: args})
+	c := r.inWorktree(s.Branch, s.Owner, command{locks: []*lock{own}, args: args})
 	c.env = append(c.env, identityEnv(s.Name, s.Email)...)
 	_, err := r.m.run(ctx, c)
 	return err
@@ -266,7 +272,23 @@ func (r *rig) checkPath(branch string) error {
 	for _, a := range admins {
 		if strings.HasPrefix(a.Name(), prefix) {
 			return fmt.Errorf("branch %q: its worktree would hold that of branch %q: %w",
-				branch, strings.NewReplacer("%2F", "/", "%25", "%").Replace(a.Name()), town.ErrConflict)
+				branch, unescape(a.Name()), town.ErrConflict)
+		}
+	}
+	return nil
+}
+
+// checkFree refuses a branch that an agent has switched to in another worktree:
+// commits in one would pull the branch away under the other.
+func (r *rig) checkFree(branch string) error {
+	admins, err := os.ReadDir(filepath.Join(r.repo, "worktrees"))
+	if err != nil {
+		return err
+	}
+	for _, a := range admins {
+		head, err := readOwned(filepath.Join(r.repo, "worktrees", a.Name()), "HEAD")
+		if err == nil && a.Name() != branchID(branch) && strings.TrimSpace(head) == "ref: "+headsPrefix+branch {
+			return fmt.Errorf("branch %q: is checked out in the worktree %s: %w", branch, unescape(a.Name()), town.ErrConflict)
 		}
 	}
 	return nil
