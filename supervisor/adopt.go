@@ -59,8 +59,17 @@ func (s *Supervisor) endStray(run keeper.Run) {
 		s.log.Error("stray run not ended", "run", run.ID, "error", err)
 		return
 	}
-	if err := s.keeper.client().Forget(s.ctx, run.ID); err != nil {
-		s.log.Warn("stray run not forgotten", "run", run.ID, "error", err)
+	s.forgetRun(run.ID)
+}
+
+// forgetRun acknowledges the end of a run. It is owed even while we close: the
+// keeper waits for it.
+func (s *Supervisor) forgetRun(run string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), keeperTimeout)
+	defer cancel()
+	err := s.keeper.client().Forget(ctx, run)
+	if err != nil && !errors.Is(err, town.ErrNotFound) && !errors.Is(err, town.ErrUnavailable) {
+		s.log.Warn("run not forgotten", "run", run, "error", err)
 	}
 }
 

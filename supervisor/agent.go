@@ -298,15 +298,8 @@ func (a *agent) settle(exit keeper.Exit) {
 	if exit.Escalated {
 		a.s.counters.escalations.Add(1)
 	}
-	if run := view.RunID; run != "" {
-		a.s.wg.Go(func() {
-			ctx, cancel := context.WithTimeout(a.s.ctx, keeperTimeout)
-			defer cancel()
-			if err := a.s.keeper.client().Forget(ctx, run); err != nil && ctx.Err() == nil && !errors.Is(err, town.ErrNotFound) {
-				a.log.Warn("run not forgotten", "run", run, "error", err)
-			}
-		})
-	}
+	run := view.RunID
+	a.s.wg.Go(func() { a.s.forgetRun(run) })
 	if status == town.StatusFailed && reason == town.ReasonCrashed && a.rec.Request.Restart == town.RestartOnFailure {
 		a.scheduleRestart()
 	}
