@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -84,6 +85,9 @@ func newKeeper(c Config, log *slog.Logger) (k *keeper, stop func(), err error) {
 			return nil, nil, fmt.Errorf("become a subreaper: %w", err)
 		}
 	}
+	if err := keepDescriptors(); err != nil {
+		return nil, nil, err
+	}
 	done := make(chan struct{})
 	spawner, err := newSpawner(done)
 	if err != nil {
@@ -116,6 +120,21 @@ func newKeeper(c Config, log *slog.Logger) (k *keeper, stop func(), err error) {
 		signal.Stop(chld)
 		signal.Stop(unheard)
 	}, nil
+}
+
+// keepDescriptors makes what we were started with, beyond standard input and
+// output, end here: no program of ours shall inherit it.
+func keepDescriptors() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("own descriptors: %w", err)
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // serve answers clients until the keeper's life ends.

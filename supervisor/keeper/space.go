@@ -17,7 +17,7 @@ import (
 type space struct {
 	dir     string
 	reserve int64 // bytes to leave free
-	written int64 // since the last look
+	allowed int64 // to be written before the next look
 	looked  time.Time
 	short   error // what the last look found
 }
@@ -36,15 +36,20 @@ func (s *space) check(n int) error {
 		every = lookWhenShort
 	}
 	now := time.Now()
-	if s.written += int64(n); s.written < lookEveryBytes && now.Sub(s.looked) < every {
+	if s.allowed -= int64(n); s.allowed > 0 && now.Sub(s.looked) < every {
 		return s.short
 	}
-	s.written, s.looked, s.short = 0, now, nil
+	s.allowed, s.looked, s.short = lookEveryBytes, now, nil
 	free, err := freeBytes(s.dir)
-	if err == nil && free < s.reserve {
+	if err != nil {
+		return nil // when the disk cannot tell, writing will
+	}
+	s.allowed = min(s.allowed, free-s.reserve)
+	if free < s.reserve {
+		s.allowed = lookEveryBytes
 		s.short = fmt.Errorf("disk full: %d MiB free, %d MiB are kept free", free>>20, s.reserve>>20)
 	}
-	return s.short // when the disk cannot tell, writing will
+	return s.short
 }
 
 // freeBytes returns what is left for us on the file system of path.

@@ -250,10 +250,10 @@ func (r *run) obstacle() error {
 		if err := enterable(s.Dir); err != nil {
 			return fmt.Errorf("working directory: %w", err)
 		}
-		if err := enterable(filepath.Dir(s.Argv[0])); err != nil {
-			return fmt.Errorf("program: %w", err)
-		}
 		st, err := os.Stat(s.Argv[0])
+		if errors.Is(err, fs.ErrPermission) {
+			err = enterable(filepath.Dir(s.Argv[0]))
+		}
 		if err != nil {
 			return fmt.Errorf("program: %w", err)
 		}
