@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"townd/api"
+	"townd/town"
+)
+
+func newEventsCommand(std stdio) *cobra.Command {
+	var follow, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "events AGENT",
+		Short: "Print what an agent did, an event a line",
+		Long: `Print what an agent did, an event a line: states, turns, texts, calls of tools and
+their results, usage, errors. The words are the same for every agent program.`,
+		Args:              agentArg,
+		ValidArgsFunction: completeAgents(std, anyAgent),
+		RunE: withTown(std, func(ctx context.Context, r *remote, args []string) error {
+			show := func(e town.Event) error {
+				if asJSON {
+					return json.NewEncoder(std.out).Encode(e)
+				}
+				_, err := fmt.Fprintf(std.out, "%s  %-12s %s\n", e.Timestamp.Local().Format("15:04:05"), e.Event, printable(string(e.Data)))
+				return err
+			}
+			if follow {
+				_, err := followEvents(ctx, r, args[0], show)
+				return err
+			}
+			return pastEvents(ctx, r, args[0], show)
+		}),
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the agent ends")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object a line")
+	return cmd
+}
+
+// pastEvents shows the events that are held.
+func pastEvents(ctx context.Context, r *remote, id string, show func(town.Event) error) error {
+	cursor := ""
+	for {
+		page, err := r.Events(ctx, id, cursor, 0)
+		if err != nil {
+			return err
+		}
+		if len(page.Events) == 0 {
+			return nil
+		}
+		for _, e := range page.Events {
+			if err := show(e); err != nil {
+				return err
+			}
+		}
+		cursor = page.Cursor()
+	}
+}
+
+// followEvents shows every event from the first held until the agent's run ends.
+func followEvents(ctx context.Context, r *remote, id string, show func(town.Event) error) (api.ExitFrame, error) {
+	return r.Follow(ctx, id, api.StreamOptions{After: "live", Events: "0"}, func(m api.Message) error {
+		if frame, ok := m.Frame.(api.EventFrame); ok {
+			return show(frame.Event)
+		}
+		return nil
+	})
+}
+
+// drawEvent prints an event as people want to read it: what was said and done.
+func drawEvent(w io.Writer, e town.Event) error {
+	line, err := eventLine(e)
+	if err == nil && line != "" {
+		_, err = fmt.Fprintln(w, line)
+	}
+	return err
+}
+
+// eventLine returns "" for what people need not see.
+func eventLine(e town.Event) (string, error) {
+	switch e.Event {
+	case town.EventText:
+		d, err := dataOf[town.TextData](e)
+		return lines(d.Text), err
+	case town.EventToolCall:
+		d, err := dataOf[town.ToolCallData](e)
+		return printable(fmt.Sprintf("→ %s %s", d.Name, cut(string(d.Input), 200))), err
+	case town.EventToolResult:
+		d, err := dataOf[town.ToolResultData](e)
+		mark := "  "
+		if !d.OK {
+			mark = "✗ "
+		}
+		return mark + strings.ReplaceAll(lines(cut(strings.TrimRight(d.Output, "\n"), 600)), "\n", "\n  "), err
+	case town.EventError:
+		d, err := dataOf[town.ErrorData](e)
+		return printable(fmt.Sprintf("✗ %s: %s", d.Kind, d.Message)), err
+	case town.EventRetry:
+		d, err := dataOf[town.RetryData](e)
+		return fmt.Sprintf("… %s: attempt %d in %.0fs", d.Kind, d.Attempt, d.DelaySeconds), err
+	case town.EventTurnEnded:
+		d, err := dataOf[town.TurnEndedData](e)
+		if !d.OK {
+			return "● turn failed: " + printable(d.Text), err
+		}
+		return "● turn ended", err
+	case town.EventState:
+		d, err := dataOf[town.StateData](e)
+		return "● " + strings.TrimSpace(string(d.Status)+" "+string(d.Reason)), err
+	case town.EventCheckpoint:
+		d, err := dataOf[town.CheckpointData](e)
+		return fmt.Sprintf("● saved as %s", d.Ref), err
+	case town.EventGap:
+		return "● earlier events are no longer held", nil
+	case town.EventSession, town.EventTurnStarted, town.EventThinking, town.EventUsage, town.EventMessage, town.EventHook:
+	}
+	return "", nil
+}
+
+func dataOf[T any](e town.Event) (T, error) {
+	var d T
+	if err := json.Unmarshal(e.Data, &d); err != nil {
+		return d, fmt.Errorf("event %d: %s: %w", e.ID, e.Event, err)
+	}
+	return d, nil
+}
+
+// lines is printable for text of several lines.
+func lines(s string) string {
+	parts := strings.Split(s, "\n")
+	for i, part := range parts {
+		parts[i] = printable(strings.ReplaceAll(part, "\t", "    "))
+	}
+	return strings.Join(parts, "\n")
+}
+
+// cut shortens s to at most n bytes and says so.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + " …"
+}

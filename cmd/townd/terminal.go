@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// terminalOf returns the file behind r or w when that is a terminal, else nil.
+func terminalOf(stream any) *os.File {
+	f, ok := stream.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return f
+}
+
+// terminalReset undoes what a full-screen program may have left behind when its
+// output was cut: alternate screen, hidden cursor, mouse and paste reports,
+// application keys, colours.
+const terminalReset = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?1l\x1b>\x1b[<u\x1b[0m"
+
+// progress tells on a terminal that something takes time: what, and for how long
+// already. It says nothing for what is over within progressDelay.
+type progress struct {
+	w    io.Writer
+	once sync.Once
+	quit chan struct{}
+	over chan struct{}
+}
+
+const progressDelay = 400 * time.Millisecond
+
+// newProgress shows what() until done is called. Without a terminal it shows nothing.
+func newProgress(w io.Writer, what func() string) *progress {
+	p := &progress{w: w, quit: make(chan struct{}), over: make(chan struct{})}
+	if terminalOf(w) == nil {
+		close(p.over)
+		return p
+	}
+	go p.show(what) // ends when done is called
+	return p
+}
+
+func (p *progress) show(what func() string) {
+	defer close(p.over)
+	begin, shown := time.Now(), false
+	tick := time.NewTicker(progressDelay)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			fmt.Fprintf(p.w, "\r\x1b[K%s … %.0fs", what(), time.Since(begin).Seconds())
+			shown = true
+		case <-p.quit:
+			if shown {
+				fmt.Fprint(p.w, "\r\x1b[K")
+			}
+			return
+		}
+	}
+}
+
+// done clears the line. It may be called more than once.
+func (p *progress) done() {
+	p.once.Do(func() { close(p.quit) })
+	<-p.over
+}

@@ -1,0 +1,452 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"townd/api"
+	"townd/town"
+)
+
+// sample is the repository of `townd try`: a program with a failing test.
+//
+//go:embed sample
+var sample embed.FS
+
+const sampleTask = "sh test.sh fails. Find out why, fix slug.sh, run sh test.sh until it passes, and commit."
+
+func newTryCommand(std stdio) *cobra.Command {
+	t := &trial{std: std}
+	cmd := &cobra.Command{
+		Use:   "try",
+		Short: "Show it all: a town for the moment, with a first agent at work",
+		Long: `Start a town on this machine and a first agent in it, on a small repository with a
+failing test. It shows what the agent does, the change and the test's result, and how
+to watch, talk to and stop the agent from another terminal. Ctrl-C ends the town and
+removes everything it made.
+
+The agent is Claude Code when it is installed and ANTHROPIC_API_KEY is set, Kilo when it
+is installed and KILO_API_KEY or KILOCODE_TOKEN is set, else one built in that needs no
+model.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, release := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+			defer release()
+			return t.run(ctx)
+		},
+	}
+	return cmd
+}
+
+// trial is one run of `townd try`.
+type trial struct {
+	std    stdio
+	home   string // temporary; everything the town makes is in it
+	listen string
+	r      *remote
+	keeper *exec.Cmd
+	ended  chan error // gets the keeper's end
+}
+
+func (t *trial) run(ctx context.Context) (err error) {
+	if err := t.open(ctx); err != nil {
+		return errors.Join(err, t.close())
+	}
+	defer func() { err = errors.Join(err, t.close()) }()
+	a, err := t.work(ctx)
+	if err == nil {
+		err = t.show(ctx, a)
+	}
+	if err == nil {
+		t.invite(a)
+		select {
+		case <-ctx.Done():
+		case err := <-t.ended:
+			t.keeper = nil
+			return fmt.Errorf("the town ended by itself: %w", err)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil // Ctrl-C is how this ends
+	}
+	return err
+}
+
+// open makes the repository and starts a town.
+func (t *trial) open(ctx context.Context) error {
+	if err := t.address(); err != nil {
+		return err
+	}
+	var err error
+	if t.home, err = makeTrialHome(); err != nil {
+		return err
+	}
+	if err := makeSample(ctx, t.remote()); err != nil {
+		return err
+	}
+	t.say("a town for the moment in %s, at http://%s", t.home, t.listen)
+	return t.startTown(ctx)
+}
+
+// address settles where the town listens and that nobody else does.
+func (t *trial) address() error {
+	t.listen = t.std.getenv("TOWND_LISTEN")
+	if t.listen == "" {
+		t.listen = "127.0.0.1:8080"
+	}
+	l, err := net.Listen("tcp", t.listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use by another program; choose another address: TOWND_LISTEN=127.0.0.1:8081 make run", t.listen)
+	}
+	if err != nil {
+		return fmt.Errorf("TOWND_LISTEN: %w", err)
+	}
+	t.listen = l.Addr().String() // with the port that 0 became
+	return l.Close()
+}
+
+// makeTrialHome makes a directory that the agents' users can pass through.
+func makeTrialHome() (string, error) {
+	parent := os.TempDir()
+	if blockedPath(parent) != "" {
+		parent = "/tmp"
+	}
+	home, err := os.MkdirTemp(parent, "townd-try-")
+	if err != nil {
+		return "", err
+	}
+	return home, os.Chmod(home, 0o711)
+}
+
+func (t *trial) remote() string { return filepath.Join(t.home, "slug.git") }
+
+// makeSample makes the sample repository at dir, bare, as a remote.
+func makeSample(ctx context.Context, dir string) error {
+	work := dir + ".work"
+	files, err := fs.Sub(sample, "sample")
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(work, files); err != nil {
+		return fmt.Errorf("write the sample repository: %w", err)
+	}
+	for _, args := range [][]string{
+		{"init", "-q", "-b", "main", work},
+		{"-C", work, "add", "-A"},
+		{"-C", work, "-c", "user.name=townd", "-c", "user.email=townd@localhost", "commit", "-q", "-m", "slug: titles to addresses"},
+		{"clone", "-q", "--bare", work, dir},
+	} {
+		cmd := exec.CommandContext(ctx, "git", args...)
+		// The person's own hooks, templates and signing have no part in this.
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_TEMPLATE_DIR=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("git %s: %s: %w", args[0], strings.TrimSpace(string(out)), err)
+		}
+	}
+	return os.RemoveAll(work)
+}
+
+// startTown starts keeper and server as a container does, and waits until the
+// town answers.
+func (t *trial) startTown(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := os.Create(t.log())
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	t.keeper = exec.Command(self, "keeper", "--", self, "serve")
+	t.keeper.Env = append(withoutSecrets(os.Environ()),
+		"TOWND_HOME="+t.home, "TOWND_LISTEN="+t.listen, "TOWND_TOKEN=", "TOWND_GIT_PROTOCOLS=https,ssh,file")
+	if os.Geteuid() == 0 {
+		base, err := freeUsers(Config{Home: t.home, UIDCount: 100})
+		if err != nil {
+			return err
+		}
+		t.keeper.Env = append(t.keeper.Env, "TOWND_UID_COUNT=100", fmt.Sprintf("TOWND_UID_BASE=%d", base), fmt.Sprintf("TOWND_GID_BASE=%d", base))
+	}
+	t.keeper.Stdout, t.keeper.Stderr = log, log
+	t.keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for us: we end it in order
+	if err := t.keeper.Start(); err != nil {
+		return fmt.Errorf("start the town: %w", err)
+	}
+	t.ended = make(chan error, 1)
+	keeper := t.keeper
+	go func() { t.ended <- keeper.Wait() }() // close waits for it
+	return t.awaitTown(ctx)
+}
+
+// withoutSecrets leaves out what may be a credential: agents get theirs on
+// purpose, and without root they could read the server's environment.
+func withoutSecrets(env []string) []string {
+	return slices.DeleteFunc(env, func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return strings.Contains(name, "KEY") || strings.Contains(name, "TOKEN") || strings.Contains(name, "SECRET") || strings.Contains(name, "PASSWORD")
+	})
+}
+
+func (t *trial) log() string { return filepath.Join(t.home, "server.log") }
+
+// awaitTown waits until the town answers and connects to it.
+func (t *trial) awaitTown(ctx context.Context) error {
+	tick := time.NewTicker(20 * time.Millisecond) // a socket that is listened on has no event
+	defer tick.Stop()
+	probe := api.New("http://"+t.listen, "", &http.Client{Timeout: time.Second})
+	for {
+		select {
+		case err := <-t.ended:
+			t.keeper = nil
+			log, _ := os.ReadFile(t.log()) // it explains the other error
+			return fmt.Errorf("the town did not start (%v):\n%s", err, log)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		if _, err := probe.Health(ctx); err == nil {
+			break
+		}
+	}
+	outer := t.std.getenv
+	t.std.getenv = func(name string) string {
+		switch name {
+		case "TOWND_HOME":
+			return t.home
+		case "TOWND_URL":
+			return "http://" + t.listen
+		case "TOWND_TOKEN":
+			return ""
+		}
+		return outer(name)
+	}
+	var err error
+	t.r, err = connect(t.std)
+	return err
+}
+
+// chooseCLI returns the agent program to show and the credentials it gets.
+func (t *trial) chooseCLI() (cli string, env map[string]string) {
+	for _, c := range []struct {
+		cli  string
+		keys []string
+		more []string
+	}{
+		{"claude", []string{"ANTHROPIC_API_KEY"}, []string{"ANTHROPIC_BASE_URL"}},
+		{"kilo", []string{"KILO_API_KEY", "KILOCODE_TOKEN"}, []string{"KILO_API_URL", "KILO_CONFIG_CONTENT"}},
+	} {
+		env = make(map[string]string)
+		for _, key := range c.keys {
+			if value := t.std.getenv(key); value != "" {
+				env[key] = value
+			}
+		}
+		if len(env) == 0 {
+			continue
+		}
+		if _, err := exec.LookPath(c.cli); err != nil {
+			t.say("there is a credential for %s, but no program %s: going on without", c.cli, c.cli)
+			continue
+		}
+		for _, name := range c.more {
+			if value := t.std.getenv(name); value != "" {
+				env[name] = value
+			}
+		}
+		return c.cli, env
+	}
+	env = map[string]string{"DEMO_STAY": "1"}
+	if t.std.getenv("DEMO_FAST") != "" {
+		env["DEMO_FAST"] = "1"
+	}
+	return "demo", env
+}
+
+// work starts the first agent and shows it until its task is done.
+func (t *trial) work(ctx context.Context) (town.Agent, error) {
+	cli, env := t.chooseCLI()
+	flags := requestFlags{repo: "file://" + t.remote()}
+	flags.req.CLI, flags.req.Prompt, flags.req.Name = cli, sampleTask, "toast"
+	flags.req.Role = town.RolePolecat
+	req, err := flags.request(ctx, t.std, nil, nil)
+	if err != nil {
+		return town.Agent{}, err
+	}
+	req.EnvVars = env
+	t.say("a %s agent, %s, on branch %s: %s", cli, req.Name, req.Branch, sampleTask)
+	started, err := t.r.Start(ctx, req)
+	if err != nil {
+		return town.Agent{}, t.r.explain(err)
+	}
+	fmt.Fprintln(t.std.out)
+	err = t.follow(ctx, started.Agent)
+	fmt.Fprintln(t.std.out)
+	return started.Agent, err
+}
+
+// errTaskDone ends the first look at the agent, which goes on.
+var errTaskDone = errors.New("task done")
+
+// follow shows what the agent does until it waits for more, or ends.
+func (t *trial) follow(ctx context.Context, a town.Agent) error {
+	options, drawn := api.StreamOptions{Events: "0"}, structured(a)
+	if drawn {
+		options.After = "live"
+	}
+	done := func(e town.Event) bool { return e.Event == town.EventTurnEnded }
+	seen := &seeker{text: []byte(demoIdle)}
+	_, err := t.r.Follow(ctx, a.AgentID, options, func(m api.Message) error {
+		if frame, ok := m.Frame.(api.EventFrame); ok && drawn {
+			if err := drawEvent(t.std.out, frame.Event); err != nil || done(frame.Event) {
+				return errors.Join(err, errTaskDone)
+			}
+		}
+		if drawn || len(m.Data) == 0 {
+			return nil
+		}
+		_, err := t.std.out.Write(m.Data)
+		if seen.write(m.Data) {
+			err = errors.Join(err, errTaskDone)
+		}
+		return err
+	})
+	if errors.Is(err, errTaskDone) {
+		return nil
+	}
+	return err
+}
+
+// seeker finds a text in what is written to it in parts.
+type seeker struct {
+	text []byte
+	tail []byte // the end of what was written, shorter than text
+}
+
+func (s *seeker) write(p []byte) bool {
+	s.tail = append(s.tail, p...)
+	found := bytes.Contains(s.tail, s.text)
+	s.tail = bytes.Clone(s.tail[max(0, len(s.tail)-len(s.text)+1):])
+	return found
+}
+
+// show prints what the agent changed and runs the test on what it committed, by
+// an agent of its own in a worktree of its own.
+func (t *trial) show(ctx context.Context, a town.Agent) error {
+	t.say("what it changed:")
+	fmt.Fprintln(t.std.out)
+	if err := printPatch(ctx, t.std, t.r, a.AgentID); err != nil {
+		return err
+	}
+	fmt.Fprintln(t.std.out)
+	t.say("the test, run on what it committed, in a worktree of its own:")
+	fmt.Fprintln(t.std.out)
+	flags := requestFlags{repo: "file://" + t.remote()}
+	flags.req.Name, flags.req.Role, flags.req.StartPoint = "judge", town.RoleRefinery, a.Branch
+	req, err := flags.request(ctx, t.std, []string{"sh", "test.sh"}, nil)
+	if err != nil {
+		return err
+	}
+	judge, err := t.r.Start(ctx, req)
+	if err != nil {
+		return err
+	}
+	exit, err := followOutput(ctx, t.std, t.r, judge.AgentID)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(t.std.out)
+	if exit.Status != town.StatusExited {
+		t.say("the test fails")
+	} else {
+		t.say("the test passes")
+	}
+	return nil
+}
+
+// invite tells what to type next.
+func (t *trial) invite(a town.Agent) {
+	program, id := t.program(), a.AgentID
+	t.say("the agent goes on and waits for you. In another terminal:")
+	watch := program + " attach " + id + `            # watch it; Ctrl-\ twice detaches; --write types`
+	if structured(a) {
+		watch = program + " logs -f " + id + "           # watch it"
+	}
+	fmt.Fprintf(t.std.out, `
+  export TOWND_HOME=%s TOWND_URL=http://%s
+  %s ps
+  %s
+  %s message %s "write a haiku"
+  %s diff %s
+  kill -9 $(cat %s/server.lock)  # the server comes back; the agent did not notice
+  %s stop %s
+
+`, t.home, t.listen, program, watch, program, id, program, id, t.home, program, id)
+	t.say("Ctrl-C ends the town and removes all of it")
+}
+
+// program is how to call ourselves from any directory.
+func (t *trial) program() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "townd"
+	}
+	if found, err := exec.LookPath("townd"); err == nil && found == self {
+		return "townd"
+	}
+	return self
+}
+
+// closePatience is how long a town may take beyond its own stop budget.
+const closePatience = 10 * time.Second
+
+// close ends the town and removes everything.
+func (t *trial) close() error {
+	var errs []error
+	if t.keeper != nil {
+		p := newProgress(t.std.err, func() string { return "ending the town" })
+		errs = append(errs, t.keeper.Process.Signal(syscall.SIGTERM))
+		select {
+		case <-t.ended: // its exit code says how the server ended, which its log tells better
+		case <-time.After(8*time.Second + closePatience):
+			errs = append(errs, errors.New("the town did not end in time and was killed"), t.keeper.Process.Kill())
+			<-t.ended
+		}
+		p.done()
+	}
+	if t.home != "" {
+		if err := os.RemoveAll(t.home); err != nil {
+			errs = append(errs, err)
+		} else {
+			t.say("ended; nothing is left of it")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// say prints a line of our own among what agents print.
+func (t *trial) say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	if terminalOf(t.std.out) != nil && t.std.getenv("NO_COLOR") == "" {
+		line = "\x1b[1;36m▸\x1b[0m \x1b[1m" + line + "\x1b[0m"
+	} else {
+		line = "▸ " + line
+	}
+	fmt.Fprintln(t.std.out, line)
+}

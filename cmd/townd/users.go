@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"townd/supervisor/keeper"
+)
+
+// claimUsers makes the agents' user ids from base on this town's alone among the
+// towns of this machine, until the claim is closed: a town ends an agent by
+// ending every process of its user. The claim is a socket's name, so it cannot
+// be left behind; the namespace in it keeps containers apart that share a network.
+func claimUsers(c *Config) (io.Closer, error) {
+	namespace, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return nil, fmt.Errorf("claim users: %w", err)
+	}
+	l, err := net.Listen("unix", fmt.Sprintf("@townd-users-%s-%d", namespace, c.UIDBase))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("another town on this machine has the users from %d on: choose another TOWND_UID_BASE and TOWND_GID_BASE", c.UIDBase)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("claim users: %w", err)
+	}
+	if err := checkUsers(c); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// checkUsers returns an error when a town that never ran an agent finds processes
+// of its agents' users: they are another's, whose server is down for the moment.
+// Later such processes are our own, whatever they say of themselves.
+func checkUsers(c *Config) error {
+	if runs, err := os.ReadDir(filepath.Join(c.Home, "runs")); err == nil && len(runs) > 0 {
+		return nil
+	}
+	procs, err := keeper.Scan()
+	if err != nil {
+		return fmt.Errorf("look for agents of other towns: %w", err)
+	}
+	for _, p := range procs {
+		if p.UID >= c.UIDBase && p.UID-c.UIDBase < c.UIDCount {
+			return fmt.Errorf("process %d runs as user %d, which is for this town's agents: end it, or choose another TOWND_UID_BASE", p.PID, p.UID)
+		}
+	}
+	return nil
+}
+
+// freeUsers returns a base of user ids that no other town claims, for a town
+// that nobody chose one for.
+func freeUsers(c Config) (base uint32, err error) {
+	for base := uint32(42000); base < 58000; base += c.UIDCount {
+		c.UIDBase = base
+		claim, err := claimUsers(&c)
+		if err != nil {
+			continue // taken: the next may be free
+		}
+		return base, claim.Close()
+	}
+	return 0, errors.New("no range of user ids is free for one more town")
+}
