@@ -195,17 +195,17 @@ func plainContent(content json.RawMessage) string {
 }
 
 func (d *claudeDecoder) result(l *claudeLine, emit emitFunc) {
-	d.begin(emit)
 	d.count(d.rest(&l.claudeResult), emit)
 	d.Counted, d.Cost, d.Message = town.UsageData{}, l.TotalCostUSD, ""
-	text := cut(l.Result)
 	ok := !l.IsError && l.StopReason != "refusal"
 	interrupted := strings.HasPrefix(l.TerminalReason, "aborted_")
 	if !ok && !interrupted {
 		message := firstOf(l.Result, strings.Join(l.Errors, "; "), l.TerminalReason, l.Subtype)
 		emit(town.EventError, town.ErrorData{Kind: d.kind(l), Message: cut(message)})
 	}
-	emit(town.EventTurnEnded, town.TurnEndedData{OK: ok, Text: text})
+	if d.Working { // else nothing began: a session that could not be resumed
+		emit(town.EventTurnEnded, town.TurnEndedData{OK: ok, Text: cut(l.Result)})
+	}
 	d.Working, d.Answered, d.Fault = false, true, ""
 }
 
