@@ -161,7 +161,7 @@ func (r *rig) saveTree(ctx context.Context, own *lock, git func(...string) (stri
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	_, err = r.m.run(ctx, r.inRepo(command{
+	_, err = r.runPastLocks(ctx, ref, r.inRepo(command{
 		locks: []*lock{own},
 		args:  []string{"update-ref", "-m", "checkpoint", ref, commit},
 	}))

@@ -97,7 +97,7 @@ func (r *rig) repair(ctx context.Context, own *lock, s Spec, f facts) error {
 			return err
 		}
 	}
-	r.sweepLocks(admin, admin, dir)
+	r.sweepLocks(admin, "", admin, dir)
 	return r.repairHead(ctx, own, s, f, gone)
 }
 
@@ -132,7 +132,7 @@ func (r *rig) repairHead(ctx context.Context, own *lock, s Spec, f facts, gone b
 	for _, args := range todo {
 		c := r.inWorktree(s.Branch, s.Owner, command{locks: []*lock{own}, args: args})
 		c.env = append(c.env, identityEnv(s.Name, s.Email)...)
-		_, err := r.m.run(ctx, c)
+		_, err := r.runPastLocks(ctx, headsPrefix+s.Branch, c)
 		if e, ok := errors.AsType[*runError](err); ok && args[0] == "checkout-index" && e.exit == 1 {
 			err = nil // it says so when files are there already
 		}

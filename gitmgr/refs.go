@@ -161,7 +161,7 @@ func (r *rig) syncDefault(ctx context.Context, l *lock) error {
 	if err != nil || have == want {
 		return err
 	}
-	_, err = r.m.run(ctx, r.inRepo(command{
+	_, err = r.runPastLocks(ctx, "", r.inRepo(command{
 		locks: []*lock{l},
 		args:  []string{"update-ref", "-m", "fetch", headsPrefix + branch, want},
 	}))

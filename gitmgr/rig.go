@@ -291,10 +291,7 @@ func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration) error {
 		"fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
 		"origin", "+refs/heads/*:refs/remotes/origin/*",
 	}
-	_, err := r.m.run(ctx, r.inRepo(command{observe: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, args: args}))
-	if isLockedOut(err) && r.sweepLocks(r.repo, r.dir) {
-		_, err = r.m.run(ctx, r.inRepo(command{observe: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, args: args}))
-	}
+	_, err := r.runPastLocks(ctx, "", r.inRepo(command{observe: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, args: args}))
 	if err != nil {
 		return err
 	}

@@ -201,6 +201,9 @@ func lastLines(s string) string {
 	var lines []string
 	for line := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '\n' || r == '\r' }) {
 		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "Another git process") {
+			break // advice for people at a keyboard
+		}
 		if line != "" && !strings.HasPrefix(line, "Cloning into") && !strings.HasPrefix(line, "hint:") {
 			lines = append(lines, line)
 		}

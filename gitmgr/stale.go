@@ -1,6 +1,7 @@
 package gitmgr
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -14,18 +15,29 @@ func isLockedOut(err error) bool {
 	return ok && strings.Contains(e.stderr, ".lock") && strings.Contains(e.stderr, "File exists")
 }
 
-// sweepLocks removes the lock files below dir that dead git processes left, and
-// reports whether it removed any. The caller holds the rig or the branch that dir
-// belongs to, so no git of ours works there; for agents' own, the processes of
-// each file's owner are looked at, below the directories works.
-func (r *rig) sweepLocks(dir string, works ...string) (removed bool) {
+// runPastLocks runs c, and once more when it failed on lock files that a dead git
+// left in the repository: any of them when the caller holds the rig, else, with
+// its branch held, that of ref.
+func (r *rig) runPastLocks(ctx context.Context, ref string, c command) ([]byte, error) {
+	out, err := r.m.run(ctx, c)
+	if isLockedOut(err) && r.sweepLocks(r.repo, ref, r.dir) {
+		return r.m.run(ctx, c)
+	}
+	return out, err
+}
+
+// sweepLocks removes the lock files below dir that dead git processes left, that
+// of ref alone unless it is empty, and reports whether it removed any. The caller
+// holds the rig or the branch they belong to, so no git of ours made them; for
+// agents' own, the processes of each file's owner are looked at, below works.
+func (r *rig) sweepLocks(dir, ref string, works ...string) (removed bool) {
 	root, err := os.OpenRoot(dir) // agents can write there: no link leads out
 	if err != nil {
 		return false
 	}
 	defer root.Close()
 	for _, l := range lockFiles(root) {
-		if gitAlive(l.uid, works) {
+		if ref != "" && l.path != ref+".lock" || gitAlive(l.uid, works) {
 			continue
 		}
 		if err := root.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -244,7 +244,7 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 	}
 	c := r.inWorktree(s.Branch, s.Owner, command{locks: []*lock{own}, args: args})
 	c.env = append(c.env, identityEnv(s.Name, s.Email)...)
-	_, err := r.m.run(ctx, c)
+	_, err := r.runPastLocks(ctx, headsPrefix+s.Branch, c)
 	return err
 }
 

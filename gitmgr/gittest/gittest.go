@@ -132,7 +132,7 @@ func script(o Options) string {
 		}
 		for i := range changed {
 			n := (c + i) % files
-			text := strings.Repeat(fmt.Sprintf("file %d commit %d line of text\n", n, c), size/30+1)[:size]
+			text := strings.Repeat(fmt.Sprintf("file %d commit %d line of text\n", n, c), size/20+1)[:size]
 			fmt.Fprintf(&b, "M 100644 inline dir%03d/file%05d.txt\ndata %d\n%s\n", n/100, n, len(text), text)
 		}
 		b.WriteByte('\n')
