@@ -1,0 +1,160 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"townd/town"
+)
+
+// Health is the body of GET /health.
+type Health struct {
+	Status    string    `json:"status"` // ok, degraded, draining, unhealthy
+	Agents    int       `json:"agents"` // starting and running
+	Uptime    int64     `json:"uptime"` // milliseconds
+	StartedAt time.Time `json:"startedAt"`
+	Version   string    `json:"version"`
+	Draining  bool      `json:"draining"`
+	Isolation string    `json:"isolation"` // between agents: "uid" or "none"
+	KillRung  string    `json:"killRung"`  // how trees are ended: "uid" or "subreaper"
+	MaxAgents int       `json:"maxAgents"`
+	Degraded  []string  `json:"degraded"` // what is wrong now
+	Host      *Host     `json:"host,omitempty"`
+}
+
+// The statuses of Health.
+const (
+	HealthOK        = "ok"
+	HealthDegraded  = "degraded"
+	HealthDraining  = "draining"
+	HealthUnhealthy = "unhealthy"
+)
+
+// Host is the machine's own figures.
+type Host struct {
+	CPUs                 int        `json:"cpus"`
+	Load                 [3]float64 `json:"load"` // over 1, 5 and 15 minutes
+	MemoryTotalBytes     uint64     `json:"memoryTotalBytes"`
+	MemoryAvailableBytes uint64     `json:"memoryAvailableBytes"`
+	DiskTotalBytes       uint64     `json:"diskTotalBytes"` // of the town's home
+	DiskFreeBytes        uint64     `json:"diskFreeBytes"`
+	SampledAt            time.Time  `json:"sampledAt"`
+}
+
+// StartResponse is the body of POST /agents/start.
+type StartResponse struct {
+	town.Agent
+	Ignored []string `json:"ignored,omitempty"` // fields of the request the town does not know
+
+	// Created is false when the identical request was being carried out already.
+	// It is the answer's status, 201 or 200.
+	Created bool `json:"-"`
+}
+
+// AgentList is the body of GET /agents.
+type AgentList struct {
+	Agents []town.Agent `json:"agents"`
+}
+
+// StopResponse is the body of POST /agents/{id}/stop.
+type StopResponse struct {
+	Stopped bool       `json:"stopped"`
+	Agent   town.Agent `json:"agent"`
+}
+
+// MessageResponse is the body of POST /agents/{id}/message.
+type MessageResponse struct {
+	Sent      bool   `json:"sent"`
+	MessageID string `json:"messageId"`
+}
+
+// ResizeRequest is what POST /agents/{id}/resize takes.
+type ResizeRequest struct {
+	Cols uint16 `json:"cols"`
+	Rows uint16 `json:"rows"`
+}
+
+// ResizeResponse is the body of POST /agents/{id}/resize.
+type ResizeResponse struct {
+	Resized bool   `json:"resized"`
+	Cols    uint16 `json:"cols"`
+	Rows    uint16 `json:"rows"`
+}
+
+// DeleteResponse is the body of DELETE /agents/{id}.
+type DeleteResponse struct {
+	Deleted bool `json:"deleted"`
+}
+
+// Health returns how the town is. An unhealthy town is an answer, not an error.
+func (c *Client) Health(ctx context.Context) (Health, error) {
+	resp, err := c.send(ctx, call{method: http.MethodGet, path: "/health"})
+	if err != nil {
+		return Health{}, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.Header.Get("Content-Type") != "application/json" {
+		return Health{}, readError(resp)
+	}
+	var h Health
+	if err := json.NewDecoder(resp.Body).Decode(&h); err != nil {
+		return Health{}, fmt.Errorf("read health: %w", err)
+	}
+	return h, nil
+}
+
+// Start starts an agent. Repeating the same request is safe.
+func (c *Client) Start(ctx context.Context, req town.StartRequest) (StartResponse, error) {
+	var out StartResponse
+	status, err := c.ask(ctx, call{method: http.MethodPost, path: "/agents/start", body: req}, &out)
+	out.Created = status == http.StatusCreated
+	return out, err
+}
+
+// Stop ends an agent and returns when no process of it is left.
+func (c *Client) Stop(ctx context.Context, id string, req town.StopRequest) (town.Agent, error) {
+	var out StopResponse
+	_, err := c.ask(ctx, call{method: http.MethodPost, path: agentPath(id, "/stop"), body: req}, &out)
+	return out.Agent, err
+}
+
+// Message says something to an agent and returns the message's id. With a key,
+// repeating it is safe: the message goes in once.
+func (c *Client) Message(ctx context.Context, id string, req town.MessageRequest, key string) (string, error) {
+	call := call{method: http.MethodPost, path: agentPath(id, "/message"), body: req}
+	if key != "" {
+		call.header = http.Header{"Idempotency-Key": {key}}
+	}
+	var out MessageResponse
+	_, err := c.ask(ctx, call, &out)
+	return out.MessageID, err
+}
+
+// Agents returns every agent that is not forgotten, in the order of their ids.
+func (c *Client) Agents(ctx context.Context) ([]town.Agent, error) {
+	var out AgentList
+	_, err := c.ask(ctx, call{method: http.MethodGet, path: "/agents"}, &out)
+	return out.Agents, err
+}
+
+// Agent returns one agent.
+func (c *Client) Agent(ctx context.Context, id string) (town.Agent, error) {
+	var out town.Agent
+	_, err := c.ask(ctx, call{method: http.MethodGet, path: agentPath(id, "/status")}, &out)
+	return out, err
+}
+
+// Resize sizes an agent's terminal.
+func (c *Client) Resize(ctx context.Context, id string, cols, rows uint16) error {
+	_, err := c.ask(ctx, call{method: http.MethodPost, path: agentPath(id, "/resize"), body: ResizeRequest{cols, rows}}, new(ResizeResponse))
+	return err
+}
+
+// Delete forgets an agent that has ended; its work is saved first.
+func (c *Client) Delete(ctx context.Context, id string) error {
+	_, err := c.ask(ctx, call{method: http.MethodDelete, path: agentPath(id, "")}, new(DeleteResponse))
+	return err
+}

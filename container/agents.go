@@ -1,0 +1,148 @@
+package container
+
+import (
+	"errors"
+	"net/http"
+
+	"townd/api"
+	"townd/town"
+)
+
+// startAgent answers 201 for an agent it started and 200 for one that the
+// identical request started before.
+func (s *Server) startAgent(r *http.Request) (any, error) {
+	data, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	var req town.StartRequest
+	ignored, err := decode(data, &req)
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Secrets.AddEnv(req.EnvVars)
+	agent, created, err := s.cfg.Supervisor.Start(r.Context(), req)
+	if err != nil {
+		return nil, err
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return reply{status, api.StartResponse{Agent: agent, Ignored: ignored}}, nil
+}
+
+func (s *Server) listAgents(*http.Request) (any, error) {
+	return api.AgentList{Agents: s.cfg.Supervisor.Agents()}, nil
+}
+
+func (s *Server) agentStatus(r *http.Request) (any, error) {
+	id, err := agentID(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Supervisor.Agent(id)
+}
+
+// stopAgent takes a body that is not JSON for an empty one, as the first servers
+// of this contract did: a stop must not fail for a comma.
+func (s *Server) stopAgent(r *http.Request) (any, error) {
+	id, err := agentID(r)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	var req town.StopRequest
+	if _, err := decode(data, &req); err != nil {
+		if _, notJSON := errors.AsType[*notJSONError](err); !notJSON {
+			return nil, err
+		}
+	}
+	agent, err := s.cfg.Supervisor.Stop(r.Context(), id, req)
+	if err != nil {
+		return nil, err
+	}
+	return api.StopResponse{Stopped: true, Agent: agent}, nil
+}
+
+func (s *Server) messageAgent(r *http.Request) (any, error) {
+	id, err := agentID(r)
+	if err != nil {
+		return nil, err
+	}
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	var req town.MessageRequest
+	if _, err := decode(data, &req); err != nil {
+		return nil, err
+	}
+	if err := req.Validate(); err != nil {
+		return nil, err
+	}
+	messageID, err := s.cfg.Supervisor.Message(r.Context(), id, req, key)
+	if err != nil {
+		return nil, err
+	}
+	return api.MessageResponse{Sent: true, MessageID: messageID}, nil
+}
+
+// idempotencyKey returns the request's key, "" without one.
+func idempotencyKey(r *http.Request) (string, error) {
+	const name = "Idempotency-Key"
+	values := r.Header.Values(name)
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	if len(values) > 1 || key == "" || len(key) > 255 {
+		return "", badParam(name, "must be given once, with 1 to 255 characters")
+	}
+	for _, c := range []byte(key) {
+		if c < 0x21 || c > 0x7e {
+			return "", badParam(name, "must be of visible ASCII characters")
+		}
+	}
+	return key, nil
+}
+
+func (s *Server) resizeAgent(r *http.Request) (any, error) {
+	id, err := agentID(r)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	var req api.ResizeRequest
+	if _, err := decode(data, &req); err != nil {
+		return nil, err
+	}
+	if err := town.CheckTerminalSize(req.Cols, req.Rows); err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Supervisor.Resize(r.Context(), id, req.Cols, req.Rows); err != nil {
+		return nil, err
+	}
+	return api.ResizeResponse{Resized: true, Cols: req.Cols, Rows: req.Rows}, nil
+}
+
+func (s *Server) deleteAgent(r *http.Request) (any, error) {
+	id, err := agentID(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Supervisor.Forget(r.Context(), id); err != nil {
+		return nil, err
+	}
+	return api.DeleteResponse{Deleted: true}, nil
+}

@@ -1,0 +1,78 @@
+package container
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"townd/town"
+)
+
+// authorize refuses callers that a route is not for.
+func (s *Server) authorize(a access, r *http.Request) error {
+	if s.cfg.Loopback {
+		if err := checkLoopback(a, r); err != nil {
+			return err
+		}
+	}
+	switch a {
+	case accessPublic, accessTicket:
+		return nil
+	case accessToken:
+		return s.checkToken(r.Header.Values("Authorization"))
+	}
+	return fmt.Errorf("access %d: %w", a, town.ErrForbidden)
+}
+
+// checkToken compares hashes, so that neither the token's length nor its
+// beginning can be found out by timing.
+func (s *Server) checkToken(headers []string) error {
+	if len(headers) != 1 {
+		return fmt.Errorf("one header is needed: Authorization: Bearer <token>; `townd token` prints it: %w", town.ErrUnauthorized)
+	}
+	scheme, token, ok := strings.Cut(headers[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return fmt.Errorf("the Authorization header must be: Bearer <token>; `townd token` prints it: %w", town.ErrUnauthorized)
+	}
+	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	if subtle.ConstantTimeCompare(sum[:], s.token[:]) != 1 || s.cfg.Token == "" {
+		return fmt.Errorf("that is not this town's token; `townd token` prints it: %w", town.ErrUnauthorized)
+	}
+	return nil
+}
+
+// checkLoopback keeps web pages of other sites out of a town on this machine: a
+// name that resolves to 127.0.0.1 gives itself away by its Host, and a request
+// sent across by its Origin. A stream's ticket is its whole authority, so its
+// Origin is not looked at.
+func checkLoopback(a access, r *http.Request) error {
+	if !loopbackHost(r.Host) {
+		return fmt.Errorf("host %.100q: this town listens on a loopback address and answers to localhost, 127.0.0.1 and [::1] only: %w",
+			r.Host, town.ErrForbidden)
+	}
+	for _, origin := range r.Header.Values("Origin") {
+		u, err := url.Parse(origin)
+		if a != accessTicket && (err != nil || !loopbackHost(u.Host)) {
+			return fmt.Errorf("origin %.100q: this town takes calls from pages of this machine only: %w", origin, town.ErrForbidden)
+		}
+	}
+	return nil
+}
+
+// loopbackHost reports whether host, with or without a port, is this machine's.
+func loopbackHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}

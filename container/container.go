@@ -1,0 +1,103 @@
+// Package container is the town's face: the HTTP control server, live streams of
+// agents' terminals and the tickets that open them, figures for Prometheus, and
+// the log handler that keeps secrets out of logs. It asks the supervisor for
+// everything and starts no process itself.
+package container
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"townd/supervisor"
+	"townd/town"
+)
+
+// Config is what a Server needs. Supervisor, Token and Log are required.
+type Config struct {
+	Supervisor *supervisor.Supervisor
+	Token      string // of any length; a Server without one refuses every call that needs it
+	Version    string
+	Home       string // the directory whose disk /health shows; "/" when empty
+	Loopback   bool   // we listen on a loopback address: foreign Host and Origin are refused
+	Metrics    *Metrics
+	Secrets    *Secrets // told of secret-named envVars, and masked in error texts; may be nil
+	Log        *slog.Logger
+}
+
+// Server is the control API. Handler is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	token   [sha256.Size]byte
+	started time.Time
+	router  *mux.Router
+	tickets ticketStore
+	writers writerQueues
+	viewers atomic.Int64
+	host    atomic.Pointer[hostSample]
+	metrics *Metrics
+
+	ctx  context.Context // ends with Close; the only stored context
+	stop context.CancelCauseFunc
+	wg   sync.WaitGroup // the host's sampler and the streams
+
+	mu     sync.Mutex
+	closed bool // no stream joins wg any more
+}
+
+// New returns a Server. The caller closes it.
+func New(c Config) *Server {
+	s := &Server{
+		cfg:     c,
+		log:     c.Log,
+		token:   sha256.Sum256([]byte(c.Token)),
+		started: time.Now().UTC(),
+		metrics: c.Metrics,
+	}
+	if s.metrics == nil {
+		s.metrics = NewMetrics()
+	}
+	if s.cfg.Secrets == nil {
+		s.cfg.Secrets = NewSecrets()
+	}
+	s.cfg.Secrets.Add(c.Token)
+	s.metrics.follow(s)
+	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s.router = s.newRouter()
+	s.wg.Go(s.sampleHost)
+	return s
+}
+
+// Handler serves the API. Streams take over their connection, so the server it
+// runs in must speak HTTP/1.1.
+func (s *Server) Handler() http.Handler { return s.router }
+
+// Close ends every stream, telling viewers to come back, and waits for them.
+// Close it before http.Server.Shutdown, which waits for event streams and knows
+// nothing of WebSockets.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stop(fmt.Errorf("server closed: %w", town.ErrUnavailable))
+	s.wg.Wait()
+}
+
+// enter joins wg, unless the server is closed.
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Add(1)
+	return true
+}

@@ -1,0 +1,171 @@
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"townd/api"
+	"townd/supervisor"
+	"townd/town"
+)
+
+const (
+	eventsLimit     = 1000
+	eventsLimitMost = 2000
+	sseKeepalive    = 15 * time.Second
+)
+
+// cursor is a place in an agent's events. Epoch "" is whichever is now.
+type cursor struct {
+	epoch string
+	id    int64
+}
+
+// parseCursor reads "<id>" or "<epoch>:<id>".
+func parseCursor(name, text string) (cursor, error) {
+	epoch, digits, ok := strings.Cut(text, ":")
+	if !ok {
+		epoch, digits = "", text
+	}
+	id, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || id < 0 || ok && town.CheckID(epoch) != nil {
+		return cursor{}, badParam(name, "%.140q must be the id of an event, as 42 or <epoch>:42", text)
+	}
+	return cursor{epoch, id}, nil
+}
+
+// page returns the events after c; a cursor of another epoch means from the first.
+func (s *Server) page(agent string, c cursor, limit int) (supervisor.EventPage, error) {
+	page, err := s.cfg.Supervisor.Events(agent, c.id, limit)
+	if err != nil || c.epoch == "" || c.epoch == page.Epoch {
+		return page, err
+	}
+	return s.cfg.Supervisor.Events(agent, 0, limit)
+}
+
+func (s *Server) events(r *http.Request) (any, error) {
+	id, err := agentID(r)
+	if err != nil {
+		return nil, err
+	}
+	after, limit, err := eventParams(r)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.page(id, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	if r.Method == http.MethodGet && accepts(r, "text/event-stream") {
+		return writer(func(w http.ResponseWriter) { s.sendEvents(w, r, id, page) }), nil
+	}
+	return api.EventPage{Epoch: page.Epoch, Events: page.Events, Next: page.Next}, nil
+}
+
+func eventParams(r *http.Request) (after cursor, limit int, err error) {
+	p, err := parseParams(r)
+	if err != nil {
+		return after, 0, err
+	}
+	text, err := p.one("after")
+	if err != nil {
+		return after, 0, err
+	}
+	name := "after"
+	if last := r.Header.Get("Last-Event-ID"); last != "" {
+		name, text = "Last-Event-ID", last // where an EventSource that came back was
+	}
+	if text != "" {
+		if after, err = parseCursor(name, text); err != nil {
+			return after, 0, err
+		}
+	}
+	n, err := p.number("limit", 1, eventsLimitMost, eventsLimit)
+	return after, int(n), err
+}
+
+// accepts reports whether the request asks for this media type by name.
+func accepts(r *http.Request, mediaType string) bool {
+	for _, header := range r.Header.Values("Accept") {
+		for part := range strings.SplitSeq(header, ",") {
+			if got, _, err := mime.ParseMediaType(part); err == nil && got == mediaType {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sendEvents sends page and what follows it as server-sent events, until the
+// caller leaves, the agent is forgotten or the server closes.
+func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, agent string, page supervisor.EventPage) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	out := &eventWriter{w: w, control: http.NewResponseController(w)}
+	for {
+		if out.page(page) != nil {
+			return
+		}
+		for {
+			err := s.waitEvents(ctx, agent, page.Next, sseKeepalive)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, errQuiet) || out.send(": quiet\n\n") != nil {
+				return
+			}
+		}
+		var err error
+		if page, err = s.cfg.Supervisor.Events(agent, page.Next, eventsLimit); err != nil {
+			return
+		}
+	}
+}
+
+var errQuiet = errors.New("nothing happened")
+
+// waitEvents waits for an event, for d at most: then it returns errQuiet.
+func (s *Server) waitEvents(ctx context.Context, agent string, after int64, d time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, d, errQuiet)
+	defer cancel()
+	return s.cfg.Supervisor.WaitEvents(ctx, agent, after)
+}
+
+// eventWriter writes server-sent events.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (e *eventWriter) page(page supervisor.EventPage) error {
+	var text strings.Builder
+	for _, event := range page.Events {
+		data, err := json.Marshal(event)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&text, "id: %s\nevent: %s\ndata: %s\n\n", api.EventCursor(page.Epoch, event.ID), event.Event, data)
+	}
+	return e.send(text.String())
+}
+
+// send writes text and gives the caller writeTimeout to take it.
+func (e *eventWriter) send(text string) error {
+	if err := e.control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if _, err := e.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return e.control.Flush()
+}

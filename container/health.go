@@ -1,0 +1,93 @@
+package container
+
+import (
+	"cmp"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/disk"
+	"github.com/shirou/gopsutil/v3/load"
+	"github.com/shirou/gopsutil/v3/mem"
+
+	"townd/api"
+	"townd/town"
+)
+
+// hostInterval is how old the host's figures in /health may be.
+const hostInterval = 10 * time.Second
+
+// hostSample is the host's figures, or why there are none.
+type hostSample struct {
+	host *api.Host
+	err  error
+}
+
+// health answers from what others have counted already: it must stay quick on a
+// machine that is not.
+func (s *Server) health(*http.Request) (any, error) {
+	st := s.cfg.Supervisor.Stats()
+	h := api.Health{
+		Status:    api.HealthOK,
+		Agents:    st.Agents[town.StatusStarting] + st.Agents[town.StatusRunning],
+		Uptime:    time.Since(s.started).Milliseconds(),
+		StartedAt: s.started,
+		Version:   s.cfg.Version,
+		Draining:  st.Draining,
+		Isolation: st.Isolation,
+		KillRung:  st.KillRung,
+		MaxAgents: st.MaxAgents,
+		Degraded:  st.Degraded,
+	}
+	if sample := s.host.Load(); sample != nil {
+		h.Host = sample.host
+		if sample.err != nil {
+			h.Degraded = append(h.Degraded, "the host's figures cannot be read: "+sample.err.Error())
+		}
+	}
+	status := http.StatusOK
+	switch {
+	case st.KeeperPID == 0:
+		h.Status, status = api.HealthUnhealthy, http.StatusServiceUnavailable
+	case st.Draining:
+		h.Status = api.HealthDraining
+	case len(h.Degraded) > 0:
+		h.Status = api.HealthDegraded
+	}
+	return reply{status, h}, nil
+}
+
+// sampleHost reads the host's figures now and every hostInterval until Close.
+func (s *Server) sampleHost() {
+	tick := time.NewTicker(hostInterval)
+	defer tick.Stop()
+	for {
+		host, err := readHost(cmp.Or(s.cfg.Home, "/"))
+		s.host.Store(&hostSample{host, err})
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func readHost(home string) (*api.Host, error) {
+	memory, err := mem.VirtualMemory()
+	if err != nil {
+		return nil, err
+	}
+	avg, err := load.Avg()
+	if err != nil {
+		return nil, err
+	}
+	space, err := disk.Usage(home)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Host{
+		CPUs: runtime.NumCPU(), Load: [3]float64{avg.Load1, avg.Load5, avg.Load15},
+		MemoryTotalBytes: memory.Total, MemoryAvailableBytes: memory.Available,
+		DiskTotalBytes: space.Total, DiskFreeBytes: space.Free, SampledAt: time.Now().UTC(),
+	}, nil
+}
