@@ -35,6 +35,7 @@ func (c claude) Launch(s Spec) (Launch, error) {
 			"CLAUDE_CONFIG_DIR":                            filepath.Join(s.Home, ".claude"),
 			"CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD": "1",
 			"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC":     "1",
+			"CLAUDE_CODE_TMPDIR":                           filepath.Join(s.Home, dataDir),
 			"DISABLE_AUTOUPDATER":                          "1",
 			// claude refuses bypassPermissions to root unless told that it is in a sandbox.
 			"IS_SANDBOX": "1",

@@ -78,7 +78,7 @@ type claudeBlock struct {
 	Input     json.RawMessage `json:"input"`
 	ToolUseID string          `json:"tool_use_id"`
 	IsError   bool            `json:"is_error"`
-	Content   json.RawMessage `json:"content"`
+	Content   any             `json:"content"` // of a result: a string, or blocks
 }
 
 func (d *claudeDecoder) decode(line []byte, emit emitFunc) bool {
@@ -176,19 +176,18 @@ func toolResults(content json.RawMessage, emit emitFunc) {
 }
 
 // plainContent returns the text of a content that is a string or a list of blocks.
-func plainContent(content json.RawMessage) string {
-	var text string
-	if json.Unmarshal(content, &text) == nil {
+func plainContent(content any) string {
+	if text, ok := content.(string); ok {
 		return text
 	}
-	var blocks []claudeBlock
-	parse(content, &blocks)
+	blocks, _ := content.([]any)
 	var parts []string
 	for _, b := range blocks {
-		if b.Type == "text" {
-			parts = append(parts, b.Text)
-		} else {
-			parts = append(parts, "["+b.Type+"]")
+		block, _ := b.(map[string]any)
+		if text, ok := block["text"].(string); ok {
+			parts = append(parts, text)
+		} else if kind, ok := block["type"].(string); ok {
+			parts = append(parts, "["+kind+"]") // an image
 		}
 	}
 	return strings.Join(parts, "\n")

@@ -138,6 +138,7 @@ func (s *Spec) environ(more map[string]string) map[string]string {
 		"XDG_CACHE_HOME":  filepath.Join(s.Home, ".cache"),
 		"XDG_CONFIG_HOME": filepath.Join(s.Home, ".config"),
 		"XDG_DATA_HOME":   filepath.Join(s.Home, ".local/share"),
+		"XDG_RUNTIME_DIR": filepath.Join(s.Home, dataDir),
 		"XDG_STATE_HOME":  filepath.Join(s.Home, ".local/state"),
 	}
 	for name, value := range more {

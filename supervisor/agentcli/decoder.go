@@ -109,7 +109,7 @@ func (d *lineDecoder) hold(p []byte) {
 		return
 	}
 	if d.Shorten == nil && len(d.Partial)+len(p) > maxLine {
-		d.Shorten = &shortener{}
+		d.Shorten = &shortener{Limit: maxText}
 		d.Partial = d.Shorten.append(nil, d.Partial)
 	}
 	if d.Shorten == nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -52,6 +53,7 @@ type agent struct {
 
 	mu      sync.Mutex
 	output  []byte
+	began   int // where the newest process began in output
 	events  []agentcli.Decoded
 	changed chan struct{}
 }
@@ -168,6 +170,9 @@ func (a *agent) spawn(l agentcli.Launch) *process {
 		ptmx.Close()
 		p.stdin.Close()
 	})
+	a.mu.Lock()
+	a.began = len(a.output)
+	a.mu.Unlock()
 	go a.read(p, ptmx)
 	return p
 }
@@ -261,7 +266,10 @@ func render(t *testing.T, e agentcli.Decoded) string {
 	return string(e.Event) + " " + string(b)
 }
 
-// record keeps what the CLI printed as a fixture of the decoder's tests.
+// madePaths are names that a CLI makes of the directory it works in.
+var madePaths = regexp.MustCompile(`-tmp-Test[A-Za-z0-9-]*`)
+
+// record keeps what the CLI's newest process printed as a fixture of the decoder's tests.
 func (a *agent) record(name string) {
 	a.t.Helper()
 	if !*update {
@@ -269,8 +277,9 @@ func (a *agent) record(name string) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := bytes.ReplaceAll(a.output, []byte(a.spec.Workdir), []byte("/work"))
+	out := bytes.ReplaceAll(a.output[a.began:], []byte(a.spec.Workdir), []byte("/work"))
 	out = bytes.ReplaceAll(out, []byte(a.spec.Home), []byte("/home/agent"))
+	out = madePaths.ReplaceAll(out, []byte("-work"))
 	if err := os.WriteFile(filepath.Join("testdata", name+".out"), out, 0o644); err != nil {
 		a.t.Fatal(err)
 	}
@@ -339,6 +348,9 @@ func TestClaudeWorksOverTwoMessages(t *testing.T) {
 		if !bytes.Contains(r.Body, []byte("House rule 17.")) {
 			t.Error("CLAUDE.md of the repository is missing")
 		}
+	}
+	if !bytes.Contains(a.output, []byte(`"messaging_socket_path":"`+a.spec.Home)) {
+		t.Error("claude's socket for other sessions is not in the agent's own home")
 	}
 	if _, err := os.Stat(hook); err == nil {
 		t.Error("a hook of the repository ran")
@@ -518,6 +530,7 @@ func TestKiloWorksOverTwoMessages(t *testing.T) {
 	if code := a.start().wait(t); code != 0 {
 		t.Errorf("exit code %d; output:\n%s", code, a.output)
 	}
+	a.record("kilo-first-message")
 	a.wantFile("one.txt", "written\n")
 	a.spec.Prompt, a.spec.SessionID = "now two.txt", a.session()
 	if code := a.start().wait(t); code != 0 {
@@ -554,7 +567,7 @@ func TestKiloWorksOverTwoMessages(t *testing.T) {
 	if diff := cmp.Diff(want, a.shape()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	a.record("kilo-two-messages")
+	a.record("kilo-second-message")
 }
 
 // TestKiloEndsAtSIGTERM: it dies by the signal, and leaves a turn that did not end well.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -40,8 +41,8 @@ func cutJSON(raw json.RawMessage) json.RawMessage {
 // shortener copies JSON while it leaves out what a string holds beyond Limit
 // bytes. Its fields are its state between bytes.
 type shortener struct {
-	Limit    int  // of one string; what cut needs when 0
-	InString bool //
+	Limit    int // of one string
+	InString bool
 	Escape   int  // bytes of an escape sequence still to come, afterBackslash at first
 	Kept     int  // bytes of this string that were kept
 	Drop     bool // the character at hand is left out
@@ -50,14 +51,13 @@ type shortener struct {
 const afterBackslash = 5
 
 func (s *shortener) append(dst, p []byte) []byte {
-	limit := s.Limit
-	if limit == 0 {
-		limit = maxText + utf8.UTFMax + 1 // more than maxText, so that cut marks it
-	}
 	for _, c := range p {
 		if !s.InString || c == '"' && s.Escape == 0 {
 			if c == '"' {
-				s.InString, s.Kept = !s.InString, 0
+				if s.Drop {
+					dst = append(dst, `\n[cut]`...) // cutMark
+				}
+				s.InString, s.Kept, s.Drop = !s.InString, 0, false
 			}
 			dst = append(dst, c)
 			continue
@@ -70,7 +70,7 @@ func (s *shortener) append(dst, p []byte) []byte {
 		case s.Escape > 0:
 			s.Escape--
 		default:
-			s.Drop = s.Kept >= limit
+			s.Drop = s.Kept >= s.Limit && (s.Drop || utf8.RuneStart(c))
 			if c == '\\' {
 				s.Escape = afterBackslash
 			}
@@ -89,7 +89,7 @@ var terminalCode = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b
 // withoutControls returns line without terminal codes and control characters,
 // neither of which JSON may hold.
 func withoutControls(line []byte) []byte {
-	if !bytes.ContainsFunc(line, isControl) {
+	if !slices.ContainsFunc(line, func(c byte) bool { return isControl(rune(c)) }) {
 		return line
 	}
 	line = terminalCode.ReplaceAll(line, nil)

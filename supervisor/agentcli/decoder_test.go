@@ -1,0 +1,352 @@
+package agentcli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"townd/supervisor/agentcli"
+	"townd/town"
+)
+
+// exits is how the process of a recording ended, where not with 0.
+var exits = map[string]int{"claude-unknown-session": 1, "kilo-auth": 1, "kilo-unknown-session": 1}
+
+// TestRecordingsDecodeToTheirGoldens needs no CLI: real_test.go recorded them.
+func TestRecordingsDecodeToTheirGoldens(t *testing.T) {
+	for name, output := range recordings(t) {
+		t.Run(name, func(t *testing.T) {
+			var got strings.Builder
+			for _, d := range decodeWhole(t, name, output) {
+				fmt.Fprintf(&got, "%d %s\n", d.Offset, render(t, d))
+			}
+			golden := filepath.Join("testdata", name+".golden")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func recordings(t testing.TB) map[string][]byte {
+	t.Helper()
+	paths, err := filepath.Glob("testdata/*.out")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no recordings: %v", err)
+	}
+	all := map[string][]byte{}
+	for _, path := range paths {
+		output, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimSuffix(filepath.Base(path), ".out")] = output
+	}
+	return all
+}
+
+func newDecoder(t testing.TB, recording string) agentcli.Decoder {
+	t.Helper()
+	name, _, _ := strings.Cut(recording, "-")
+	cli, err := agentcli.Lookup(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cli.NewDecoder()
+}
+
+func decodeWhole(t testing.TB, name string, output []byte) []agentcli.Decoded {
+	t.Helper()
+	var events []agentcli.Decoded
+	emit := func(d agentcli.Decoded) { events = append(events, d) }
+	d := newDecoder(t, name)
+	d.Decode(output, 0, emit)
+	d.Finish(exits[name], int64(len(output)), emit)
+	return events
+}
+
+// hand gives the state of a decoder to a new one, as a server hands its to the next.
+func hand(t testing.TB, name string, d agentcli.Decoder) agentcli.Decoder {
+	t.Helper()
+	state, err := d.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := newDecoder(t, name)
+	if err := next.Restore(state); err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// TestAnySplitAndAnyRestartGiveTheSameEvents cuts each recording in two at many
+// places, hands the state over there, and reads the bytes before the cut again.
+func TestAnySplitAndAnyRestartGiveTheSameEvents(t *testing.T) {
+	for name, output := range recordings(t) {
+		want := decodeWhole(t, name, output)
+		step := 1 + len(output)/200
+		for at := 0; at <= len(output); at += step {
+			var got []agentcli.Decoded
+			emit := func(d agentcli.Decoded) { got = append(got, d) }
+			d := newDecoder(t, name)
+			d.Decode(output[:at], 0, emit)
+			d = hand(t, name, d)
+			again := max(0, at-700)
+			d.Decode(output[again:], int64(again), emit)
+			d.Finish(exits[name], int64(len(output)), emit)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatalf("%s cut at %d (-want +got):\n%s", name, at, diff)
+			}
+		}
+	}
+}
+
+func FuzzDecodersGiveTheSameEventsForAnySplit(f *testing.F) {
+	for _, output := range recordings(f) {
+		f.Add(output, uint16(7), true)
+	}
+	f.Add([]byte("{\"type\":\"result\",\"is_error\":\"yes\"}\r\n{\x1b[0m\"type\":\"system\",\"subtype\":\"init\",\"session_id\":7}\n"), uint16(3), false)
+	f.Add([]byte("Error: {\"type\":\"text\",\"sessionID\":\"s\",\"part\":{\"text\":\"\\ud83d\"}}\x00\n{\"type\":\"error\",\"sessionID\":\"s\",\"error\":[]}"), uint16(1), true)
+	f.Fuzz(func(t *testing.T, output []byte, size uint16, restart bool) {
+		for _, name := range []string{"claude", "kilo"} {
+			want := decodeWhole(t, name, output)
+			var got []agentcli.Decoded
+			emit := func(d agentcli.Decoded) { got = append(got, d) }
+			d := newDecoder(t, name)
+			for at := 0; at < len(output); {
+				end := min(len(output), at+1+int(size))
+				d.Decode(output[at:end], int64(at), emit)
+				at = end
+				if restart {
+					d = hand(t, name, d)
+				}
+			}
+			d.Finish(0, int64(len(output)), emit)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s in pieces of %d (-want +got):\n%s", name, 1+int(size), diff)
+			}
+			for _, e := range want {
+				if _, err := json.Marshal(e.Data); err != nil {
+					t.Errorf("%s event %+v: %v", name, e, err)
+				}
+			}
+		}
+	})
+}
+
+// decode returns what a decoder tells of output, given in pieces of size.
+func decode(t *testing.T, d agentcli.Decoder, output string, size int) []string {
+	t.Helper()
+	var lines []string
+	for at := 0; at < len(output); at += size {
+		d.Decode([]byte(output[at:min(len(output), at+size)]), int64(at), func(e agentcli.Decoded) { lines = append(lines, render(t, e)) })
+	}
+	return lines
+}
+
+func TestDecoderToleratesWhatSharesTheTerminal(t *testing.T) {
+	const text = `{"type":"assistant","parent_tool_use_id":"x","message":{"content":[{"type":"text","text":"hi"}]}}`
+	want := []string{`turn.started {}`, `text {"text":"hi"}`}
+	for name, output := range map[string]string{
+		"plain":             text + "\n",
+		"CRLF":              text + "\r\n",
+		"terminal codes":    "\x1b[?25h\x1b]0;title\x07" + text + "\x1b[0m\n",
+		"code inside":       text[:20] + "\x1b[2K\x1b[1;31m" + text[20:] + "\n",
+		"NUL":               "\x00\x00" + text + "\x00\n",
+		"unfinished stderr": "warning: slow" + text + "\n",
+		"noise before":      "not json\n{\"unknown\":1}\n{\"type\":\"from_tomorrow\",\"message\":3}\n[1,2]\n{\n" + text + "\n",
+		"other types":       `{"type":"system","subtype":7,"error_status":"x"}` + "\n" + text + "\n",
+		"not UTF-8":         "\xff\xfe\n" + text + "\n",
+	} {
+		for _, size := range []int{1, 7, 4096} {
+			if diff := cmp.Diff(want, decode(t, newDecoder(t, "claude"), output, size)); diff != "" {
+				t.Errorf("%s in pieces of %d (-want +got):\n%s", name, size, diff)
+			}
+		}
+	}
+}
+
+// TestOverlongLinesLoseTextOnly: type, ids and what follows a text of megabytes
+// are told, whole megabytes of it are never held.
+func TestOverlongLinesLoseTextOnly(t *testing.T) {
+	long := strings.Repeat(`ü\u00fc\n\"`, 1<<20)
+	output := `{"type":"system","subtype":"init","session_id":"s"}` + "\n" +
+		`{"message":{"content":[{"content":"` + long + `","tool_use_id":"t1","type":"tool_result","is_error":true}]},"type":"user"}` + "\n" +
+		`{"result":"` + long + `","is_error":false,"type":"result"}` + "\n" +
+		strings.Repeat("plain without an end ", 1<<18) + "\n" +
+		`{"type":"assistant","message":{"content":[{"type":"text","text":"after"}]}}` + "\n"
+	for _, size := range []int{1000, 32 << 10, len(output)} {
+		var got []agentcli.Decoded
+		d := newDecoder(t, "claude")
+		for at := 0; at < len(output); at += size {
+			d.Decode([]byte(output[at:min(len(output), at+size)]), int64(at), func(e agentcli.Decoded) { got = append(got, e) })
+		}
+		var kinds []town.EventType
+		for _, e := range got {
+			kinds = append(kinds, e.Event)
+		}
+		want := []town.EventType{
+			town.EventSession, town.EventTurnStarted, town.EventToolResult, town.EventTurnEnded, town.EventTurnStarted, town.EventText,
+		}
+		if diff := cmp.Diff(want, kinds); diff != "" {
+			t.Fatalf("in pieces of %d (-want +got):\n%s", size, diff)
+		}
+		r := got[2].Data.(town.ToolResultData)
+		if r.ID != "t1" || r.OK || !strings.HasPrefix(r.Output, "üü\n\"üü") || !strings.HasSuffix(r.Output, "\n[cut]") || len(r.Output) > 65<<10 {
+			t.Errorf("result %q %v, %d bytes, ends %q", r.ID, r.OK, len(r.Output), r.Output[max(0, len(r.Output)-20):])
+		}
+		if strings.ContainsRune(r.Output, '\uFFFD') {
+			t.Error("a character was cut in two")
+		}
+	}
+}
+
+func TestDecoderMemoryIsBoundedOnALineWithoutEnd(t *testing.T) {
+	for _, head := range []string{`{"type":"user","message":"`, `[`} {
+		d := newDecoder(t, "claude")
+		emit := func(agentcli.Decoded) { t.Error("an event of nothing") }
+		d.Decode([]byte(head), 0, emit)
+		piece := bytes.Repeat([]byte("[1],"), 16<<10)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		off := int64(len(head))
+		for range 1 << 10 {
+			d.Decode(piece, off, emit)
+			off += int64(len(piece))
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
+			t.Errorf("after %d MiB of %q the decoder holds %d KiB", off>>20, head, grown>>10)
+		}
+		if state, err := d.State(); err != nil || len(state) > 2<<20 {
+			t.Errorf("state of %d bytes, %v", len(state), err)
+		}
+	}
+}
+
+// TestDecoderSkipsTheLineThatAGapCut: what follows a gap begins inside a line,
+// whose rest may look like one.
+func TestDecoderSkipsTheLineThatAGapCut(t *testing.T) {
+	var got []string
+	emit := func(e agentcli.Decoded) { got = append(got, render(t, e)) }
+	d := newDecoder(t, "claude")
+	d.Decode([]byte(`{"type":"assistant","message":{"content":[{"type":"text","text":"lost`), 0, emit)
+	rest := `{"type":"result","result":"forged"}` + "\n" + `{"type":"assistant","message":{"content":[{"type":"text","text":"seen"}]}}` + "\n"
+	d.Decode([]byte(rest), 5000, emit)
+	if diff := cmp.Diff([]string{`turn.started {}`, `text {"text":"seen"}`}, got); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+// TestErrorsAreNeverReadFromWhatToolsPrint: a tool may print anything.
+func TestErrorsAreNeverReadFromWhatToolsPrint(t *testing.T) {
+	printed, err := json.Marshal("API Error: 401 authentication_failed\n" + `{"type":"result","is_error":true,"api_error_status":429}` + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, output := range map[string]string{
+		"claude": `{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t","content":` + string(printed) + `}]}}` + "\n",
+		"kilo":   `{"type":"tool_use","sessionID":"s","part":{"callID":"t","tool":"bash","state":{"status":"completed","output":` + string(printed) + `}}}` + "\n",
+	} {
+		for _, line := range decode(t, newDecoder(t, name), output, 5) {
+			if strings.HasPrefix(line, "error ") || strings.HasPrefix(line, "retry ") || strings.HasPrefix(line, "turn.ended ") {
+				t.Errorf("%s tells %s", name, line)
+			}
+		}
+	}
+}
+
+func TestUsageAddsUpToWhatTheResultTells(t *testing.T) {
+	output := `{"type":"system","subtype":"init","session_id":"s"}
+{"type":"assistant","message":{"id":"m1","usage":{"input_tokens":10,"output_tokens":1,"cache_read_input_tokens":5},"content":[]}}
+{"type":"assistant","message":{"id":"m1","usage":{"input_tokens":10,"output_tokens":1,"cache_read_input_tokens":5},"content":[]}}
+{"type":"assistant","parent_tool_use_id":"t","message":{"id":"sub","usage":{"input_tokens":1000},"content":[]}}
+{"type":"result","total_cost_usd":0.5,"model_usage_since_last_result":{"a":{"inputTokens":10,"outputTokens":40,"cacheReadInputTokens":5,"costUSD":0.25},"b":{"inputTokens":1000,"outputTokens":7,"cacheCreationInputTokens":3,"costUSD":0.25}}}
+{"type":"system","subtype":"init","session_id":"s"}
+{"type":"result","total_cost_usd":0.75,"usage":{"input_tokens":2,"output_tokens":3}}
+`
+	var sum town.UsageData
+	newDecoder(t, "claude").Decode([]byte(output), 0, func(e agentcli.Decoded) {
+		if u, ok := e.Data.(town.UsageData); ok {
+			sum.InputTokens += u.InputTokens
+			sum.OutputTokens += u.OutputTokens
+			sum.CacheReadTokens += u.CacheReadTokens
+			sum.CacheWriteTokens += u.CacheWriteTokens
+			sum.CostUSD += u.CostUSD
+		}
+	})
+	want := town.UsageData{InputTokens: 1012, OutputTokens: 50, CacheReadTokens: 5, CacheWriteTokens: 3, CostUSD: 0.75}
+	if sum != want {
+		t.Errorf("usage %+v, want %+v", sum, want)
+	}
+}
+
+func TestFinishEndsAnOpenTurn(t *testing.T) {
+	const claude = `{"type":"system","subtype":"init","session_id":"s"}` + "\nout of memory\n"
+	const kilo = `{"type":"step_finish","sessionID":"s","part":{"reason":"%s"}}` + "\n"
+	for _, c := range []struct {
+		name, output string
+		code         int
+		want         []string // after session and turn.started
+	}{
+		{"claude", claude, 137, []string{`error {"kind":"crashed","message":"out of memory"}`, `turn.ended {"ok":false,"text":""}`}},
+		{"claude", claude, 0, []string{`turn.ended {"ok":false,"text":""}`}},
+		{"claude", claude + `{"type":"result","result":"ok"}` + "\n", 1, []string{`turn.ended {"ok":true,"text":"ok"}`}},
+		{"claude", claude + `{"type":"result","result":"no newline"}`, 0, []string{`turn.ended {"ok":true,"text":"no newline"}`}},
+		{"kilo", fmt.Sprintf(kilo, "stop"), 0, []string{`turn.ended {"ok":true,"text":""}`}},
+		{"kilo", fmt.Sprintf(kilo, "tool-calls"), 0, []string{`turn.ended {"ok":false,"text":""}`}},
+		{"kilo", fmt.Sprintf(kilo, "stop"), 139, []string{`error {"kind":"crashed","message":"exited with code 139"}`, `turn.ended {"ok":false,"text":""}`}},
+	} {
+		var got []string
+		emit := func(e agentcli.Decoded) {
+			if e.Event != town.EventSession && e.Event != town.EventTurnStarted && e.Event != town.EventUsage {
+				got = append(got, render(t, e))
+			}
+		}
+		d := newDecoder(t, c.name)
+		d.Decode([]byte(c.output), 0, emit)
+		d.Finish(c.code, int64(len(c.output)), emit)
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s, code %d after %q (-want +got):\n%s", c.name, c.code, c.output, diff)
+		}
+	}
+}
+
+func TestStateOfAnotherVersionIsRefused(t *testing.T) {
+	if err := newDecoder(t, "claude").Restore([]byte(`{"Next":"x"}`)); err == nil {
+		t.Error("restored from nonsense")
+	}
+}
+
+func BenchmarkDecodeLongToolOutput(b *testing.B) {
+	text, err := json.Marshal(strings.Repeat("a line of a compiler's output, with \"quotes\"\n", 600))
+	if err != nil {
+		b.Fatal(err)
+	}
+	line := []byte(`{"type":"user","message":{"role":"user","content":[{"tool_use_id":"toolu_1","type":"tool_result","content":` + string(text) + `}]},"session_id":"s"}` + "\n")
+	d := newDecoder(b, "claude")
+	b.SetBytes(int64(len(line)))
+	off := int64(0)
+	for b.Loop() {
+		d.Decode(line, off, func(agentcli.Decoded) {})
+		off += int64(len(line))
+	}
+}
