@@ -158,7 +158,7 @@ func (a *demoAgent) fix(ctx context.Context) error {
 		return nil
 	}
 	a.say(bold, "● runs of - become one, and none is left at the ends: that is what the tests want")
-	a.pause(ctx, 500*time.Millisecond)
+	a.pause(ctx, 400*time.Millisecond)
 	if err := a.run(ctx, "cat", sampleProgram); err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (a *demoAgent) write(ctx context.Context, task string) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	a.pause(ctx, 400*time.Millisecond)
+	a.pause(ctx, 300*time.Millisecond)
 	if err := a.run(ctx, "git", "add", "--", name); err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (a *demoAgent) write(ctx context.Context, task string) error {
 // run shows and runs a program in the worktree, its output line by line.
 func (a *demoAgent) run(ctx context.Context, program string, args ...string) error {
 	a.say(dim, "$ %s", strings.Join(append([]string{program}, args...), " "))
-	a.pause(ctx, 300*time.Millisecond)
+	a.pause(ctx, 200*time.Millisecond)
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = a.dir
 	out, err := cmd.CombinedOutput()
@@ -224,7 +224,7 @@ func (a *demoAgent) run(ctx context.Context, program string, args ...string) err
 		default:
 			a.say(normal, "%s", line)
 		}
-		a.pause(ctx, 80*time.Millisecond)
+		a.pause(ctx, 60*time.Millisecond)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", program, err)
@@ -232,22 +232,10 @@ func (a *demoAgent) run(ctx context.Context, program string, args ...string) err
 	return nil
 }
 
-// colour is the parameter of an SGR sequence.
-type colour string
-
-const (
-	normal colour = ""
-	bold   colour = "1"
-	dim    colour = "2"
-	red    colour = "31"
-	green  colour = "32"
-	cyan   colour = "36"
-)
-
 func (a *demoAgent) say(c colour, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	if c != normal && !a.plain {
-		text = "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+	if !a.plain {
+		text = c.paint(text)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -119,7 +119,7 @@ func startTown(t *testing.T) *testTown {
 // which the users of agents can pass through.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "townd-test-")
+	dir, err := os.MkdirTemp("/tmp", "townd-test-") //nolint:usetesting // T.TempDir makes a parent that only its owner passes
 	if err == nil {
 		err = os.Chmod(dir, 0o711)
 	}

@@ -24,6 +24,26 @@ func terminalOf(stream any) *os.File {
 // application keys, colours.
 const terminalReset = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?1l\x1b>\x1b[<u\x1b[0m"
 
+// colour is the parameter of an SGR sequence.
+type colour string
+
+const (
+	normal colour = ""
+	bold   colour = "1"
+	dim    colour = "2"
+	red    colour = "31"
+	green  colour = "32"
+	cyan   colour = "36"
+)
+
+// paint returns text in the colour.
+func (c colour) paint(text string) string {
+	if c == normal {
+		return text
+	}
+	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
+}
+
 // progress tells on a terminal that something takes time: what, and for how long
 // already. It says nothing for what is over within progressDelay.
 type progress struct {

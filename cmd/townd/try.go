@@ -61,7 +61,8 @@ type trial struct {
 	listen string
 	r      *remote
 	keeper *exec.Cmd
-	ended  chan error // gets the keeper's end
+	ended  chan struct{} // closed at the keeper's end, of which endErr tells
+	endErr error
 }
 
 func (t *trial) run(ctx context.Context) (err error) {
@@ -77,9 +78,8 @@ func (t *trial) run(ctx context.Context) (err error) {
 		t.invite(a)
 		select {
 		case <-ctx.Done():
-		case err := <-t.ended:
-			t.keeper = nil
-			return fmt.Errorf("the town ended by itself: %w", err)
+		case <-t.ended:
+			return fmt.Errorf("the town ended by itself: %w", t.endErr)
 		}
 	}
 	if ctx.Err() != nil {
@@ -189,9 +189,11 @@ func (t *trial) startTown(ctx context.Context) error {
 	if err := t.keeper.Start(); err != nil {
 		return fmt.Errorf("start the town: %w", err)
 	}
-	t.ended = make(chan error, 1)
-	keeper := t.keeper
-	go func() { t.ended <- keeper.Wait() }() // close waits for it
+	t.ended = make(chan struct{})
+	go func() { // close waits for it
+		defer close(t.ended)
+		t.endErr = t.keeper.Wait()
+	}()
 	return t.awaitTown(ctx)
 }
 
@@ -213,10 +215,9 @@ func (t *trial) awaitTown(ctx context.Context) error {
 	probe := api.New("http://"+t.listen, "", &http.Client{Timeout: time.Second})
 	for {
 		select {
-		case err := <-t.ended:
-			t.keeper = nil
+		case <-t.ended:
 			log, _ := os.ReadFile(t.log()) // it explains the other error
-			return fmt.Errorf("the town did not start (%v):\n%s", err, log)
+			return fmt.Errorf("the town did not start: %w\n%s", t.endErr, log)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
@@ -273,8 +274,13 @@ func (t *trial) chooseCLI() (cli string, env map[string]string) {
 		return c.cli, env
 	}
 	env = map[string]string{"DEMO_STAY": "1"}
-	if t.std.getenv("DEMO_FAST") != "" {
-		env["DEMO_FAST"] = "1"
+	for _, name := range []string{"DEMO_FAST", "NO_COLOR"} {
+		if value := t.std.getenv(name); value != "" {
+			env[name] = value
+		}
+	}
+	if terminalOf(t.std.out) == nil {
+		env["NO_COLOR"] = "1"
 	}
 	return "demo", env
 }
@@ -377,7 +383,7 @@ func (t *trial) show(ctx context.Context, a town.Agent) error {
 	} else {
 		t.say("the test passes")
 	}
-	return nil
+	return t.r.Delete(ctx, judge.AgentID)
 }
 
 // invite tells what to type next.
@@ -419,9 +425,11 @@ const closePatience = 10 * time.Second
 // close ends the town and removes everything.
 func (t *trial) close() error {
 	var errs []error
-	if t.keeper != nil {
+	if t.ended != nil {
 		p := newProgress(t.std.err, func() string { return "ending the town" })
-		errs = append(errs, t.keeper.Process.Signal(syscall.SIGTERM))
+		if err := t.keeper.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+			errs = append(errs, err)
+		}
 		select {
 		case <-t.ended: // its exit code says how the server ended, which its log tells better
 		case <-time.After(8*time.Second + closePatience):
@@ -444,7 +452,7 @@ func (t *trial) close() error {
 func (t *trial) say(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	if terminalOf(t.std.out) != nil && t.std.getenv("NO_COLOR") == "" {
-		line = "\x1b[1;36m▸\x1b[0m \x1b[1m" + line + "\x1b[0m"
+		line = cyan.paint("▸ ") + bold.paint(line)
 	} else {
 		line = "▸ " + line
 	}
