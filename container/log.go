@@ -56,23 +56,23 @@ func (h *RedactHandler) attrs(attrs []slog.Attr) []slog.Attr {
 }
 
 func (h *RedactHandler) attr(a slog.Attr) slog.Attr {
-	v := a.Value.Resolve()
+	v, key := a.Value.Resolve(), h.secrets.Mask(a.Key)
 	switch v.Kind() {
 	case slog.KindGroup:
 		if secretName(a.Key) {
-			return slog.String(a.Key, redacted)
+			return slog.String(key, redacted)
 		}
-		return slog.Attr{Key: a.Key, Value: slog.GroupValue(h.attrs(v.Group())...)}
+		return slog.Attr{Key: key, Value: slog.GroupValue(h.attrs(v.Group())...)}
 	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindTime, slog.KindUint64:
 		if secretName(a.Key) && !countName(a.Key) {
-			return slog.String(a.Key, redacted)
+			return slog.String(key, redacted)
 		}
-		return slog.Attr{Key: a.Key, Value: v}
+		return slog.Attr{Key: key, Value: v}
 	case slog.KindString:
-		return slog.String(a.Key, h.text(a.Key, v.String()))
+		return slog.String(key, h.text(a.Key, v.String()))
 	case slog.KindAny, slog.KindLogValuer:
 	}
-	return slog.Any(a.Key, h.any(a.Key, v.Any()))
+	return slog.Any(key, h.any(a.Key, v.Any()))
 }
 
 // countName reports whether the name is that of a number of tokens.

@@ -93,8 +93,8 @@ var credentialForms = []struct {
 	form  *regexp.Regexp
 	with  string
 }{
-	{[]string{"://"}, regexp.MustCompile(`://[^/\s"'@]+@`), "://" + redacted + "@"},
-	{[]string{"earer ", "asic "}, regexp.MustCompile(`\b([Bb]earer|[Bb]asic)\s+[A-Za-z0-9._~+/=-]{8,}`), "$1 " + redacted},
+	{[]string{"://"}, regexp.MustCompile(`://[^/\s"']*@`), "://" + redacted + "@"},
+	{[]string{"earer ", "asic "}, regexp.MustCompile(`\b([Bb]earer|[Bb]asic)\s+[^\s"',;]{6,}`), "$1 " + redacted},
 	{
 		[]string{"ticket=", "token=", "key=", "secret=", "password="},
 		regexp.MustCompile(`\b((?:ticket|token|key|api_key|secret|password|access_token)=)[^&\s"']+`), "$1" + redacted,

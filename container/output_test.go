@@ -1,0 +1,202 @@
+package container_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"townd/api"
+	"townd/town"
+)
+
+func (tt *testTown) untilEnded(id string) api.ExitFrame {
+	tt.t.Helper()
+	exit, err := tt.Follow(tt.t.Context(), id, api.StreamOptions{}, func(api.Message) error { return nil })
+	if err != nil {
+		tt.t.Fatalf("Follow(%s) = %v", id, err)
+	}
+	return exit
+}
+
+func TestTranscriptIsServedByOffset(t *testing.T) {
+	tt := newTown(t)
+	const total = 1<<20 + 500_000 // more than is kept
+	a := tt.start("toast", "flood", fmt.Sprint(total), "0")
+	tt.untilEnded("toast")
+	whole, err := tt.Transcript(t.Context(), "toast", "", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(whole.Body)
+	whole.Body.Close()
+	if err != nil || whole.RunID != a.RunID || whole.First == 0 || whole.First != whole.Start || whole.First+int64(len(data)) != total {
+		t.Fatalf("Transcript() = %+v with %d bytes, %v", whole, len(data), err)
+	}
+	checkFlood(t, data, whole.First)
+	tail, err := tt.Transcript(t.Context(), "toast", a.RunID, total-10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err = io.ReadAll(tail.Body)
+	tail.Body.Close()
+	if err != nil || tail.Start != total-10 || len(data) != 10 {
+		t.Errorf("Transcript() of the last 10 bytes = %+v with %d bytes, %v", tail, len(data), err)
+	}
+	checkFlood(t, data, total-10)
+
+	ranged := tt.call(http.MethodGet, "/agents/toast/transcript", "", "Range", fmt.Sprintf("bytes=%d-%d", whole.First, whole.First+4))
+	if want := fmt.Sprintf("bytes %d-%d/%d", whole.First, whole.First+4, total); ranged.StatusCode != 206 || ranged.Header.Get("Content-Range") != want {
+		t.Errorf("range answered %s, %q; want 206, %q", ranged.Status, ranged.Header.Get("Content-Range"), want)
+	}
+	checkFlood(t, ranged.body, whole.First)
+	for _, header := range []string{"bytes=0-10", fmt.Sprintf("bytes=%d-", total), "bytes=5-1", "bytes=x", "lines=1-2", fmt.Sprintf("bytes=-%d", total)} {
+		got := tt.call(http.MethodGet, "/agents/toast/transcript", "", "Range", header)
+		refused(t, got, 416, fmt.Sprintf("held are the bytes from %d to %d", whole.First, total-1))
+		if got.Header.Get(api.HeaderFirstOffset) != fmt.Sprint(whole.First) || got.Header.Get("Content-Range") != fmt.Sprintf("bytes */%d", total) {
+			t.Errorf("416 has %v, want what is held", got.Header)
+		}
+	}
+	if head := tt.call(http.MethodHead, "/agents/toast/transcript", ""); head.StatusCode != 200 || len(head.body) != 0 || head.ContentLength != total-whole.First {
+		t.Errorf("HEAD answered %s with length %d, want %d", head.Status, head.ContentLength, total-whole.First)
+	}
+}
+
+func TestRecordingHasHeaderTimesAndSizes(t *testing.T) {
+	tt := newTown(t)
+	tt.start("toast", "echo")
+	s := tt.stream("toast", api.StreamOptions{Mode: town.TicketWrite})
+	readUntil(t, s, holds("ready"))
+	if err := tt.Resize(t.Context(), "toast", 90, 25); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Input(t.Context(), []byte("é\n")); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, s, holds("é\r\né\r\n"))
+	var out bytes.Buffer
+	if err := tt.Recording(t.Context(), "toast", "", &out); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	var header struct{ Version, Width, Height int }
+	if err := json.Unmarshal([]byte(lines[0]), &header); err != nil || header.Version != 2 || header.Width != town.DefaultCols {
+		t.Errorf("header = %s, %v", lines[0], err)
+	}
+	if text := out.String(); !strings.Contains(text, `"r","90x25"`) || !strings.Contains(text, `é`) {
+		t.Errorf("recording = %s, want the resize and the text", text)
+	}
+}
+
+func TestEventsArePagedAndFollowed(t *testing.T) {
+	tt := newTown(t)
+	tt.start("toast", "echo")
+	page, err := tt.Events(t.Context(), "toast", "", 1)
+	if err != nil || page.Epoch == "" || len(page.Events) != 1 || page.Next != page.Events[0].ID {
+		t.Fatalf("Events() = %+v, %v; want the first event", page, err)
+	}
+	rest, err := tt.Events(t.Context(), "toast", page.Cursor(), 0)
+	if err != nil || len(rest.Events) == 0 || rest.Events[0].ID != page.Next+1 {
+		t.Errorf("Events() after %s = %+v, %v; want what follows", page.Cursor(), rest, err)
+	}
+	other, err := tt.Events(t.Context(), "toast", "another-epoch:99", 0)
+	if err != nil || len(other.Events) == 0 || other.Events[0].ID != page.Events[0].ID {
+		t.Errorf("Events() after a cursor of another epoch = %+v, %v; want all", other, err)
+	}
+	future, err := tt.Events(t.Context(), "toast", "999999", 0)
+	if err != nil || len(future.Events) != 0 || future.Next != rest.Next {
+		t.Errorf("Events() after the future = %+v, %v; want none and the newest", future, err)
+	}
+
+	// While they are followed the agent ends.
+	stopped := false
+	var ids []int64
+	for e, err := range tt.FollowEvents(t.Context(), "toast", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, e.ID)
+		if want := api.EventCursor(page.Epoch, e.ID); e.Cursor != want {
+			t.Errorf("cursor = %q, want %q", e.Cursor, want)
+		}
+		if !stopped {
+			stopped = true
+			if _, err := tt.Stop(t.Context(), "toast", town.StopRequest{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var state town.StateData
+		if e.Event.Event == town.EventState && json.Unmarshal(e.Data, &state) == nil && state.Status == town.StatusExited {
+			break
+		}
+	}
+	for i, id := range ids {
+		if id != int64(i)+page.Events[0].ID {
+			t.Fatalf("ids are %d, want one after another", ids)
+		}
+	}
+}
+
+func TestEventStreamGoesOnFromLastEventID(t *testing.T) {
+	tt := newTown(t)
+	tt.start("toast", "echo")
+	page, err := tt.Events(t.Context(), "toast", "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, tt.url+"/agents/toast/events?after=0", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+testToken)
+	req.Header.Set("Accept", "text/html, text/event-stream;q=0.9")
+	req.Header.Set("Last-Event-ID", page.Cursor())
+	resp, err := tt.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
+		t.Fatalf("Content-Type = %q", got)
+	}
+	line, err := bufio.NewReader(resp.Body).ReadString('\n')
+	if want := "id: " + api.EventCursor(page.Epoch, page.Next+1) + "\n"; err != nil || line != want {
+		t.Errorf("first line = %q, %v; want %q", line, err, want)
+	}
+	tt.server.Close() // ends event streams, so that the HTTP server can shut down
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Errorf("the stream ended with %v, want a clean end", err)
+	}
+}
+
+func TestDiffIsServedAsJSONAndAsAPatch(t *testing.T) {
+	tt := newTown(t)
+	a := tt.start("toast", "echo")
+	if err := os.WriteFile(filepath.Join(a.Workdir, "new.txt"), []byte("hello\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d, err := tt.Diff(t.Context(), "toast", 0)
+	if err != nil || len(d.Files) != 1 || d.Files[0].Path != "new.txt" || d.Files[0].Added != 1 || d.Files[0].Status != "A" || d.Truncated || !strings.Contains(d.Patch, "+hello") {
+		t.Errorf("Diff() = %+v, %v; want new.txt", d, err)
+	}
+	var patch bytes.Buffer
+	truncated, err := tt.Patch(t.Context(), "toast", 0, &patch)
+	if err != nil || truncated || patch.String() != d.Patch {
+		t.Errorf("Patch() = %q, %v, %v; want the same patch", patch.String(), truncated, err)
+	}
+	patch.Reset()
+	truncated, err = tt.Patch(t.Context(), "toast", 10, &patch)
+	if err != nil || !truncated || patch.Len() > 10 {
+		t.Errorf("Patch() of 10 bytes = %q, %v, %v; want it cut", patch.String(), truncated, err)
+	}
+}
