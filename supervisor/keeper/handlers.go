@@ -234,7 +234,7 @@ func (k *keeper) watch(w http.ResponseWriter, req *http.Request) {
 	}
 	defer k.runs.watchers.remove(watcher)
 	for _, r := range k.runs.list() {
-		watcher.changed(r)
+		watcher.changed(r, false)
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	watcher.tell(req.Context(), w, http.NewResponseController(w).Flush)

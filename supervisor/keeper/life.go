@@ -24,10 +24,7 @@ func newLife() *life {
 
 // look makes last look again.
 func (l *life) look() {
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
+	raise(l.changed)
 }
 
 // connState counts clients; it is the http.Server's.

@@ -27,11 +27,14 @@ type run struct {
 	out     *transcript.Writer
 	space   *space
 	hunt    *hunt // guarded by the warden
-	changed func(*run)
+	changed func(r *run, urgent bool)
 	size    atomic.Int64
 
 	gone chan struct{} // closed when the tree is gone
 	over chan struct{} // closed when the exit is final
+
+	spoke   bool // has printed; live's own
+	waiting bool // for the disk; live's own
 
 	mu         sync.Mutex
 	pid        int
@@ -151,11 +154,15 @@ func (r *run) store(p []byte) {
 		p = p[n:]
 		if n > 0 {
 			r.size.Add(int64(n))
-			r.changed(r)
+			r.changed(r, !r.spoke)
+			r.spoke = true
 		}
 		switch {
 		case err == nil:
-			r.setStalled("")
+			if r.waiting {
+				r.waiting = false
+				r.setStalled("")
+			}
 		case draining && time.Now().After(r.drainUntil()):
 			r.setStalled(fmt.Sprintf("the last %d bytes read are lost: %v", len(p), err))
 			r.log.Error("output lost", "bytes", len(p), "error", err)
@@ -180,6 +187,7 @@ const retryAfter = 500 * time.Millisecond
 
 // stall shows why output is not read and waits until it is worth trying again.
 func (r *run) stall(why string) {
+	r.waiting = true
 	r.setStalled(why)
 	gone := r.gone
 	wait := retryAfter
@@ -206,7 +214,7 @@ func (r *run) setStalled(why string) {
 	} else if first {
 		r.log.Warn("output stalled", "reason", why)
 	}
-	r.changed(r)
+	r.changed(r, true)
 }
 
 func (r *run) drainUntil() time.Time {
@@ -232,7 +240,7 @@ func (r *run) finish() {
 	r.log.Info("ended", "code", exit.Code, "signal", exit.Signal, "asked", exit.Asked, "escalated", exit.Escalated,
 		"oom", exit.OOM, "survivors", exit.Survivors, "bytes", exit.Size)
 	close(r.over)
-	r.changed(r)
+	r.changed(r, true)
 }
 
 func (r *run) exitLocked() *Exit {

@@ -142,7 +142,7 @@ func (k *runs) settle(id string, r *run) {
 	}
 	k.mu.Unlock()
 	if r != nil {
-		k.watchers.changed(r)
+		k.watchers.changed(r, false)
 	} else {
 		k.emptied()
 	}

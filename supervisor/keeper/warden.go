@@ -61,10 +61,7 @@ func (w *warden) escalations() int64 {
 
 // nudge tells the loop that something may have changed.
 func (w *warden) nudge() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	raise(w.wake)
 }
 
 // loop runs until ctx ends.

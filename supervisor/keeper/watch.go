@@ -22,7 +22,8 @@ type watchers struct {
 }
 
 type watcher struct {
-	wake chan struct{} // holds 1
+	wake  chan struct{} // holds 1
+	hurry chan struct{} // holds 1; cuts watchGap short
 
 	mu    sync.Mutex
 	dirty map[*run]struct{}
@@ -35,7 +36,7 @@ func (ws *watchers) add() *watcher {
 	if len(ws.all) >= maxWatchers {
 		return nil
 	}
-	w := &watcher{wake: make(chan struct{}, 1), dirty: map[*run]struct{}{}}
+	w := &watcher{wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), dirty: map[*run]struct{}{}}
 	ws.all[w] = struct{}{}
 	return w
 }
@@ -46,21 +47,30 @@ func (ws *watchers) remove(w *watcher) {
 	delete(ws.all, w)
 }
 
-// changed notes that a run has something new to tell.
-func (ws *watchers) changed(r *run) {
+// changed notes that a run has something new to tell, urgent or as soon as the
+// watcher's gap allows.
+func (ws *watchers) changed(r *run, urgent bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for w := range ws.all {
-		w.changed(r)
+		w.changed(r, urgent)
 	}
 }
 
-func (w *watcher) changed(r *run) {
+func (w *watcher) changed(r *run, urgent bool) {
 	w.mu.Lock()
 	w.dirty[r] = struct{}{}
 	w.mu.Unlock()
+	raise(w.wake)
+	if urgent {
+		raise(w.hurry)
+	}
+}
+
+// raise makes a channel that holds 1 ready.
+func raise(c chan<- struct{}) {
 	select {
-	case w.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -88,7 +98,12 @@ func (w *watcher) tell(ctx context.Context, out io.Writer, flush func() error) {
 		if flush() != nil {
 			return
 		}
-		pause(ctx, watchGap)
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.hurry:
+		case <-time.After(watchGap):
+		}
 		select {
 		case <-ctx.Done():
 			return
