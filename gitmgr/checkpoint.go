@@ -163,7 +163,7 @@ func (r *rig) saveTree(ctx context.Context, own *lock, git func(...string) (stri
 	}
 	_, err = r.runPastLocks(ctx, ref, r.inRepo(command{
 		locks: []*lock{own},
-		args:  []string{"update-ref", "-m", "checkpoint", ref, commit},
+		args:  []string{"update-ref", "--no-deref", "-m", "checkpoint", ref, commit},
 	}))
 	return Checkpoint{Ref: ref, Commit: commit}, err
 }

@@ -127,6 +127,16 @@ func gitAs(uid, gid uint32, dir string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
+// shellAs runs a script as a user, as an agent would.
+func shellAs(uid, gid uint32, dir, stdin, script string, args ...string) (string, error) {
+	cmd := exec.Command("sh", append([]string{"-c", script, "sh"}, args...)...)
+	cmd.Dir, cmd.Env = dir, gittest.Env()
+	cmd.Stdin = strings.NewReader(stdin)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
 func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

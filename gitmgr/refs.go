@@ -92,24 +92,19 @@ func (r *rig) readRef(st *filesystem.Storage, admin string, name plumbing.Refere
 	return st.Reference(name)
 }
 
-// remoteDefault returns the branch that the remote's HEAD names, "" if none.
+// remoteDefault returns the branch that the remote's HEAD named when it was
+// cloned, "" if none.
 func (r *rig) remoteDefault() (string, error) {
 	st := r.store("")
 	defer st.Close()
-	for _, name := range []plumbing.ReferenceName{remotePrefix + "HEAD", headName} {
-		ref, err := r.readRef(st, "", name)
-		if errors.Is(err, plumbing.ErrReferenceNotFound) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		if ref.Type() == plumbing.SymbolicReference {
-			short := strings.TrimPrefix(ref.Target().String(), remotePrefix)
-			return strings.TrimPrefix(short, headsPrefix), nil
-		}
+	ref, err := r.readRef(st, "", headName)
+	if err != nil {
+		return "", err
 	}
-	return "", nil
+	if ref.Type() != plumbing.SymbolicReference {
+		return "", nil
+	}
+	return strings.TrimPrefix(ref.Target().String(), headsPrefix), nil
 }
 
 // remoteBranches lists what the remote has, for error texts.
@@ -163,7 +158,7 @@ func (r *rig) syncDefault(ctx context.Context, l *lock) error {
 	}
 	_, err = r.runPastLocks(ctx, "", r.inRepo(command{
 		locks: []*lock{l},
-		args:  []string{"update-ref", "-m", "fetch", headsPrefix + branch, want},
+		args:  []string{"update-ref", "--no-deref", "-m", "fetch", headsPrefix + branch, want},
 	}))
 	return err
 }

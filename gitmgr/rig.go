@@ -298,8 +298,7 @@ func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration) error {
 	return r.syncDefault(ctx, l)
 }
 
-// inRepo makes c work on the repository as a whole, as our own user. The common
-// directory is named because an agent can plant a file "commondir" beside config.
+// inRepo makes c work on the repository as a whole, as our own user.
 func (r *rig) inRepo(c command) command {
 	c.dir = r.repo
 	c.env = append(c.env, "GIT_DIR="+r.repo, "GIT_COMMON_DIR="+r.repo)

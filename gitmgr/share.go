@@ -29,6 +29,11 @@ import (
 // forged index shadows true objects), refs/remotes, refs/town, refs/replace,
 // worktrees. config, HEAD and packed-refs are root's files in a sticky directory.
 // objects/pack being closed, agents fetch into loose objects (unpackLimit).
+//
+// What an agent cannot do so: git config, git worktree add, git add of a file over
+// core.bigFileThreshold (512 MiB, it would become a pack), stash while another's
+// stash is there (refs/stash is one for all worktrees), and make a branch x/y
+// when another agent's git made x/ first.
 const (
 	openMode   = 0o775 | os.ModeSetgid | os.ModeSticky
 	closedMode = 0o755 | os.ModeSetgid
@@ -135,6 +140,9 @@ func (r *rig) shareNew(dir string) error {
 	if err := errors.Join(os.Chown(r.dir, 0, int(gid)), os.Chmod(r.dir, 0o750)); err != nil {
 		return err
 	}
+	if err := protect(dir); err != nil {
+		return err
+	}
 	for i := range 256 {
 		name := filepath.Join(dir, "objects", fmt.Sprintf("%02x", i))
 		if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -144,6 +152,9 @@ func (r *rig) shareNew(dir string) error {
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if e.Type().IsRegular() {
+			return shareFile(path, e, gid)
 		}
 		if !e.IsDir() {
 			return os.Lchown(path, 0, int(gid))
@@ -158,6 +169,48 @@ func (r *rig) shareNew(dir string) error {
 		return err
 	}
 	return r.setDir(dir, openMode, gid)
+}
+
+// protect takes the places where our git, which is root's, would believe or follow
+// what an agent plants. A file "commondir" moves the whole repository elsewhere
+// (git's ref store reads it whatever GIT_COMMON_DIR says): ours says "here". And a
+// reflog that is there is appended to, also through a link.
+func protect(dir string) error {
+	for _, sub := range []string{"tags", "remotes", "town"} {
+		if err := os.MkdirAll(filepath.Join(dir, "logs/refs", sub), 0o755); err != nil {
+			return err
+		}
+	}
+	head, err := os.ReadFile(filepath.Join(dir, headName))
+	if err != nil {
+		return err
+	}
+	places := map[string]string{"commondir": ".\n"}
+	if trunk, ok := strings.CutPrefix(strings.TrimSpace(string(head)), "ref: "); ok {
+		places["logs/"+trunk] = ""
+	}
+	for name, text := range places {
+		path := filepath.Join(dir, name)
+		if isRegular(path) {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := writeFile(path, text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shareFile makes a file of the clone readable, whatever our umask was.
+func shareFile(path string, e fs.DirEntry, gid uint32) error {
+	fi, err := e.Info()
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Lchown(path, 0, int(gid)), os.Chmod(path, fi.Mode().Perm()|0o444))
 }
 
 func (r *rig) setDir(path string, mode os.FileMode, gid uint32) error {

@@ -146,6 +146,9 @@ func (r *rig) planEmpty(ctx context.Context, l *lock, trunk string) (plan, strin
 	if len(names) == 0 {
 		return plan{}, "", nil
 	}
+	if trunk == "" {
+		return plan{}, "", fmt.Errorf("the remote names no default branch, and neither does the request: %w", town.ErrInvalid)
+	}
 	if len(names) > 10 {
 		names = append(names[:10], "…")
 	}
