@@ -5,25 +5,35 @@ package prompts
 import (
 	"embed"
 	"fmt"
+	"slices"
 	"strings"
 	"text/template"
 
 	"townd/town"
 )
 
-// Data is what a prompt is told about its agent. Empty fields are left out.
+// Data is what a prompt is told about its agent. What is empty is left out.
 type Data struct {
 	Name, Identity, AgentID, RigID, TownID string
 	Branch, DefaultBranch, BeadID          string
 	Workdir                                string   // absolute path of the agent's worktree
-	Tools                                  []string // the town's tools this agent can call, as gt_done
+	Tools                                  []string // the town's tools that the agent can call, as gt_done
 	ToolPrefix                             string   // what the agent's CLI puts before their names, as mcp__gastown__
+}
+
+// Tool returns the name under which the agent's CLI offers a tool of the town's,
+// "" when the agent does not have it: a prompt names no tool that is not there.
+func (d Data) Tool(name string) string {
+	if !slices.Contains(d.Tools, name) {
+		return ""
+	}
+	return d.ToolPrefix + name
 }
 
 //go:embed templates
 var files embed.FS
 
-var templates = template.Must(template.New("").Option("missingkey=error").ParseFS(files, "templates/*.md.tmpl"))
+var templates = template.Must(template.ParseFS(files, "templates/*"))
 
 // Render returns the system prompt of a role. It returns ErrInvalid for a role
 // that has none.
