@@ -117,8 +117,11 @@ func (s *Spec) lookPath(program string) (string, error) {
 		look = exec.LookPath
 	}
 	path, err := look(program)
+	if execErr, ok := errors.AsType[*exec.Error](err); ok {
+		return "", execErr.Err // without the name, which our message has
+	}
 	if err != nil {
-		return "", errors.Unwrap(err)
+		return "", err
 	}
 	return filepath.Abs(path)
 }

@@ -16,6 +16,10 @@ func (kilo) Input(string, string) []byte { return nil }
 func (kilo) Interrupt() []byte           { return nil }
 func (kilo) NewDecoder() Decoder         { return newLineDecoder(&kiloDecoder{}) }
 
+// maxConfig is what Linux takes for one variable (MAX_ARG_STRLEN in
+// linux/binfmts.h), less the longer of the two names, "=" and NUL.
+const maxConfig = 128<<10 - len("OPENCODE_CONFIG_CONTENT=") - 1
+
 // kiloAgent is the name of the agent definition that carries our system prompt.
 const kiloAgent = "townd"
 
@@ -92,7 +96,11 @@ func kiloConfig(s Spec, prompt *File) (string, error) {
 		instructions = append(instructions, filepath.Join(s.Workdir, name))
 	}
 	config["agent"], config["instructions"] = mustJSON(agents), mustJSON(instructions)
-	return string(mustJSON(config)), nil
+	all := string(mustJSON(config))
+	if len(all) > maxConfig {
+		return "", invalid("envVars.KILO_CONFIG_CONTENT", "is %d bytes with what the town adds, the most is %d", len(all), maxConfig)
+	}
+	return all, nil
 }
 
 func callersConfig(s Spec) (map[string]json.RawMessage, error) {
