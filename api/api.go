@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -122,9 +123,7 @@ func (c *Client) request(ctx context.Context, call call) (*http.Request, error) 
 	if err != nil {
 		return nil, fmt.Errorf("call town: %w", err)
 	}
-	for name, values := range call.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, call.header)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

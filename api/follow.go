@@ -63,7 +63,7 @@ func (c *Client) followOnce(ctx context.Context, id string, o *StreamOptions, sh
 	if err != nil {
 		return false, exit, err
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }() // the town has what it needs to know
 	o.After, o.Events = s.Position(), EventCursor(s.Hello.Epoch, s.Hello.EventID)
 	for {
 		m, err := s.Next(ctx)

@@ -152,7 +152,7 @@ func (c *Client) Stream(ctx context.Context, id string, o StreamOptions) (*Strea
 		query.Set("events", o.Events)
 	}
 	target := c.base + agentPath(id, "/stream") + "?" + query.Encode()
-	conn, resp, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http})
+	conn, resp, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http}) //nolint:bodyclose // done by Dial, see its comment
 	if err != nil {
 		if resp != nil && resp.StatusCode >= 300 {
 			return nil, readError(resp)

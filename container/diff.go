@@ -37,7 +37,7 @@ func (s *Server) diff(r *http.Request) (any, error) {
 		if accepts(r, "text/x-diff") {
 			w.Header().Set("Content-Type", "text/x-diff")
 			w.Header().Set("X-Content-Type-Options", "nosniff")
-			w.Write(d.Patch)
+			_, _ = w.Write(d.Patch)
 			return
 		}
 		out := api.Diff{

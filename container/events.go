@@ -36,7 +36,7 @@ func parseCursor(name, text string) (cursor, error) {
 	}
 	id, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || id < 0 || ok && town.CheckID(epoch) != nil {
-		return cursor{}, badParam(name, "%.140q must be the id of an event, as 42 or <epoch>:42", text)
+		return cursor{}, badParam(name, "%.60q must be the id of an event, as 42 or <epoch>:42", text)
 	}
 	return cursor{epoch, id}, nil
 }

@@ -35,8 +35,8 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	secrets := container.NewSecrets(known, "k\"n\nown")
 	var out bytes.Buffer
 	log := slog.New(container.NewRedactHandler(&out, nil, secrets))
-	log = log.With("token", known, "agent", "a1").WithGroup("request").With("Authorization", "Bearer abcdefgh12345")
-	log.Info("leaked "+known,
+	log = log.With("token", known, "agent", "a1").WithGroup("request").With(slog.String("authorization", "Bearer abcdefgh12345"))
+	attrs := []any{
 		"cookie", "c=hunter2!",
 		slog.Group("outer", slog.Group("inner", slog.String("github_token", "hunter2!"), slog.Int("rows", 7))),
 		slog.Group("credentials", slog.String("user", "hunter2!")),
@@ -54,7 +54,8 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		known, "as a key is the caller's fault, as a value "+known,
 		"inputTokens", 1234, "usage", town.Usage{InputTokens: 99},
 		"when", time.Second,
-	)
+	}
+	log.Info("leaked "+known, attrs...)
 	text := out.String()
 	for _, secret := range []string{known + `"`, "leaked " + known, "hunter2", "424242", `k\"n\nown`, "abcdefgh12345"} {
 		if strings.Contains(text, secret) {

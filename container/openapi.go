@@ -26,6 +26,6 @@ func (s *Server) openapi(*http.Request) (any, error) {
 	}
 	return writer(func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
-		w.Write(data)
+		_, _ = w.Write(data)
 	}), nil
 }

@@ -69,7 +69,7 @@ func (v *viewer) receive(ctx context.Context) error {
 	for {
 		typ, data, err := v.conn.Read(context.Background())
 		if err != nil {
-			return fmt.Errorf("%w: %v", errViewerGone, err)
+			return fmt.Errorf("%w: %w", errViewerGone, err)
 		}
 		switch {
 		case v.mode != town.TicketWrite:

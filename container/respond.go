@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -78,7 +79,7 @@ func (s *Server) recovered(rec *recorder, r *http.Request) {
 	if v == nil {
 		return
 	}
-	if v == http.ErrAbortHandler {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v)
 	}
 	s.log.Error("handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -122,9 +123,7 @@ func (s *Server) writeError(w *recorder, r *http.Request, err error) {
 	if p.Status == http.StatusInternalServerError {
 		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
-	for name, values := range problemHeader(err, p.Status) {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), problemHeader(err, p.Status))
 	writeJSON(w, p.Status, "application/problem+json", p)
 }
 

@@ -45,7 +45,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/agents/{id}/stream-ticket", accessToken, s.streamTicket},
 		{http.MethodGet, "/agents/{id}/stream", accessTicket, s.stream},
 		{http.MethodGet, "/agents/{id}/events", accessToken, s.events},
-		//SCREEN		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
+		// SCREEN		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
 		{http.MethodGet, "/agents/{id}/transcript", accessToken, s.transcript},
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
 	}

@@ -35,7 +35,7 @@ func (s *Server) openRun(agent, id string) (*run, error) {
 		}, nil
 	}
 	if err := town.CheckID(id); err != nil {
-		return nil, badParam("run", "%.140q is no run's id", id)
+		return nil, badParam("run", "%.60q is no run's id", id)
 	}
 	r := &run{
 		agent: agent, id: id, structured: out.Structured, status: town.StatusExited, // how is known of the newest only
@@ -46,6 +46,9 @@ func (s *Server) openRun(agent, id string) (*run, error) {
 	}
 	return r, nil
 }
+
+// close closes the run's reader, from which nothing can be lost.
+func (r *run) close() { _ = r.reader.Close() }
 
 // end returns the offset after the run's last byte. What is in the files may be
 // ahead of what the feed has told.

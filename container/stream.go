@@ -50,7 +50,7 @@ func (s *Server) stream(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if err := s.tickets.spend(value); err != nil {
-		v.run.reader.Close()
+		v.run.close()
 		return nil, err
 	}
 	return writer(func(w http.ResponseWriter) { s.watch(w, r, v, protocol) }), nil
@@ -58,7 +58,7 @@ func (s *Server) stream(r *http.Request) (any, error) {
 
 // watch makes the connection a WebSocket and runs the viewer on it.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, v *viewer, protocol string) {
-	defer v.run.reader.Close()
+	defer v.run.close()
 	o := &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // the ticket is the authority; the Worker's Origin is not ours
 		CompressionMode:    websocket.CompressionDisabled,
@@ -161,7 +161,7 @@ func (s *Server) newViewer(id string, p params, mode town.TicketMode) (*viewer, 
 		err = v.openEvents(events)
 	}
 	if err != nil {
-		run.reader.Close()
+		run.close()
 		return nil, err
 	}
 	return v, nil
@@ -179,7 +179,7 @@ func (s *Server) openAfter(id, after string) (*run, int64, error) {
 	if after != "" && after != afterScreen && after != afterLive {
 		var err error
 		if pos, err = transcript.ParsePosition(after); err != nil {
-			return nil, 0, badParam("after", "%.200q must be <runId>:<offset>, screen or live", after)
+			return nil, 0, badParam("after", "%.60q must be <runId>:<offset>, screen or live", after)
 		}
 	}
 	run, err := s.openRun(id, pos.Run)
@@ -199,7 +199,7 @@ func (s *Server) openAfter(id, after string) (*run, int64, error) {
 	default:
 		return run, pos.Offset, nil
 	}
-	run.reader.Close()
+	run.close()
 	return nil, 0, err
 }
 

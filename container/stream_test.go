@@ -377,12 +377,21 @@ func (tt *testTown) dial(id string, mode town.TicketMode) *websocket.Conn {
 	if err != nil {
 		tt.t.Fatal(err)
 	}
-	conn, _, err := websocket.Dial(tt.t.Context(), tt.url+ticket.URL, &websocket.DialOptions{HTTPClient: tt.http})
+	conn, _, err := dial(tt.t.Context(), tt.url+ticket.URL, &websocket.DialOptions{HTTPClient: tt.http})
 	if err != nil {
 		tt.t.Fatal(err)
 	}
 	tt.t.Cleanup(func() { conn.CloseNow() })
 	return conn
+}
+
+// dial is websocket.Dial, with the answer's status.
+func dial(ctx context.Context, url string, o *websocket.DialOptions) (conn *websocket.Conn, status int, err error) {
+	conn, resp, err := websocket.Dial(ctx, url, o) //nolint:bodyclose // done by Dial, see its comment
+	if resp != nil {
+		status = resp.StatusCode
+	}
+	return conn, status, err
 }
 
 // drain reads until the connection ends and returns why.
@@ -412,12 +421,12 @@ func TestTicketOpensOnce(t *testing.T) {
 	for range 1000 {
 		wg.Go(func() {
 			<-begin
-			conn, resp, err := websocket.Dial(t.Context(), tt.url+ticket.URL, &websocket.DialOptions{HTTPClient: plain})
+			conn, status, err := dial(t.Context(), tt.url+ticket.URL, &websocket.DialOptions{HTTPClient: plain})
 			switch {
 			case err == nil:
 				opened.Add(1)
 				conn.CloseNow()
-			case resp != nil && resp.StatusCode == http.StatusUnauthorized:
+			case status == http.StatusUnauthorized:
 				refusals.Add(1)
 			default:
 				t.Errorf("redemption failed otherwise: %v", err)
@@ -465,7 +474,7 @@ func TestStreamIsRefusedWithoutSpendingTheTicket(t *testing.T) {
 	} {
 		refused(t, tt.callAs("", http.MethodGet, c.path, "", c.header...), c.status, c.want)
 	}
-	conn, _, err := websocket.Dial(t.Context(), tt.url+"/agents/toast/stream", &websocket.DialOptions{
+	conn, _, err := dial(t.Context(), tt.url+"/agents/toast/stream", &websocket.DialOptions{
 		HTTPClient: tt.http, Subprotocols: []string{"ticket." + ticket.Ticket},
 		HTTPHeader: http.Header{"Origin": {"https://worker.example"}}, // the ticket is the authority
 	})

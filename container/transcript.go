@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,7 +45,7 @@ func (s *Server) transcript(r *http.Request) (any, error) {
 	}
 	answer, err := rawTranscript(r, run)
 	if err != nil {
-		run.reader.Close()
+		run.close()
 		return nil, err
 	}
 	return answer, nil
@@ -54,7 +55,7 @@ func (s *Server) transcript(r *http.Request) (any, error) {
 // connection, so that a cut recording is not taken for a whole one.
 func (s *Server) recording(run *run) writer {
 	return func(w http.ResponseWriter) {
-		defer run.reader.Close()
+		defer run.close()
 		w.Header().Set("Content-Type", "application/x-asciicast")
 		w.Header().Set(api.HeaderRunID, run.id)
 		err := transcript.WriteAsciicast(deadlineWriter{w, http.NewResponseController(w)}, run.reader, transcript.CastHeader{Title: run.agent})
@@ -82,10 +83,8 @@ func rawTranscript(r *http.Request, run *run) (any, error) {
 		from = 0 // offsets in the answer are the run's
 	}
 	return writer(func(w http.ResponseWriter) {
-		defer run.reader.Close()
-		for name, values := range header {
-			w.Header()[name] = values
-		}
+		defer run.close()
+		maps.Copy(w.Header(), header)
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")

@@ -119,16 +119,16 @@ func (v *viewer) close(cause error) {
 	var refused *frameError
 	switch {
 	case errors.Is(cause, errRunEnded):
-		v.conn.Close(websocket.StatusNormalClosure, "the run has ended")
+		_ = v.conn.Close(websocket.StatusNormalClosure, "the run has ended")
 	case errors.Is(cause, errViewerGone), errors.Is(cause, errNoPong):
-		v.conn.CloseNow()
+		_ = v.conn.CloseNow()
 	case errors.Is(cause, town.ErrUnavailable):
-		v.conn.Close(websocket.StatusGoingAway, "the town goes away; come back with your position")
+		_ = v.conn.Close(websocket.StatusGoingAway, "the town goes away; come back with your position")
 	case errors.As(cause, &refused):
-		v.conn.Close(websocket.StatusPolicyViolation, refused.text)
+		_ = v.conn.Close(websocket.StatusPolicyViolation, refused.text)
 	default:
 		v.s.log.Warn("stream broken", "agent", v.run.agent, "run", v.run.id, "offset", v.pos, "error", cause)
-		v.conn.Close(websocket.StatusInternalError, "the output cannot be read; come back with your position")
+		_ = v.conn.Close(websocket.StatusInternalError, "the output cannot be read; come back with your position")
 	}
 }
 
@@ -348,7 +348,7 @@ func (v *viewer) tell(frame any) error {
 func (v *viewer) write(typ websocket.MessageType, p []byte) error {
 	v.sent.Add(1)
 	if err := v.conn.Write(context.Background(), typ, p); err != nil {
-		return fmt.Errorf("%w: %v", errViewerGone, err)
+		return fmt.Errorf("%w: %w", errViewerGone, err)
 	}
 	return nil
 }
