@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"townd/supervisor/agentcli"
@@ -112,7 +113,7 @@ func (a *agent) adopt(run keeper.Run, held bool) {
 
 // recall takes back what the keeper kept of the run.
 func (a *agent) recall(run keeper.Run, feed *runFeed) {
-	feed.update(run.Size, run.Seq, run.Exit, time.Now())
+	feed.update(run.Size, run.Seq, run.Exit, newestIn(run.Transcript))
 	feed.resize(run.Cols, run.Rows)
 	if err := json.Unmarshal(run.Note, &a.note); err != nil {
 		a.log.Error("run's note not read", "error", err)
@@ -123,8 +124,15 @@ func (a *agent) recall(run keeper.Run, feed *runFeed) {
 // resume goes on with a live agent's life.
 func (a *agent) resume(run keeper.Run, held bool) {
 	view := &a.rec.Agent
+	if held && a.rec.Giving != "" {
+		if run.Seq == a.rec.Seq { // that turn was started
+			a.rec.Queue = slices.DeleteFunc(a.rec.Queue, func(m message) bool { return m.ID == a.rec.Giving })
+		}
+		a.rec.Seq, a.rec.Giving = run.Seq, ""
+	}
 	spawned := held && run.Seq == a.rec.Seq
 	switch {
+	case spawned && run.Exit != nil && view.PID == nil && view.Status == town.StatusRunning: // between turns
 	case spawned: // its process runs, or has ended meanwhile
 		view.PID = new(run.PID)
 		if view.Status == town.StatusStarting {
@@ -134,16 +142,16 @@ func (a *agent) resume(run keeper.Run, held bool) {
 		if view.Status == town.StatusStopping && run.Exit == nil {
 			a.endTree(keeper.End{Signal: termSignal, Grace: town.DefaultGrace}, nil)
 		}
-	case view.Status == town.StatusStarting, held && view.Status == town.StatusRunning && run.Seq < a.rec.Seq:
+	case view.Status == town.StatusStarting:
 		a.rec.Agent.Error = "the server ended while it started the program; start it again"
 		a.finish(town.StatusFailed, town.ReasonStartFailed)
 		return
-	case held && a.cli.PerTurn() && view.Status == town.StatusRunning && view.PID == nil: // between turns
 	default:
 		a.lost()
 		return
 	}
 	a.publish()
+	a.deliverQueue()
 	a.log.Info("adopted", "status", view.Status, "run", view.RunID)
 }
 
@@ -166,8 +174,15 @@ func (a *agent) lost() {
 				return
 			}
 			a.rec.Agent.Error = "its keeper died"
-			a.finish(town.StatusFailed, town.ReasonKilled)
-			a.runEnded()
+			status := town.StatusFailed
+			if a.rec.Intent == town.ReasonStopped {
+				status = town.StatusExited
+			}
+			a.finish(status, town.ReasonKilled)
+			if a.rec.Intent == "" && rec.Request.Restart == town.RestartOnFailure {
+				a.scheduleRestart()
+			}
+			a.runEnded(nil)
 		})
 	})
 }

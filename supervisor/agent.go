@@ -39,15 +39,17 @@ type agent struct {
 	env        map[string]string // the caller's envVars
 	note       note
 	cli        agentcli.CLI
-	launch     *launching // a start or a next turn that is under way
-	restartAt  time.Time  // when a crashed agent is started again; zero if it is not
-	ended      []func()   // to run when the agent has ended
-	held       string     // the branchKey it holds; then it counts against MaxAgents
-	discarding bool       // its worktree is being removed, it is forgotten next
+	launch     *launching    // a start or a next turn that is under way
+	restartAt  time.Time     // when a crashed agent is started again; zero if it is not
+	ended      []func(error) // to be told when the agent has ended, or that it could not be
+	held       string        // the branchKey it holds; then it counts against MaxAgents
+	discarding bool          // its worktree is being removed, it is forgotten next
 	forgotten  bool
-	dirty      bool            // rec has changes that are not yet saved
-	adopted    bool            // its process was started by an earlier server
-	runCtx     context.Context // of the present run's goroutines; ended by stop
+	giving     string                 // id of the queued message that is being delivered
+	typed      map[string]func(error) // by message id: who waits for its delivery
+	dirty      bool                   // rec has changes that are not yet saved
+	adopted    bool                   // its process was started by an earlier server
+	runCtx     context.Context        // of the present run's goroutines; ended by stop
 	stop       context.CancelCauseFunc
 }
 
@@ -212,6 +214,9 @@ func (a *agent) end(intent town.Reason, req town.StopRequest) {
 		how = keeper.End{Signal: killSignal}
 	}
 	first := a.rec.Agent.Status == town.StatusRunning
+	if a.launch != nil && !first {
+		return // endTree follows when the start is decided
+	}
 	if first {
 		a.rec.Intent = intent
 		a.become(town.StatusStopping, "")
@@ -279,6 +284,7 @@ func (a *agent) endFailed(err error) {
 	}
 	a.rec.Agent.Error = err.Error()
 	a.publish()
+	a.runEnded(err)
 }
 
 // settle records the end of the agent: no process of it is left.
@@ -291,8 +297,13 @@ func (a *agent) settle(exit keeper.Exit) {
 		view.ExitCode = new(exit.Code)
 	}
 	view.Signal = exit.Signal
-	if len(exit.Survivors) > 0 {
-		view.Error = fmt.Sprintf("processes survived: %v", exit.Survivors)
+	var err error
+	switch {
+	case len(exit.Survivors) > 0:
+		err = fmt.Errorf("agent %s: processes survived: %v", a.id, exit.Survivors)
+		view.Error = err.Error()
+	case status == town.StatusFailed:
+		view.Error = a.rec.FailureText
 	}
 	a.finish(status, reason)
 	if exit.Escalated {
@@ -303,18 +314,23 @@ func (a *agent) settle(exit keeper.Exit) {
 	if status == town.StatusFailed && reason == town.ReasonCrashed && a.rec.Request.Restart == town.RestartOnFailure {
 		a.scheduleRestart()
 	}
-	a.runEnded()
+	a.runEnded(err)
 }
 
 // finish publishes the agent's end and gives back what it held.
 func (a *agent) finish(status town.Status, reason town.Reason) {
 	view := &a.rec.Agent
 	view.PID, view.ExitedAt = nil, new(time.Now().UTC())
+	view.LastActivityAt = a.view().LastActivityAt
 	view.Turn.State = town.TurnNone
 	for _, m := range a.rec.Queue {
 		a.emit(town.EventMessage, town.MessageData{MessageID: m.ID, Receipt: town.ReceiptFailed})
 	}
-	a.rec.Queue = nil
+	a.rec.Queue, a.rec.Giving, a.giving = nil, "", ""
+	for id, reply := range a.typed {
+		delete(a.typed, id)
+		reply(fmt.Errorf("agent %s has ended: %w", a.id, town.ErrConflict))
+	}
 	if a.stop != nil {
 		a.stop(errStopped)
 		a.stop = nil
@@ -332,12 +348,12 @@ func (a *agent) finish(status town.Status, reason town.Reason) {
 	a.s.counters.mu.Unlock()
 }
 
-// runEnded lets those go on who waited for the end.
-func (a *agent) runEnded() {
+// runEnded lets those go on who waited for the end; err says that it failed.
+func (a *agent) runEnded(err error) {
 	waiting := a.ended
 	a.ended = nil
 	for _, f := range waiting {
-		f()
+		f(err)
 	}
 }
 

@@ -183,13 +183,13 @@ func (a *agent) learn(d agentcli.Decoded) {
 	case town.ToolCallData:
 		view.Usage.ToolCalls++
 	case town.ErrorData:
-		a.rec.Failure = data.Kind
+		a.rec.Failure, a.rec.FailureText = data.Kind, data.Message
 	}
 	switch d.Event {
 	case town.EventTurnStarted:
 		view.Turn.State = town.TurnWorking
 		view.Turn.Count++
-		a.rec.Failure = ""
+		a.rec.Failure, a.rec.FailureText = "", ""
 	case town.EventTurnEnded:
 		view.Turn.State = town.TurnIdle
 	}

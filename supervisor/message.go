@@ -59,53 +59,38 @@ func (a *agent) message(m town.MessageRequest, key string, reply func(string, er
 		a.rec.Receipts = append(a.rec.Receipts, receipt{Key: key, ID: msg.ID})
 		a.rec.Receipts = a.rec.Receipts[max(0, len(a.rec.Receipts)-receiptLimit):]
 	}
-	if !a.structured.Load() && view.Status == town.StatusRunning {
-		a.typeMessage(msg, reply)
-		return
+	if !a.structured.Load() { // typed at once, or as soon as the program runs
+		a.typed[msg.ID] = func(err error) { reply(msg.ID, err) }
+	} else {
+		reply(msg.ID, nil)
 	}
 	a.publish()
 	a.deliverQueue()
-	reply(msg.ID, nil)
 }
 
-// typeMessage types a message into a terminal and replies how that went.
-func (a *agent) typeMessage(m message, reply func(string, error)) {
-	a.rec.Queue = slices.DeleteFunc(a.rec.Queue, func(q message) bool { return q.ID == m.ID })
-	a.publish()
-	a.give(m, func(err error) {
-		if err != nil {
-			a.rec.Receipts = slices.DeleteFunc(a.rec.Receipts, func(r receipt) bool { return r.ID == m.ID })
-			reply("", err)
-			return
-		}
-		reply(m.ID, nil)
-	})
-}
-
-// deliverQueue gives the agent the messages whose time has come.
+// deliverQueue gives the agent the next message whose time has come. A message
+// leaves the queue when it is delivered; until then a successor of this process
+// tries again, and the keeper knows what it was given.
 func (a *agent) deliverQueue() {
 	view := &a.rec.Agent
-	if view.Status != town.StatusRunning || a.launch != nil {
+	if view.Status != town.StatusRunning || a.launch != nil || a.giving != "" || len(a.rec.Queue) == 0 {
 		return
 	}
-	for len(a.rec.Queue) > 0 {
-		m := a.rec.Queue[0]
-		now := view.Turn.State != town.TurnWorking || m.When == town.DeliverNow && !a.cli.PerTurn()
-		if !now {
-			a.noteQueued()
-			return
-		}
-		a.rec.Queue = a.rec.Queue[1:]
-		if a.structured.Load() {
-			view.Turn.State = town.TurnWorking // the next message waits for this one's turn
-		}
-		if a.cli.PerTurn() {
-			a.nextTurn(m)
-			return
-		}
-		a.publish()
-		a.give(m, func(error) {})
+	m := a.rec.Queue[0]
+	if view.Turn.State == town.TurnWorking && (m.When != town.DeliverNow || a.cli.PerTurn()) {
+		a.noteQueued()
+		return
 	}
+	a.giving = m.ID
+	if a.cli.PerTurn() {
+		a.nextTurn(m)
+		return
+	}
+	if a.structured.Load() {
+		view.Turn.State = town.TurnWorking // the next message waits for this one's turn
+	}
+	a.publish()
+	a.give(m)
 }
 
 // noteQueued gives every waiting message its receipt, once.
@@ -119,35 +104,51 @@ func (a *agent) noteQueued() {
 	}
 }
 
-// give writes a message to the running program's input; done is run by live.
-func (a *agent) give(m message, done func(error)) {
+// give writes a message to the running program's input.
+func (a *agent) give(m message) {
 	run, input := a.rec.Agent.RunID, a.cli.Input(m.Text, m.ID)
+	feed := a.feed.Load()
 	a.s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(a.s.ctx, inputTimeout)
 		defer cancel()
 		err := a.s.keeper.client().Input(ctx, run, m.ID, input)
-		a.feed.Load().touch(time.Now())
-		a.post(func() {
-			a.receipt(m, err)
-			done(err)
-		})
+		feed.touch(time.Now())
+		a.post(func() { a.given(m, err) })
 	})
-}
-
-func (a *agent) receipt(m message, err error) {
-	receipt := town.ReceiptDelivered
-	if err != nil {
-		a.log.Warn("message not delivered", "message", m.ID, "error", err)
-		receipt = town.ReceiptFailed
-	}
-	a.emit(town.EventMessage, town.MessageData{MessageID: m.ID, Receipt: receipt})
 }
 
 // nextTurn starts the next process of a CLI that ends with each turn.
 func (a *agent) nextTurn(m message) {
 	a.rec.Seq++
+	a.rec.Giving = m.ID
 	a.publish()
-	a.spawn(m.Text, func(_ town.Agent, err error) { a.receipt(m, err) })
+	a.spawn(m.Text, func(_ town.Agent, err error) { a.given(m, err) })
+}
+
+// given takes in how a delivery went and goes on with the next message.
+func (a *agent) given(m message, err error) {
+	if a.giving != m.ID {
+		return // the agent has ended meanwhile, and told so
+	}
+	a.giving = ""
+	a.rec.Giving = ""
+	a.rec.Queue = slices.DeleteFunc(a.rec.Queue, func(q message) bool { return q.ID == m.ID })
+	stage := town.ReceiptDelivered
+	if err != nil {
+		a.log.Warn("message not delivered", "message", m.ID, "error", err)
+		stage = town.ReceiptFailed
+		a.rec.Receipts = slices.DeleteFunc(a.rec.Receipts, func(r receipt) bool { return r.ID == m.ID })
+		if a.structured.Load() && !a.cli.PerTurn() {
+			a.rec.Agent.Turn.State = town.TurnIdle
+		}
+	}
+	a.publish()
+	a.emit(town.EventMessage, town.MessageData{MessageID: m.ID, Receipt: stage})
+	if reply := a.typed[m.ID]; reply != nil {
+		delete(a.typed, m.ID)
+		reply(err)
+	}
+	a.deliverQueue()
 }
 
 // Input types p into the agent's terminal. It returns ErrConflict for an agent
@@ -242,7 +243,7 @@ func (a *agent) discard(reply func(error)) {
 			} else {
 				reply(err)
 			}
-			a.runEnded()
+			a.runEnded(nil)
 		})
 	})
 }

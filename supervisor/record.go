@@ -19,20 +19,22 @@ import (
 // whole before anything irreversible is done. The caller's environment is not
 // in it, for it may hold secrets: that is in the keeper's note, in memory.
 type record struct {
-	Agent    town.Agent        `json:"agent"`
-	Request  town.StartRequest `json:"request"` // without EnvVars
-	Base     string            `json:"base"`    // commit the worktree started from
-	UID      uint32            `json:"uid,omitempty"`
-	GID      uint32            `json:"gid,omitempty"`
-	Seq      int               `json:"seq"`              // the run's newest process
-	Intent   town.Reason       `json:"intent,omitempty"` // why we are ending it; empty while we are not
-	Epoch    string            `json:"epoch"`            // of its event log
-	Decoder  []byte            `json:"decoder,omitempty"`
-	Decoded  int64             `json:"decoded"` // transcript offset up to which Decoder has read
-	Failure  town.ErrorKind    `json:"failure,omitempty"`
-	Queue    []message         `json:"queue,omitempty"`
-	Receipts []receipt         `json:"receipts,omitempty"` // newest idempotency keys and their message ids
-	Failures []time.Time       `json:"failures,omitempty"` // recent crashes, for the restart policy
+	Agent       town.Agent        `json:"agent"`
+	Request     town.StartRequest `json:"request"` // without EnvVars
+	Base        string            `json:"base"`    // commit the worktree started from
+	UID         uint32            `json:"uid,omitempty"`
+	GID         uint32            `json:"gid,omitempty"`
+	Seq         int               `json:"seq"`              // the run's newest process
+	Intent      town.Reason       `json:"intent,omitempty"` // why we are ending it; empty while we are not
+	Epoch       string            `json:"epoch"`            // of its event log
+	Decoder     []byte            `json:"decoder,omitempty"`
+	Decoded     int64             `json:"decoded"`           // transcript offset up to which Decoder has read
+	Failure     town.ErrorKind    `json:"failure,omitempty"` // the last error its CLI told of in this turn
+	FailureText string            `json:"failureText,omitempty"`
+	Giving      string            `json:"giving,omitempty"` // id of the queued message that process Seq was started with
+	Queue       []message         `json:"queue,omitempty"`
+	Receipts    []receipt         `json:"receipts,omitempty"` // newest idempotency keys and their message ids
+	Failures    []time.Time       `json:"failures,omitempty"` // recent crashes, for the restart policy
 }
 
 // message is one that waits for its turn.

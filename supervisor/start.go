@@ -95,11 +95,11 @@ func (a *agent) start(req town.StartRequest, env map[string]string, reply func(t
 	case a.forgotten:
 		reply(town.Agent{}, false, errForgotten)
 	case a.discarding:
-		a.ended = append(a.ended, func() { a.start(req, env, reply) })
+		a.afterEnd(req, env, reply)
 	case req.Generation < view.Generation:
 		fail("is of generation %d, newer than %d", view.Generation, req.Generation)
 	case view.Status == town.StatusStopping:
-		a.ended = append(a.ended, func() { a.start(req, env, reply) })
+		a.afterEnd(req, env, reply)
 	case !view.Status.Live():
 		a.begin(req, env, nil, func(v town.Agent, err error) { reply(v, err == nil, err) })
 	case same && a.launch != nil:
@@ -107,11 +107,22 @@ func (a *agent) start(req town.StartRequest, env map[string]string, reply func(t
 	case same:
 		reply(a.view(), false, nil)
 	case req.Generation > view.Generation:
-		a.end(town.ReasonStopped, town.StopRequest{})
-		a.ended = append(a.ended, func() { a.start(req, env, reply) })
+		a.halt(town.StopRequest{}, func(town.Agent, error) {})
+		a.afterEnd(req, env, reply)
 	default:
 		fail("is %s to another specification; stop it first, or start it with a higher generation", view.Status)
 	}
+}
+
+// afterEnd decides a start once the agent has ended.
+func (a *agent) afterEnd(req town.StartRequest, env map[string]string, reply func(town.Agent, bool, error)) {
+	a.ended = append(a.ended, func(err error) {
+		if err != nil {
+			reply(town.Agent{}, false, err)
+			return
+		}
+		a.start(req, env, reply)
+	})
 }
 
 // begin starts an agent that is not live; again is set when its restart policy
@@ -151,7 +162,7 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 	a.setFeed()
 	a.become(town.StatusStarting, "")
 	a.spawn("", func(v town.Agent, err error) {
-		if err != nil && before.Agent.RunID == "" {
+		if before.Agent.RunID == "" && a.rec.Agent.Reason == town.ReasonStartFailed {
 			err = errors.Join(err, a.forget()) // a start that failed leaves nothing behind
 		}
 		reply(v, err)
@@ -171,7 +182,7 @@ func newRecord(req town.StartRequest, before record, uid uint32) record {
 		},
 		Request: req, UID: uid, Epoch: before.Epoch, Base: before.Base, Receipts: before.Receipts,
 	}
-	if req.Resume {
+	if req.Resume && req.CLI == before.Agent.CLI {
 		rec.Agent.SessionID = before.Agent.SessionID
 	}
 	if req.Restart == town.RestartOnFailure {
@@ -203,6 +214,9 @@ func (a *agent) spawn(prompt string, reply func(town.Agent, error)) {
 		}
 		if err == nil {
 			made.run, err = a.s.spawnGated(ctx, made.spawn)
+		}
+		if err != nil && made.worktree.Created {
+			a.s.undoWorktree(&rec)
 		}
 		a.post(func() { a.launched(made, err) })
 	})
@@ -264,6 +278,17 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 	}
 	return m, nil
 }
+
+// undoWorktree removes the worktree that was made for a start that failed.
+func (s *Supervisor) undoWorktree(rec *record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), undoTimeout) // owed even while we close
+	defer cancel()
+	if err := s.cfg.Git.Remove(ctx, rec.Request.RigID, rec.Request.Branch, false); err != nil {
+		s.log.Warn("worktree of a failed start not removed", "agent", rec.Request.AgentID, "error", err)
+	}
+}
+
+const undoTimeout = 10 * time.Second
 
 // leftoverGrace is what programs get that an agent's program left behind when
 // it ended by itself.
@@ -347,6 +372,9 @@ func (a *agent) launched(m made, err error) {
 			reply(a.view(), nil)
 		}
 	}
+	if !view.Status.Live() {
+		a.runEnded(nil) // after the replies: one of them may have forgotten the agent
+	}
 }
 
 // notStarted records a program that could not be started.
@@ -354,7 +382,6 @@ func (a *agent) notStarted(err error) {
 	a.log.Warn("not started", "error", err)
 	a.rec.Agent.Error = err.Error()
 	a.finish(town.StatusFailed, town.ReasonStartFailed)
-	a.runEnded()
 }
 
 // running records that process run of the agent lives, and follows its output.
@@ -403,13 +430,7 @@ func (a *agent) halt(req town.StopRequest, reply func(town.Agent, error)) {
 		reply(a.view(), nil)
 		return
 	}
-	a.ended = append(a.ended, func() {
-		if view.Error != "" && view.Reason == town.ReasonKilled {
-			reply(a.view(), fmt.Errorf("agent %s: %s", a.id, view.Error))
-			return
-		}
-		reply(a.view(), nil)
-	})
+	a.ended = append(a.ended, func(err error) { reply(a.view(), err) })
 	if view.Status == town.StatusStarting {
 		a.rec.Intent = town.ReasonStopped
 		a.become(town.StatusStopping, "")
