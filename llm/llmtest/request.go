@@ -45,7 +45,7 @@ type ToolSpec struct {
 	}
 }
 
-// Last returns the last message that is not a mere reminder of the CLI's own.
+// Last returns the newest message, a zero one when there is none.
 func (r *Request) Last() Message {
 	if len(r.Messages) == 0 {
 		return Message{}
@@ -86,7 +86,6 @@ func (r *Request) callID(prefix string, n int) string {
 	return fmt.Sprintf("%s_%06d", prefix, r.firstCall+n+1)
 }
 
-// blocks reads a content that is a string or a list of typed blocks.
 type block struct {
 	Type    string `json:"type"`
 	Text    string `json:"text"`
@@ -94,6 +93,7 @@ type block struct {
 	Content blocks `json:"content"`
 }
 
+// blocks is a content: a list of typed blocks, or a string instead.
 type blocks []block
 
 func (b *blocks) UnmarshalJSON(p []byte) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -144,9 +145,7 @@ func (s *Spec) environ(more map[string]string) map[string]string {
 		"XDG_RUNTIME_DIR": filepath.Join(s.Home, dataDir),
 		"XDG_STATE_HOME":  filepath.Join(s.Home, ".local/state"),
 	}
-	for name, value := range more {
-		env[name] = value
-	}
+	maps.Copy(env, more)
 	for name := range s.Env {
 		delete(env, name)
 	}
