@@ -55,13 +55,14 @@ const followBytes = 64 << 10
 func (f *follower) run(ctx context.Context) {
 	defer f.transcript.Close()
 	buf := make([]byte, followBytes)
-	for {
+	for ctx.Err() == nil {
 		_, exit, err := f.feed.waitProcess(ctx, f.seq, f.offset)
 		if err != nil {
 			return
 		}
+		before := f.offset
 		f.read(ctx, buf)
-		if exit != nil && (f.offset >= exit.Size || ctx.Err() != nil) {
+		if ctx.Err() == nil && exit != nil && (f.offset >= exit.Size || f.offset == before) { // all, or all there is
 			f.finish(exit)
 			return
 		}
