@@ -29,7 +29,6 @@ func (m *Manager) Log(rigID, branch, base string, most int) ([]Commit, error) {
 		return nil, fmt.Errorf("rig %s: no branch %q: %w", rigID, branch, town.ErrNotFound)
 	}
 	st := r.store("")
-	defer st.Close()
 	log, err := history(st, tip, base, most)
 	if err != nil {
 		return nil, fmt.Errorf("log of rig %s branch %s: %w", rigID, branch, err)
@@ -139,7 +138,6 @@ func commit(c *object.Commit) Commit {
 // isCheckpointOf reports whether a commit is a checkpoint of tree on top of head.
 func (r *rig) isCheckpointOf(hash, head, tree string) bool {
 	st := r.store("")
-	defer st.Close()
 	c, err := object.GetCommit(st, plumbing.NewHash(hash))
 	if err != nil || c.TreeHash.String() != tree {
 		return false

@@ -30,7 +30,8 @@ const (
 )
 
 // store opens the repository for go-git. Both directories are named by us: go-git
-// would believe a "commondir" file, which agents can write.
+// would believe a "commondir" file, which agents can write. It keeps no descriptor
+// open, so there is nothing to close.
 func (r *rig) store(admin string) *filesystem.Storage {
 	common := osfs.New(r.repo, osfs.WithBoundOS())
 	if admin == "" {
@@ -61,7 +62,6 @@ func (r *rig) head(branch string) (string, error) {
 
 func (r *rig) resolve(admin string, name plumbing.ReferenceName) (string, bool, error) {
 	st := r.store(admin)
-	defer st.Close()
 	for range maxSymrefs {
 		ref, err := r.readRef(st, admin, name)
 		if errors.Is(err, plumbing.ErrReferenceNotFound) {
@@ -96,7 +96,6 @@ func (r *rig) readRef(st *filesystem.Storage, admin string, name plumbing.Refere
 // cloned, "" if none.
 func (r *rig) remoteDefault() (string, error) {
 	st := r.store("")
-	defer st.Close()
 	ref, err := r.readRef(st, "", headName)
 	if err != nil {
 		return "", err
@@ -110,7 +109,6 @@ func (r *rig) remoteDefault() (string, error) {
 // remoteBranches lists what the remote has, for error texts.
 func (r *rig) remoteBranches() ([]string, error) {
 	st := r.store("")
-	defer st.Close()
 	iter, err := st.IterReferences()
 	if err != nil {
 		return nil, err
@@ -129,7 +127,6 @@ func (r *rig) remoteBranches() ([]string, error) {
 // readRemote returns the URL that repo.git was cloned from.
 func (r *rig) readRemote() (string, error) {
 	st := r.store("")
-	defer st.Close()
 	cfg, err := st.Config()
 	if err != nil {
 		return "", fmt.Errorf("read config of rig %s: %w", r.id, err)

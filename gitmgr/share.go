@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -222,10 +223,8 @@ func dirMode(rel string) os.FileMode {
 	if dir, base := filepath.Split(rel); dir == "objects/" && len(base) == 2 {
 		return openMode
 	}
-	for _, open := range openDirs {
-		if rel == open {
-			return openMode
-		}
+	if slices.Contains(openDirs, rel) {
+		return openMode
 	}
 	return closedMode
 }
@@ -362,7 +361,7 @@ func chownTree(top string, from uint32, o Owner) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	return fs.WalkDir(root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err

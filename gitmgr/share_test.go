@@ -23,10 +23,9 @@ const (
 // openTemp is a temporary directory that every user can pass.
 func openTemp(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "gitmgr-")
-	must(t, err)
+	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o755))
-	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
 	return dir
 }
 

@@ -35,7 +35,7 @@ func (r *rig) sweepLocks(dir, ref string, works ...string) (removed bool) {
 	if err != nil {
 		return false
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	for _, l := range lockFiles(root) {
 		if ref != "" && l.path != ref+".lock" || gitAlive(l.uid, works) {
 			continue

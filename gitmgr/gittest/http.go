@@ -80,15 +80,12 @@ func (h *HTTP) close() {
 
 func (h *HTTP) serve(w http.ResponseWriter, req *http.Request, backend http.Handler) {
 	f := Fault(h.fault.Load())
-	pack := req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/git-upload-pack")
-	// The first POST of protocol 2 lists the refs; packs are asked for after it.
-	if f == Serve || ((f == Stall || f == Reset) && !pack) {
-		backend.ServeHTTP(w, req)
+	if f == Stall || f == Reset {
+		backend.ServeHTTP(&cutter{ResponseWriter: w, left: cutBytes, cut: func() { h.cut(w, req, f) }}, req)
 		return
 	}
-	switch f {
-	case Stall, Reset:
-		backend.ServeHTTP(&cutter{ResponseWriter: w, left: cutBytes, cut: func() { h.cut(w, req, f) }}, req)
+	if f == Serve {
+		backend.ServeHTTP(w, req)
 		return
 	}
 	h.reached()
@@ -102,7 +99,7 @@ func (h *HTTP) serve(w http.ResponseWriter, req *http.Request, backend http.Hand
 		http.Error(w, "forbidden", http.StatusForbidden)
 	case NotFound:
 		http.Error(w, "not found", http.StatusNotFound)
-	default:
+	case Serve, Stall, Reset, Broken:
 		http.Error(w, "broken", http.StatusInternalServerError)
 	}
 }
