@@ -37,8 +37,8 @@ bench:
 # docs/cli.md, docs/configuration.md and the picture of the README, from the program itself
 generate: build
 	go test ./cmd/townd -run UpToDate -update
-	docs/picture/make
+	go run ./docs/picture bin/townd docs/try.svg
 
 # the container image, townd:latest
 image:
-	docker build -t townd .
+	docker build --build-arg VERSION=$(VERSION) -t townd .

@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
@@ -25,8 +27,13 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && slices.Contains([]string{"keeper", "serve", "demo-agent", "try"}, os.Args[1]) {
 		main()
 	}
+	// The first Notify starts a goroutine of the runtime that stays.
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGWINCH)
+	signal.Stop(c)
+	before := runtime.NumGoroutine()
 	code := m.Run()
-	if code == 0 && !allEnded() {
+	if code == 0 && !allEnded(before) {
 		fmt.Fprintln(os.Stderr, "goroutines are left after the tests:")
 		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 		code = 1
@@ -34,11 +41,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// allEnded waits until only this goroutine is left; idle connections take a
-// moment to end theirs.
-func allEnded() bool {
+// allEnded waits until no more goroutines run than before; those of connections
+// take a moment to end.
+func allEnded(before int) bool {
 	for range 200 {
-		if runtime.NumGoroutine() == 1 {
+		if runtime.NumGoroutine() <= before {
 			return true
 		}
 		time.Sleep(10 * time.Millisecond) // goroutines that end have no event
@@ -100,6 +107,7 @@ type testTown struct {
 	home   string
 	listen string
 	repo   string
+	extra  map[string]string // more of the server's environment
 	server *exec.Cmd
 	log    *buffer
 }
@@ -107,7 +115,13 @@ type testTown struct {
 // startTown makes a repository and starts a server as a process of its own.
 func startTown(t *testing.T) *testTown {
 	t.Helper()
-	tt := &testTown{t: t, home: shortDir(t), listen: freeAddress(t), log: newBuffer()}
+	return startTownWith(t, nil)
+}
+
+// startTownWith is startTown with more in the server's environment.
+func startTownWith(t *testing.T, extra map[string]string) *testTown {
+	t.Helper()
+	tt := &testTown{t: t, extra: extra, home: shortDir(t), listen: freeAddress(t), log: newBuffer()}
 	tt.repo = makeRepository(t)
 	tt.users = 1<<24 + 1000*rand.Uint32N(1<<18) // far from those of a town at work here
 	tt.serve()
@@ -171,8 +185,11 @@ func (tt *testTown) serve() {
 		tt.t.Fatal(err)
 	}
 	tt.server = exec.Command(self, "serve")
-	tt.server.Env = []string{"PATH=" + os.Getenv("PATH"), "GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
-	for name, value := range tt.env() {
+	tt.server.Env = []string{"GOCOVERDIR=" + os.Getenv("GOCOVERDIR")}
+	env := tt.env()
+	env["PATH"] = os.Getenv("PATH")
+	maps.Copy(env, tt.extra)
+	for name, value := range env {
 		tt.server.Env = append(tt.server.Env, name+"="+value)
 	}
 	tt.server.Stderr = tt.log

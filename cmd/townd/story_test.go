@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"townd/llm/llmtest"
 	"townd/town"
 )
 
@@ -83,6 +84,30 @@ func TestRunEndsAsItsAgentDid(t *testing.T) {
 			wantContains(t, "stdout", r.out, c.out)
 			wantContains(t, "stderr", r.err, c.on)
 		})
+	}
+}
+
+func TestRunEndsWithTheTurnOfAnAgentThatWouldWait(t *testing.T) {
+	claude := llmtest.Program(t, "claude")
+	_, model := llmtest.Serve(t, llmtest.WriteFile("haiku.txt", "an old silent pond"))
+	tt := startTownWith(t, map[string]string{
+		"TOWND_UID_COUNT": "0", // the program may lie where other users cannot go
+		"PATH":            filepath.Dir(claude) + ":" + os.Getenv("PATH"),
+	})
+	args := []string{"run", "--repo", tt.repo, "--name", "toast", "--cli", "claude", "-p", "Write a haiku"}
+	for name, value := range llmtest.ClaudeEnv(model) {
+		args = append(args, "-e", name+"="+value)
+	}
+	r := tt.townd(args...)
+	if r.code != 0 {
+		t.Errorf("code %d: %s", r.code, r.err)
+	}
+	wantContains(t, "stdout", r.out, "→ Write ", "● turn ended")
+	wantContains(t, "diff", tt.ok("diff", "toast"), "+an old silent pond")
+	wantContains(t, "logs", tt.ok("logs", "toast"), "→ Write ")
+	wantContains(t, "logs --raw", tt.ok("logs", "--raw", "toast"), `"type":"result"`)
+	if r := tt.townd("attach", "toast"); r.code != exitFailure {
+		t.Errorf("attach to an agent without a terminal ended with %d", r.code)
 	}
 }
 

@@ -41,9 +41,9 @@ failing test. It shows what the agent does, the change and the test's result, an
 to watch, talk to and stop the agent from another terminal. Ctrl-C ends the town and
 removes everything it made.
 
-The agent is Claude Code when it is installed and ANTHROPIC_API_KEY is set, Kilo when it
-is installed and KILO_API_KEY or KILOCODE_TOKEN is set, else one built in that needs no
-model.`,
+The agent is Claude Code when that is installed and ANTHROPIC_API_KEY is set, Kilo when
+that is installed and KILO_API_KEY or KILO_AUTH_CONTENT is set, else one built in that
+needs no model.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, release := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -243,68 +243,74 @@ func (t *trial) awaitTown(ctx context.Context) error {
 	return err
 }
 
-// chooseCLI returns the agent program to show and the credentials it gets.
-func (t *trial) chooseCLI() (cli string, env map[string]string) {
-	for _, c := range []struct {
-		cli  string
-		keys []string
-		more []string
-	}{
-		{"claude", []string{"ANTHROPIC_API_KEY"}, []string{"ANTHROPIC_BASE_URL"}},
-		{"kilo", []string{"KILO_API_KEY", "KILOCODE_TOKEN"}, []string{"KILO_API_URL", "KILO_CONFIG_CONTENT"}},
-	} {
-		env = make(map[string]string)
-		for _, key := range c.keys {
-			if value := t.std.getenv(key); value != "" {
-				env[key] = value
-			}
-		}
-		if len(env) == 0 {
-			continue
-		}
-		if _, err := exec.LookPath(c.cli); err != nil {
-			t.say("there is a credential for %s, but no program %s: going on without", c.cli, c.cli)
-			continue
-		}
-		for _, name := range c.more {
-			if value := t.std.getenv(name); value != "" {
-				env[name] = value
-			}
-		}
-		return c.cli, env
-	}
-	env = map[string]string{"DEMO_STAY": "1"}
-	for _, name := range []string{"DEMO_FAST", "NO_COLOR"} {
+// candidate is an agent program, the variables that hold its credential, and
+// others that it is given along.
+type candidate struct {
+	cli        string
+	credential []string
+	more       []string
+}
+
+// candidates are what a first agent may be, the best first. The last needs nothing.
+var candidates = []candidate{
+	{"claude", []string{"ANTHROPIC_API_KEY"}, []string{"ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL"}},
+	{"kilo", []string{"KILO_API_KEY", "KILO_AUTH_CONTENT"}, []string{"KILO_ORG_ID", "KILO_CONFIG_CONTENT"}},
+	{"demo", nil, []string{"DEMO_FAST", "NO_COLOR"}},
+}
+
+// environment returns the variables for c's program, and false when there is no
+// credential for it.
+func (t *trial) environment(c candidate) (env map[string]string, ok bool) {
+	env = make(map[string]string)
+	for _, name := range append(slices.Clone(c.credential), c.more...) {
 		if value := t.std.getenv(name); value != "" {
 			env[name] = value
+			ok = ok || slices.Contains(c.credential, name)
 		}
 	}
-	if terminalOf(t.std.out) == nil {
-		env["NO_COLOR"] = "1"
+	if c.cli == "demo" {
+		env["DEMO_STAY"] = "1"
+		if terminalOf(t.std.out) == nil {
+			env["NO_COLOR"] = "1"
+		}
 	}
-	return "demo", env
+	return env, ok || c.credential == nil
 }
 
 // work starts the first agent and shows it until its task is done.
 func (t *trial) work(ctx context.Context) (town.Agent, error) {
-	cli, env := t.chooseCLI()
-	flags := requestFlags{repo: "file://" + t.remote()}
-	flags.req.CLI, flags.req.Prompt, flags.req.Name = cli, sampleTask, "toast"
-	flags.req.Role = town.RolePolecat
-	req, err := flags.request(ctx, t.std, nil, nil)
+	a, err := t.startFirst(ctx)
 	if err != nil {
 		return town.Agent{}, err
 	}
-	req.EnvVars = env
-	t.say("a %s agent, %s, on branch %s: %s", cli, req.Name, req.Branch, sampleTask)
-	started, err := t.r.Start(ctx, req)
-	if err != nil {
-		return town.Agent{}, t.r.explain(err)
+	t.say("an agent on branch %s, its program is %s", a.Branch, a.CLI)
+	fmt.Fprintln(t.std.out)
+	err = t.follow(ctx, a)
+	fmt.Fprintln(t.std.out)
+	return a, err
+}
+
+// startFirst starts the best agent that can be started here.
+func (t *trial) startFirst(ctx context.Context) (town.Agent, error) {
+	for _, c := range candidates {
+		env, ok := t.environment(c)
+		if !ok {
+			continue
+		}
+		flags := requestFlags{repo: "file://" + t.remote()}
+		flags.req.CLI, flags.req.Prompt, flags.req.Name, flags.req.Role = c.cli, sampleTask, "toast", town.RolePolecat
+		req, err := flags.request(ctx, t.std, nil, nil)
+		if err != nil {
+			return town.Agent{}, err
+		}
+		req.EnvVars = env
+		started, err := t.r.Start(ctx, req)
+		if err == nil || c.credential == nil {
+			return started.Agent, t.r.explain(err)
+		}
+		t.say("there is a credential for %s, but it cannot be started: %v", c.cli, err)
 	}
-	fmt.Fprintln(t.std.out)
-	err = t.follow(ctx, started.Agent)
-	fmt.Fprintln(t.std.out)
-	return started.Agent, err
+	return town.Agent{}, errors.New("no agent program can be started") // the last candidate returns above
 }
 
 // errTaskDone ends the first look at the agent, which goes on.
