@@ -65,8 +65,14 @@ func (r *StartRequest) Validate() error {
 		}
 	}
 	for _, f := range []struct{ path, value string }{
-		{"name", r.Name}, {"identity", r.Identity}, {"model", r.Model}, {"gitUrl", r.GitURL},
-		{"branch", r.Branch}, {"defaultBranch", r.DefaultBranch}, {"startPoint", r.StartPoint}, {"cli", r.CLI},
+		{"name", r.Name},
+		{"identity", r.Identity},
+		{"model", r.Model},
+		{"gitUrl", r.GitURL},
+		{"branch", r.Branch},
+		{"defaultBranch", r.DefaultBranch},
+		{"startPoint", r.StartPoint},
+		{"cli", r.CLI},
 	} {
 		checkLine(&is, f.path, f.value)
 	}
