@@ -63,12 +63,17 @@ func BenchmarkThroughput(b *testing.B) {
 	const size = 64 << 20
 	c, _ := newTestKeeper(b, "")
 	argv := program("flood", strconv.Itoa(size))
-	var ratios []float64
+	info, err := c.Info(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	var ratios, cpu []float64
 	for b.Loop() {
 		bare := bareLoop(b, argv)
 		s := newSpawn(b, argv...)
 		s.Total = size * 2
 		s.Transcript = filepath.Join(b.TempDir(), town.NewID(time.Now()))
+		ticks := cpuTicks(b, info.PID)
 		began := time.Now()
 		mustSpawn(b, c, s)
 		exit := waitExit(b, c, s.Run)
@@ -80,10 +85,28 @@ func BenchmarkThroughput(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.Logf("bare %.0f MB/s, keeper %.0f MB/s", size/1e6/bare.Seconds(), size/1e6/kept.Seconds())
+		cpu = append(cpu, 10*float64(cpuTicks(b, info.PID)-ticks)/(size>>20))
 		ratios = append(ratios, bare.Seconds()/kept.Seconds())
 	}
 	slices.Sort(ratios)
+	slices.Sort(cpu)
+	b.ReportMetric(cpu[len(cpu)/2], "keeper-ms/MiB")
 	b.ReportMetric(100*ratios[len(ratios)/2], "%-of-bare")
+}
+
+func cpuTicks(b *testing.B, pid int) uint64 {
+	b.Helper()
+	procs, err := Scan()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, p := range procs {
+		if p.PID == pid {
+			return p.CPUTicks
+		}
+	}
+	b.Fatalf("no process %d", pid)
+	return 0
 }
 
 func bareLoop(b *testing.B, argv []string) time.Duration {

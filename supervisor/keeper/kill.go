@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -39,24 +40,110 @@ func become(uid uint32) error {
 	return nil
 }
 
-// signalUser sends each signal to all processes of the user at once. No process
-// of it can fork its way out: the kernel holds the list of processes meanwhile,
-// and a fork in progress fails when its process has a signal to take.
-func signalUser(uid uint32, signals ...syscall.Signal) error {
+// signalAll sends each signal to all processes that the calling thread may send
+// one to, at once. No process can fork its way out: the kernel holds the list of
+// processes meanwhile, and a fork under way fails when its process has a signal
+// to take.
+func signalAll(signals []syscall.Signal) error {
+	for _, sig := range signals {
+		if err := syscall.Kill(-1, sig); err != nil && !errors.Is(err, syscall.ESRCH) && !errors.Is(err, syscall.EPERM) {
+			return fmt.Errorf("%s to all: %w", signalName(sig), err)
+		}
+	}
+	return nil
+}
+
+func agentUser(uid uint32) error {
 	if uid == 0 || uid == GuardUID || uid == uint32(unix.Getuid()) {
 		return fmt.Errorf("signal user %d: it is not an agent's", uid)
+	}
+	return nil
+}
+
+// signalUser sends each signal to every process of the user, from a new thread.
+func signalUser(uid uint32, signals ...syscall.Signal) error {
+	if err := agentUser(uid); err != nil {
+		return err
 	}
 	return onThread(func() error {
 		if err := become(uid); err != nil {
 			return err
 		}
-		for _, sig := range signals {
-			if err := syscall.Kill(-1, sig); err != nil && !errors.Is(err, syscall.ESRCH) && !errors.Is(err, syscall.EPERM) {
-				return fmt.Errorf("signal user %d: %w", uid, err)
-			}
-		}
-		return nil
+		return signalAll(signals)
 	})
+}
+
+// killer does what signalUser does on one thread for all: a new one cannot be had
+// when an agent has used up the processes of the container, and Go ends a
+// program that needs one then. Of root's powers the thread keeps the one to
+// change its user, and not the one to signal everybody.
+type killer struct{ jobs chan func() }
+
+// newKiller returns a killer whose thread ends when done is closed.
+func newKiller(done <-chan struct{}) (*killer, error) {
+	k := &killer{jobs: make(chan func())}
+	ready := make(chan error, 1)
+	go func() {
+		_ = onThread(func() error {
+			ready <- keepOnlySetuid()
+			for {
+				select {
+				case job := <-k.jobs:
+					job()
+				case <-done:
+					return nil
+				}
+			}
+		})
+	}()
+	if err := <-ready; err != nil {
+		return nil, fmt.Errorf("prepare to signal users: %w", err)
+	}
+	return k, nil
+}
+
+// keepOnlySetuid makes the calling thread GuardUID with CAP_SETUID alone.
+func keepOnlySetuid() error {
+	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if err := become(GuardUID); err != nil {
+		return err
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{{Effective: 1 << unix.CAP_SETUID, Permitted: 1 << unix.CAP_SETUID}}
+	return unix.Capset(&header, &data[0])
+}
+
+func (k *killer) signalUser(uid uint32, signals ...syscall.Signal) error {
+	if err := agentUser(uid); err != nil {
+		return err
+	}
+	result := make(chan error, 1)
+	k.jobs <- func() {
+		err := become(uid)
+		if err == nil {
+			err = errors.Join(signalAll(signals), become(GuardUID))
+		}
+		result <- err
+	}
+	return <-result
+}
+
+// stockThreads makes the Go runtime have n threads in store, which it never gives
+// back: it would end the program if it needed one when none can be made.
+func stockThreads(n int) {
+	var all, done sync.WaitGroup
+	all.Add(n)
+	for range n {
+		done.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			all.Done()
+			all.Wait()
+		})
+	}
+	done.Wait()
 }
 
 // signalProcess sends each signal to exactly that process, and to none if its
@@ -87,7 +174,7 @@ func chooseRung() (Rung, string) {
 	if why := lacksCapability(); why != "" {
 		return RungSubreaper, why
 	}
-	if err := onThread(func() error { return become(GuardUID) }); err != nil {
+	if err := onThread(keepOnlySetuid); err != nil {
 		return RungSubreaper, err.Error()
 	}
 	procs, err := scan(scanUsers)

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -453,6 +454,47 @@ func TestAFullDiskStallsOutputAndLosesNothing(t *testing.T) {
 	}
 }
 
+func TestADiskWithoutAByteLeftLosesNothing(t *testing.T) {
+	needRoot(t)
+	disk := t.TempDir()
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skip("cannot mount a small disk: ", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := filepath.Join(t.TempDir(), "keeper")
+	args := keeperArgs(dir, "")
+	args[4] = "1" // byte to leave free
+	c, err := Ensure(t.Context(), dir, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { endKeeper(t, c, dir) })
+	s := newSpawn(t, program("flood", "2000000")...)
+	s.Transcript = filepath.Join(disk, s.Run)
+	r := mustSpawn(t, c, s)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_ = c.Watch(ctx, func(u Update) {
+		if u.Stalled != "" {
+			cancel()
+		}
+	})
+	if _, err := c.Spawn(t.Context(), func() Spawn { s := newSpawn(t, "/bin/true"); s.Transcript = filepath.Join(disk, s.Run); return s }()); !errors.Is(err, town.ErrNoSpace) {
+		t.Errorf("Spawn() on the full disk = %v, want no space", err)
+	}
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	exit := waitExit(t, c, r.ID)
+	if got := output(t, r.Transcript); exit.Size != 2_000_000 || !bytes.Equal(got, slices.Concat(pattern(1<<20), pattern(1<<20))[:2_000_000]) {
+		t.Errorf("exit = %+v, %d bytes of output, want what was printed", exit, len(got))
+	}
+}
+
 func TestAStalledRunCanBeEnded(t *testing.T) {
 	needRoot(t)
 	disk := t.TempDir()
@@ -482,5 +524,199 @@ func TestAStalledRunCanBeEnded(t *testing.T) {
 	}
 	if got := output(t, r.Transcript); int64(len(got)) != exit.Size || !bytes.Equal(got, slices.Concat(pattern(1<<20), pattern(1<<20), pattern(1<<20))[:len(got)]) {
 		t.Errorf("output of %d bytes is not what was printed, exit %+v", len(got), exit)
+	}
+}
+
+// startAs starts a keeper as another user and dials it as root.
+func startAs(t *testing.T, uid uint32) *Client {
+	t.Helper()
+	needRoot(t)
+	base, err := os.MkdirTemp("", "keeper-as-") // t.TempDir is closed to others
+	if err == nil {
+		err = os.Chown(base, int(uid), int(uid))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(base) })
+	dir := filepath.Join(base, "keeper")
+	args := keeperArgs(dir, "")
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stderr = t.Output()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var c *Client
+	if !eventually(10*time.Second, func() bool { c, err = Dial(t.Context(), dir); return err == nil }) {
+		t.Fatalf("Dial() = %v", err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	return c
+}
+
+func TestAKeeperThatIsNotRootWorksAndSaysSo(t *testing.T) {
+	const uid = testUID + 20
+	c := startAs(t, uid)
+	info, err := c.Info(t.Context())
+	if err != nil || info.Rung != RungSubreaper {
+		t.Errorf("Info() = %+v, %v, want rung subreaper", info, err)
+	}
+	s := newSpawn(t, program("tree")...)
+	s.Transcript = filepath.Join(os.TempDir(), "keeper-as-"+s.Run)
+	t.Cleanup(func() { os.RemoveAll(s.Transcript) })
+	s.UID, s.GID = 1, 1
+	if _, err := c.Spawn(t.Context(), s); !errors.Is(err, town.ErrInvalid) {
+		t.Errorf("Spawn() as another user = %v, want invalid", err)
+	}
+	s.UID, s.GID = 0, 0
+	r := mustSpawn(t, c, s)
+	waitOutput(t, c, r, "ready")
+	exit, err := c.End(t.Context(), r.ID, End{Grace: 100 * time.Millisecond})
+	if left := alive(t, r.ID, 0); err != nil || len(left) > 0 || !exit.Escalated {
+		t.Errorf("End() = %+v, %v; left %v", exit, err, left)
+	}
+}
+
+// confine puts a keeper into a control group with room for n more processes.
+func confine(t *testing.T, c *Client, n int) {
+	t.Helper()
+	needRoot(t)
+	info, err := c.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := fmt.Sprintf("/sys/fs/cgroup/pids/keeper-test-%d", info.PID)
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Skip("no pids control group: ", err)
+	}
+	t.Cleanup(func() {
+		err := os.WriteFile("/sys/fs/cgroup/pids/cgroup.procs", fmt.Append(nil, info.PID), 0o644)
+		if err == nil && !eventually(5*time.Second, func() bool { return os.Remove(group) == nil }) {
+			err = fmt.Errorf("%s is not empty", group)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(group+"/cgroup.procs", fmt.Append(nil, info.PID), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	now, err := os.ReadFile(group + "/pids.current")
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads, err := strconv.Atoi(strings.TrimSpace(string(now)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(group+"/pids.max", fmt.Append(nil, threads+n), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNoProcessLeftIsACapacityError(t *testing.T) {
+	c, _ := newTestKeeper(t, "")
+	confine(t, c, 0)
+	_, err := c.Spawn(t.Context(), newSpawn(t, "/bin/true"))
+	if full, ok := errors.AsType[*town.CapacityError](err); !ok || !strings.Contains(full.What, "no process") {
+		t.Errorf("Spawn() = %v, want a capacity error about processes", err)
+	}
+}
+
+func TestAForkBombThatFillsTheContainerIsEnded(t *testing.T) {
+	rungs(t, testUID+30, func(t *testing.T, c *Client, uid uint32) {
+		confine(t, c, 300)
+		r := spawnAs(t, c, uid, "/bin/sh", "-c", "echo ready; b() { b | b & b; }; b")
+		waitOutput(t, c, r, "fork") // … failed: it is full
+		exit, err := c.End(t.Context(), r.ID, End{Grace: 200 * time.Millisecond})
+		if left := alive(t, r.ID, uid); err != nil || len(left) > 0 || len(exit.Survivors) > 0 {
+			t.Errorf("End() = %+v, %v; left %v", exit, err, left)
+		}
+	})
+}
+
+func TestStrangersMayNotConnect(t *testing.T) {
+	c, dir := newTestKeeper(t, "")
+	needRoot(t)
+	socket := filepath.Join(dir, socketName)
+	// Even with every door open.
+	for d := dir; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(socket, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "program", "hello", socket)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: testUID + 22, Gid: testUID + 22}}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "closed\n" {
+		t.Errorf("a stranger's hello: %q, %v, want it closed", out, err)
+	}
+	if _, err := c.Info(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheKernelsOOMKillerIsTold(t *testing.T) {
+	needRoot(t)
+	group := fmt.Sprintf("/sys/fs/cgroup/memory/keeper-test-%d", os.Getpid())
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Skip("no memory control group: ", err)
+	}
+	c, _ := newTestKeeper(t, RungSubreaper)
+	info, err := c.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // runs before the keeper ends, which must be out of the group
+		err := errors.Join(os.WriteFile("/sys/fs/cgroup/memory/cgroup.procs", fmt.Append(nil, info.PID), 0o644),
+			os.WriteFile(group+"/memory.force_empty", []byte("0"), 0o644), os.Remove(group))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err := errors.Join(os.WriteFile(group+"/memory.limit_in_bytes", []byte("100M"), 0o644), os.WriteFile(group+"/cgroup.procs", fmt.Append(nil, info.PID), 0o644)); err != nil {
+		t.Skip("control group not usable: ", err)
+	}
+	r := mustSpawn(t, c, newSpawn(t, program("eat")...))
+	if exit := waitExit(t, c, r.ID); !exit.OOM || exit.Signal != "SIGKILL" || exit.Asked {
+		t.Errorf("exit = %+v, want OOM", exit)
+	}
+	r = mustSpawn(t, c, newSpawn(t, "/bin/sh", "-c", "kill -9 $$"))
+	if exit := waitExit(t, c, r.ID); exit.OOM || exit.Signal != "SIGKILL" {
+		t.Errorf("exit = %+v, want no OOM", exit)
+	}
+}
+
+func TestIdleRunsCostFewThreads(t *testing.T) {
+	c, _ := newTestKeeper(t, "")
+	info, err := c.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cost := func() (threads int, rss int64) {
+		procs, err := Scan()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(procs, func(p Proc) bool { return p.PID == info.PID })
+		return procs[i].Threads, procs[i].RSSBytes
+	}
+	threads, rss := cost()
+	for range 100 {
+		s := newSpawn(t, "/bin/sleep", "1000")
+		s.PipeInput = true
+		mustSpawn(t, c, s)
+	}
+	after, more := cost()
+	t.Logf("100 idle runs: %d threads over %d, %d KiB", after-threads, threads, (more-rss)>>10)
+	if after-threads > 10 {
+		t.Errorf("100 idle runs cost %d threads, want at most 10", after-threads)
 	}
 }

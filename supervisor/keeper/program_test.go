@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/signal"
 	"strconv"
@@ -53,6 +54,22 @@ func programMain(name string, args []string) {
 	case "copy":
 		fmt.Println("ready")
 		_, _ = io.Copy(os.Stdout, os.Stdin)
+	case "hello": // to a keeper's socket
+		conn, err := net.Dial("unix", args[0])
+		if err != nil {
+			panic(err)
+		}
+		_, _ = fmt.Fprintf(conn, "GET /hello HTTP/1.1\r\nHost: keeper\r\n%s: %d\r\n\r\n", headerProtocol, Protocol)
+		if n, _ := conn.Read(make([]byte, 100)); n == 0 {
+			fmt.Println("closed")
+		}
+	case "eat": // memory
+		for hog := []byte{}; ; {
+			hog = append(hog, make([]byte, 10<<20)...)
+			for i := 0; i < len(hog); i += 4096 {
+				hog[i] = 1
+			}
+		}
 	case "rest":
 		fmt.Println("ready")
 		select {}

@@ -21,6 +21,7 @@ type runs struct {
 	self      int // pid, to which orphans fall
 	reaper    *reaper
 	spawner   *spawner
+	killer    *killer // nil but on RungUID
 	warden    *warden
 	watchers  *watchers
 	emptied   func() // called when there may be no run any more
@@ -161,17 +162,21 @@ func (k *runs) launch(s Spawn) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.PipeInput {
+		defer func() { _ = stdin.Close() }()
+	}
+	if err := r.space.check(0); err != nil {
+		r.discard()
+		return nil, fmt.Errorf("%v: %w", err, town.ErrNoSpace)
+	}
 	if _, err := r.input.checkLines(first); err != nil {
 		r.discard()
 		return nil, err
 	}
-	if s.PipeInput {
-		defer func() { _ = stdin.Close() }()
-	}
 	tree := newTreePack(s.Run, k.self)
 	r.hunt = &hunt{pack: tree}
 	if s.UID != 0 {
-		r.hunt.pack = userPack{s.UID}
+		r.hunt.pack = userPack{s.UID, k.killer.signalUser}
 	}
 	if err := k.spawner.do(func() error {
 		return k.reaper.start(

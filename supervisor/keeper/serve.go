@@ -32,6 +32,9 @@ const (
 	defaultStopBudget = 8 * time.Second
 )
 
+// spareThreads is more than a keeper was ever seen to need.
+const spareThreads = 32
+
 // keeper is one Serve.
 type keeper struct {
 	log    *slog.Logger
@@ -93,6 +96,14 @@ func newKeeper(c Config, log *slog.Logger) (k *keeper, stop func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	var byUser *killer
+	if rung == RungUID {
+		if byUser, err = newKiller(done); err != nil {
+			close(done)
+			return nil, nil, err
+		}
+	}
+	stockThreads(spareThreads)
 	// Caught, not ignored: what is ignored stays ignored in every program that we
 	// start. The channel is never read.
 	unheard := make(chan os.Signal, 1)
@@ -105,7 +116,7 @@ func newKeeper(c Config, log *slog.Logger) (k *keeper, stop func(), err error) {
 	w := newWarden(log)
 	k.runs = &runs{
 		log: log, rung: rung, freeBytes: cmp.Or(c.FreeBytes, defaultFreeBytes), self: os.Getpid(),
-		reaper: newReaper(w.nudge), spawner: spawner, warden: w, watchers: &watchers{all: map[*watcher]struct{}{}},
+		reaper: newReaper(w.nudge), spawner: spawner, killer: byUser, warden: w, watchers: &watchers{all: map[*watcher]struct{}{}},
 		emptied: k.life.look, byID: map[string]*slot{}, forgotten: map[string]int{},
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // ends in stop, after the last run

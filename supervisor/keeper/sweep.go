@@ -35,7 +35,7 @@ func Sweep(ctx context.Context, m Match, grace time.Duration) (killed int, err e
 	case m.UID == GuardUID || m.UID == uint32(os.Getuid()) || unix.Geteuid() != 0:
 		return 0, fmt.Errorf("sweep user %d: only root can, and neither itself nor user %d: %w", m.UID, GuardUID, town.ErrInvalid)
 	}
-	return chase(ctx, userPack{m.UID}, e)
+	return chase(ctx, userPack{m.UID, signalUser}, e)
 }
 
 // chase ends a pack and returns how many processes it saw of it.

@@ -63,7 +63,10 @@ type pack interface {
 }
 
 // userPack is every process of an agent's own user.
-type userPack struct{ uid uint32 }
+type userPack struct {
+	uid  uint32
+	send func(uid uint32, signals ...syscall.Signal) error
+}
 
 func (u userPack) needs() scanWhat { return scanUsers }
 
@@ -78,7 +81,7 @@ func (u userPack) find(t *table) []Proc {
 }
 
 func (u userPack) signal(_ []Proc, signals ...syscall.Signal) error {
-	return signalUser(u.uid, signals...)
+	return u.send(u.uid, signals...)
 }
 
 func (u userPack) late([]Proc, uint64) []Proc { return nil }
