@@ -1,0 +1,107 @@
+package e2e_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// proc is a process as /proc shows it. This is the tests' own look: what the
+// town believes of its processes is what they check.
+type proc struct {
+	pid     int
+	uid     uint32
+	run     string // value of its TOWND_RUN_ID
+	agentID string // value of its GASTOWN_AGENT_ID
+	command string
+}
+
+func (p proc) String() string {
+	return fmt.Sprintf("pid %d uid %d run %s: %.200s", p.pid, p.uid, p.run, p.command)
+}
+
+// allProcesses lists every process that is not a zombie.
+func allProcesses() (all []proc) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		panic(err) // there is no Linux without it
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		if p, ok := readProc(pid); ok {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// readProc reads one process; ok is false when it has ended.
+func readProc(pid int) (p proc, ok bool) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	var stat syscall.Stat_t
+	status, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil || bytes.Contains(status, []byte("State:\tZ")) || bytes.Contains(status, []byte("State:\tX")) || syscall.Stat(dir, &stat) != nil {
+		return p, false
+	}
+	p = proc{pid: pid, uid: uidOf(status)}
+	command, _ := os.ReadFile(filepath.Join(dir, "cmdline")) // empty for one that has just ended
+	p.command = strings.ReplaceAll(string(command), "\x00", " ")
+	environ, _ := os.ReadFile(filepath.Join(dir, "environ")) // likewise
+	for entry := range bytes.SplitSeq(environ, []byte{0}) {
+		if value, ok := bytes.CutPrefix(entry, []byte("TOWND_RUN_ID=")); ok {
+			p.run = string(value)
+		}
+		if value, ok := bytes.CutPrefix(entry, []byte("GASTOWN_AGENT_ID=")); ok {
+			p.agentID = string(value)
+		}
+	}
+	return p, true
+}
+
+// uidOf returns the real user of /proc/<pid>/status. The owner of the directory
+// would be root for a process that may not be dumped.
+func uidOf(status []byte) uint32 {
+	_, rest, _ := bytes.Cut(status, []byte("\nUid:\t"))
+	field, _, _ := bytes.Cut(rest, []byte("\t"))
+	uid, _ := strconv.ParseUint(string(field), 10, 32)
+	return uint32(uid)
+}
+
+// processes lists every process of the town: server, keeper, agents, and what
+// any of them left behind.
+func (tt *testTown) processes() (own []proc) {
+	for _, p := range allProcesses() {
+		if p.uid >= tt.users && p.uid < tt.users+1000 || strings.Contains(p.command, tt.home) {
+			own = append(own, p)
+		}
+	}
+	return own
+}
+
+// ofAgents lists the processes of agents.
+func (tt *testTown) ofAgents() (own []proc) {
+	for _, p := range allProcesses() {
+		if p.uid >= tt.users && p.uid < tt.users+1000 || p.agentID != "" && strings.HasPrefix(p.command, tt.agent[0]) {
+			own = append(own, p)
+		}
+	}
+	return own
+}
+
+// ofRun lists the processes of one run: those with its marker, and those of its
+// user, whatever they say of themselves; uid 0 stands for none.
+func ofRun(run string, uid uint32) (own []proc) {
+	for _, p := range allProcesses() {
+		if p.run == run || uid != 0 && p.uid == uid {
+			own = append(own, p)
+		}
+	}
+	return own
+}
