@@ -26,8 +26,11 @@ import (
 	"townd/town"
 )
 
-// update rewrites the goldens, and with real CLIs the recordings that they are of.
-var update = flag.Bool("update", false, "rewrite testdata")
+// First -record, then -update: the goldens are of the recordings.
+var (
+	recording = flag.Bool("record", false, "rewrite the recordings of testdata, from the real CLIs")
+	update    = flag.Bool("update", false, "rewrite the goldens of testdata")
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -273,7 +276,7 @@ var madePaths = regexp.MustCompile(`-tmp-Test[A-Za-z0-9-]*`)
 // record keeps what the CLI's newest process printed as a fixture of the decoder's tests.
 func (a *agent) record(name string) {
 	a.t.Helper()
-	if !*update {
+	if !*recording {
 		return
 	}
 	a.mu.Lock()
