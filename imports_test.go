@@ -37,13 +37,15 @@ var rules = map[string]rule{
 		why:  "templates in, text out, no I/O",
 	},
 	"gitmgr": {
-		ours:   []string{"town"},
-		theirs: []string{"github.com/go-git/go-git/v5", "github.com/google/renameio/v2", "golang.org/x/sys"},
-		why:    "repositories know nothing of agents; the git program and go-git are used here only",
+		ours: []string{"town"},
+		theirs: []string{
+			"github.com/go-git/go-git/v5", "github.com/go-git/go-billy/v5", "github.com/google/renameio/v2", "golang.org/x/sys",
+		},
+		why: "repositories know nothing of agents; the git program and go-git are used here only",
 	},
 	"supervisor/keeper": {
 		ours:   []string{"town", "supervisor/transcript"},
-		theirs: []string{"github.com/creack/pty", "golang.org/x/sys"},
+		theirs: []string{"github.com/creack/pty", "golang.org/x/sys", "golang.org/x/term"},
 		why:    "PID 1 is small and has no policy: it must not die of a bug above it",
 	},
 	"supervisor/agentcli": {
@@ -76,7 +78,7 @@ var rules = map[string]rule{
 			"supervisor/agentcli", "gitmgr", "prompts",
 		},
 		theirs: []string{
-			"github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",
+			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",
 			"golang.org/x/term",
 		},
 		why: "main wires the rooms together",
@@ -85,7 +87,7 @@ var rules = map[string]rule{
 
 // helpers are for tests and load programs only, so they may import anything;
 // no package of the program imports them.
-var helpers = []string{"bench", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest"}
+var helpers = []string{"bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest"}
 
 func TestImports(t *testing.T) {
 	for _, p := range packages(t) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,18 @@ import (
 	"townd/town"
 )
 
-// defaultURL is where a town listens that is told nothing.
-const defaultURL = "http://127.0.0.1:8080"
+// defaultListen is where a town listens that is told nothing.
+const defaultListen = "127.0.0.1:8080"
+
+// urlOf is how this machine reaches a town that listens on address: one that
+// listens on every address answers on a loopback one.
+func urlOf(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		address = net.JoinHostPort("127.0.0.1", port)
+	}
+	return "http://" + address
+}
 
 // remote is the town that a command talks to.
 type remote struct {
@@ -30,10 +41,7 @@ type remote struct {
 
 // connect returns the town that the environment names. It does not talk to it.
 func connect(std stdio) (*remote, error) {
-	address := std.getenv("TOWND_URL")
-	if address == "" {
-		address = defaultURL
-	}
+	address := cmp.Or(std.getenv("TOWND_URL"), urlOf(cmp.Or(std.getenv("TOWND_LISTEN"), defaultListen)))
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("TOWND_URL: must be http://host:port or https://host, not %q", address)

@@ -173,6 +173,9 @@ func environment(entries []string, getenv func(string) string) (map[string]strin
 
 // rigOf makes a rig's id from its repository's URL: github.com/acme/site.git is site.
 func rigOf(repo string) string {
+	if plain, err := url.PathUnescape(repo); err == nil {
+		repo = plain
+	}
 	repo = strings.TrimSuffix(strings.TrimRight(repo, "/"), ".git")
 	return slug(repo[strings.LastIndexAny(repo, "/:")+1:])
 }

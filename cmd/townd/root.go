@@ -16,7 +16,7 @@ func newRoot(std stdio) *cobra.Command {
 		Long: `Townd runs coding agents: each on its own terminal, in its own git worktree.
 
 "townd serve" is the server of a town. The other commands talk to one, at
-$TOWND_URL (http://127.0.0.1:8080 when unset) with the token $TOWND_TOKEN (that of
+$TOWND_URL (this machine's when unset) with the token $TOWND_TOKEN (that of
 the town on this machine when unset). "townd try" shows all of it in a minute.`,
 		Version:       version,
 		SilenceUsage:  true,

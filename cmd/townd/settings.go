@@ -49,7 +49,7 @@ func (c *Config) settings(getenv func(string) string) []setting {
 	hours := func(h float64) time.Duration { return time.Duration(h * float64(time.Hour)) }
 	return []setting{
 		{"home", "TOWND_HOME", "directory of the town's state", text(&c.Home, defaultHome(getenv))},
-		{"listen", "TOWND_LISTEN", "address of the control API, host:port", text(&c.Listen, "127.0.0.1:8080")},
+		{"listen", "TOWND_LISTEN", "address of the control API, host:port", text(&c.Listen, defaultListen)},
 		{"", "TOWND_TOKEN", "token that callers of the control API show; made in the file token of the home directory when unset", text(&c.Token, "")},
 		{"git-protocols", "TOWND_GIT_PROTOCOLS", "protocols that repositories may be reached by, of https, ssh, http, git, file", list(&c.GitProtocols, "https,ssh")},
 		{"stop-seconds", "TOWND_STOP_SECONDS", "time for ending every agent after SIGTERM", duration(&c.StopBudget, time.Second, 8*time.Second)},

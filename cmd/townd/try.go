@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -100,16 +101,13 @@ func (t *trial) open(ctx context.Context) error {
 	if err := makeSample(ctx, t.remote()); err != nil {
 		return err
 	}
-	t.say("a town for the moment in %s, at http://%s", t.home, t.listen)
+	t.say("a town for the moment in %s, at %s", t.home, urlOf(t.listen))
 	return t.startTown(ctx)
 }
 
 // address settles where the town listens and that nobody else does.
 func (t *trial) address() error {
-	t.listen = t.std.getenv("TOWND_LISTEN")
-	if t.listen == "" {
-		t.listen = "127.0.0.1:8080"
-	}
+	t.listen = cmp.Or(t.std.getenv("TOWND_LISTEN"), defaultListen)
 	l, err := net.Listen("tcp", t.listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%s is in use by another program; choose another address: TOWND_LISTEN=127.0.0.1:8081 make run", t.listen)
@@ -212,7 +210,7 @@ func (t *trial) log() string { return filepath.Join(t.home, "server.log") }
 func (t *trial) awaitTown(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond) // a socket that is listened on has no event
 	defer tick.Stop()
-	probe := api.New("http://"+t.listen, "", &http.Client{Timeout: time.Second})
+	probe := api.New(urlOf(t.listen), "", &http.Client{Timeout: time.Second})
 	for {
 		select {
 		case <-t.ended:
@@ -232,7 +230,7 @@ func (t *trial) awaitTown(ctx context.Context) error {
 		case "TOWND_HOME":
 			return t.home
 		case "TOWND_URL":
-			return "http://" + t.listen
+			return urlOf(t.listen)
 		case "TOWND_TOKEN":
 			return ""
 		}
@@ -401,7 +399,7 @@ func (t *trial) invite(a town.Agent) {
 		watch = program + " logs -f " + id + "           # watch it"
 	}
 	fmt.Fprintf(t.std.out, `
-  export TOWND_HOME=%s TOWND_URL=http://%s
+  export TOWND_HOME=%s TOWND_URL=%s
   %s ps
   %s
   %s message %s "write a haiku"
@@ -409,7 +407,7 @@ func (t *trial) invite(a town.Agent) {
   kill -9 $(cat %s/server.lock)  # the server comes back; the agent did not notice
   %s stop %s
 
-`, t.home, t.listen, program, watch, program, id, program, id, t.home, program, id)
+`, t.home, urlOf(t.listen), program, watch, program, id, program, id, t.home, program, id)
 	t.say("Ctrl-C ends the town and removes all of it")
 }
 
