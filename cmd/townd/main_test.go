@@ -209,14 +209,19 @@ func (tt *testTown) kill() {
 	tt.log = newBuffer()
 }
 
+func (tt *testTown) signal(s syscall.Signal) {
+	tt.t.Helper()
+	if err := tt.server.Process.Signal(s); err != nil {
+		tt.t.Error(err)
+	}
+}
+
 // end stops the town as SIGTERM does.
 func (tt *testTown) end() {
 	if tt.server.ProcessState != nil {
 		return
 	}
-	if err := tt.server.Process.Signal(syscall.SIGTERM); err != nil {
-		tt.t.Error(err)
-	}
+	tt.signal(syscall.SIGTERM)
 	if err := tt.server.Wait(); err != nil {
 		tt.t.Errorf("server: %v\n%s", err, tt.log)
 	}

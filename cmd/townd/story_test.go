@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"townd/llm/llmtest"
@@ -287,4 +288,39 @@ func TestTokenIsMadeOnceAndForTheServersUserOnly(t *testing.T) {
 	if strings.Contains(tt.log.String(), strings.TrimSpace(token)) {
 		t.Error("the server's log holds the token")
 	}
+}
+
+func TestSecondSignalDoesNotWaitForStubbornAgents(t *testing.T) {
+	tt := startTownWith(t, map[string]string{"TOWND_STOP_SECONDS": "600"})
+	out := newBuffer()
+	followed := tt.background(t.Context(), out, "run", "--repo", tt.repo, "--name", "toast", "--", "sh", "-c",
+		"trap '' TERM HUP; echo stubborn; while :; do sleep 600; done")
+	out.await(t, "stubborn")
+	tt.signal(syscall.SIGTERM)
+	tt.log.await(t, `"status":"stopping"`)
+	tt.signal(syscall.SIGTERM)
+	if err := tt.server.Wait(); err != nil {
+		t.Errorf("server: %v\n%s", err, tt.log)
+	}
+	if code := <-followed; code != exitKilled {
+		t.Errorf("run ended with %d, want %d", code, exitKilled)
+	}
+}
+
+func TestHangupEndsTheServerOnly(t *testing.T) {
+	tt := startTown(t)
+	tt.ok("start", "--repo", tt.repo, "--name", "toast", "--", "sh", "-c", "read -r line; echo heard $line")
+	tt.signal(syscall.SIGHUP)
+	if err := tt.server.Wait(); err != nil {
+		t.Fatalf("server: %v\n%s", err, tt.log)
+	}
+	tt.log = newBuffer()
+	tt.serve()
+	out := newBuffer()
+	followed := tt.background(t.Context(), out, "logs", "-f", "toast")
+	tt.ok("message", "toast", "you again")
+	if code := <-followed; code != 0 {
+		t.Errorf("logs -f ended with %d", code)
+	}
+	wantContains(t, "logs", out.String(), "heard you again")
 }
