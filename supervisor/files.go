@@ -44,7 +44,7 @@ func writeOwned(file agentcli.File, home string, uid, gid uint32) error {
 	if err != nil {
 		return fmt.Errorf("open home: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	own := func(name string) error {
 		if uid == 0 {
 			return nil

@@ -53,7 +53,7 @@ type follower struct {
 const followBytes = 64 << 10
 
 func (f *follower) run(ctx context.Context) {
-	defer f.transcript.Close()
+	defer func() { _ = f.transcript.Close() }()
 	buf := make([]byte, followBytes)
 	for ctx.Err() == nil {
 		_, exit, err := f.feed.waitProcess(ctx, f.seq, f.offset)
@@ -183,16 +183,15 @@ func (a *agent) learn(d agentcli.Decoded) {
 		view.Usage.CostUSD += data.CostUSD
 	case town.ToolCallData:
 		view.Usage.ToolCalls++
+	case town.TurnEndedData:
+		view.Turn.State = town.TurnIdle
 	case town.ErrorData:
 		a.rec.Failure, a.rec.FailureText = data.Kind, data.Message
 	}
-	switch d.Event {
-	case town.EventTurnStarted:
+	if d.Event == town.EventTurnStarted {
 		view.Turn.State = town.TurnWorking
 		view.Turn.Count++
 		a.rec.Failure, a.rec.FailureText = "", ""
-	case town.EventTurnEnded:
-		view.Turn.State = town.TurnIdle
 	}
 }
 

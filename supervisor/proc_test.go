@@ -12,7 +12,12 @@ import (
 
 // marked lists the processes of a run as /proc shows them, by the marker in
 // their environment; zombies have none.
-func marked(t *testing.T, run string) (pids []int) {
+func marked(t *testing.T, run string) []int { return withEnv(t, "TOWND_RUN_ID="+run) }
+
+// below lists the agents' processes of the town at home.
+func below(t *testing.T, home string) []int { return withEnv(t, "HOME="+home+"/agents/") }
+
+func withEnv(t *testing.T, setting string) (pids []int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -24,7 +29,7 @@ func marked(t *testing.T, run string) (pids []int) {
 			continue
 		}
 		env, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "environ"))
-		if bytes.Contains(env, []byte("TOWND_RUN_ID="+run)) {
+		if bytes.Contains(env, []byte(setting)) {
 			pids = append(pids, pid)
 		}
 	}

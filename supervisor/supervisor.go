@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -268,9 +269,7 @@ func (s *Supervisor) Stats() Stats {
 	}
 	s.counters.mu.Lock()
 	st.Stops = make(map[town.Reason]int64, len(s.counters.stops))
-	for reason, n := range s.counters.stops {
-		st.Stops[reason] = n
-	}
+	maps.Copy(st.Stops, s.counters.stops)
 	s.counters.mu.Unlock()
 	s.mu.Lock()
 	st.Draining = s.draining

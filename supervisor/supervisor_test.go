@@ -448,9 +448,12 @@ func TestNextServerAdoptsWhatRuns(t *testing.T) {
 	tt := newTown(t)
 	req := tt.request("toast", "lines", "5")
 	req.Generation = 3
-	before := tt.start(req)
+	tt.start(req)
 	tt.output("toast", 100)
-	before, _ = tt.Agent("toast")
+	before, err := tt.Agent("toast")
+	if err != nil {
+		t.Fatal(err)
+	}
 	tt.reopen()
 	after, err := tt.Agent("toast")
 	if err != nil {
@@ -484,8 +487,8 @@ func TestNextServerAdoptsWhatRuns(t *testing.T) {
 func stripPointers(s string) string {
 	fields := strings.Fields(s)
 	for i, f := range fields {
-		if j := strings.Index(f, ":0x"); j >= 0 {
-			fields[i] = f[:j]
+		if before, _, ok := strings.Cut(f, ":0x"); ok {
+			fields[i] = before
 		}
 	}
 	return strings.Join(fields, " ")

@@ -63,7 +63,7 @@ func Program(t testing.TB, mode string, args ...string) []string {
 // t.TempDir, and that is removed at the end of the test.
 func Home(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "townd")
+	dir, err := os.MkdirTemp("", "townd") //nolint:usetesting // others may not pass through t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
