@@ -51,7 +51,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		"pin", slog.GroupValue(slog.Int("password", 424242)),
 		"url", "/agents/a1/stream?ticket=hunter2!&after=1",
 		"said", "Bearer hunter2!hunter2 ghp_hunter2hunter2hunter2hunter2 sk-ant-hunter2hunter2hunter2",
-		known, "as a key is the caller's fault, as a value "+known,
+		known, "as a key is the caller's fault, as a value " + known,
 		"inputTokens", 1234, "usage", town.Usage{InputTokens: 99},
 		"when", time.Second,
 	}
