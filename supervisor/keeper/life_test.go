@@ -630,9 +630,9 @@ func TestNoProcessLeftIsACapacityError(t *testing.T) {
 
 func TestAForkBombThatFillsTheContainerIsEnded(t *testing.T) {
 	rungs(t, testUID+30, func(t *testing.T, c *Client, uid uint32) {
-		confine(t, c, 300)
-		r := spawnAs(t, c, uid, "/bin/sh", "-c", "echo ready; b() { b | b & b; }; b")
-		waitOutput(t, c, r, "fork") // … failed: it is full
+		confine(t, c, 100)
+		r := spawnAs(t, c, uid, program("bomb")...)
+		waitOutput(t, c, r, "full")
 		exit, err := c.End(t.Context(), r.ID, End{Grace: 200 * time.Millisecond})
 		if left := alive(t, r.ID, uid); err != nil || len(left) > 0 || len(exit.Survivors) > 0 {
 			t.Errorf("End() = %+v, %v; left %v", exit, err, left)

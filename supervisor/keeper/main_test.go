@@ -192,6 +192,11 @@ func mustSpawn(t testing.TB, c *Client, s Spawn) Run {
 	if err != nil {
 		t.Fatalf("Spawn(%q) = %v", s.Argv, err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() { // perhaps its keeper is dead
+			_, _ = Sweep(context.Background(), Match{Marker: r.ID}, 0)
+		}
+	})
 	return r
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // programMain is the programs that tests run.
@@ -63,6 +64,27 @@ func programMain(name string, args []string) {
 		if n, _ := conn.Read(make([]byte, 100)); n == 0 {
 			fmt.Println("closed")
 		}
+	case "attack": // its parent, thread by thread
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Println("ready")
+		for parent := os.Getppid(); ; {
+			attack(parent)
+		}
+	case "bomb": // fills the container with itself, and each place that gets free
+		_, _ = syscall.Write(1, []byte("ready\n"))
+		pause := syscall.Timespec{Nsec: 1e6}
+		for told := false; ; {
+			_, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+			if errno == 0 {
+				continue
+			}
+			if !told {
+				told = true
+				full := [...]byte{'f', 'u', 'l', 'l', '\n'}
+				syscall.RawSyscall(syscall.SYS_WRITE, 1, uintptr(unsafe.Pointer(&full)), 5)
+			}
+			syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, uintptr(unsafe.Pointer(&pause)), 0, 0, 0)
+		}
 	case "eat": // memory
 		for hog := []byte{}; ; {
 			hog = append(hog, make([]byte, 10<<20)...)
@@ -87,6 +109,40 @@ func programMain(name string, args []string) {
 		}
 	default:
 		panic("no program " + name)
+	}
+}
+
+// attack prints "hit" for each thread of the process that it may signal or trace.
+func attack(pid int) {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil || len(tasks) < 3 {
+		fmt.Println("no threads to attack", err)
+	}
+	for _, task := range tasks {
+		tid, _ := strconv.Atoi(task.Name())
+		const seize = 0x4206
+		for _, errno := range []syscall.Errno{
+			func() syscall.Errno {
+				_, _, e := syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(pid), uintptr(tid), 0)
+				return e
+			}(),
+			func() syscall.Errno {
+				_, _, e := syscall.RawSyscall6(syscall.SYS_PTRACE, seize, uintptr(tid), 0, 0, 0, 0)
+				return e
+			}(),
+		} {
+			if errno != syscall.EPERM && errno != syscall.ESRCH {
+				fmt.Println("hit", tid, errno)
+			}
+		}
+		for _, file := range []string{"mem", "environ", "fd"} {
+			if f, err := os.Open(fmt.Sprintf("/proc/%d/task/%d/%s", pid, tid, file)); err == nil {
+				if _, err := f.ReadAt(make([]byte, 1), 0); file != "mem" || err == nil {
+					fmt.Println("hit", tid, file)
+				}
+				f.Close()
+			}
+		}
 	}
 }
 

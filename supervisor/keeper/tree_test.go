@@ -175,6 +175,22 @@ func TestOneUsersEndLeavesTheOthersAlone(t *testing.T) {
 	}
 }
 
+func TestAnAgentCannotTouchTheThreadThatEndsIt(t *testing.T) {
+	c, _ := newTestKeeper(t, RungUID)
+	var wg sync.WaitGroup
+	for i := range uint32(4) {
+		wg.Go(func() {
+			r := spawnAs(t, c, testUID+40+i, program("attack")...)
+			waitOutput(t, c, r, "ready")
+			exit, err := c.End(t.Context(), r.ID, End{Grace: 500 * time.Millisecond})
+			if got := output(t, r.Transcript); err != nil || exit.Signal != "SIGKILL" || string(got) != "ready\n" {
+				t.Errorf("End() = %+v, %v; the attacker says %.300q", exit, err, got)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestKeeperKilledThenSweepLeavesNothing(t *testing.T) {
 	rungs(t, testUID+7, func(t *testing.T, c *Client, uid uint32) {
 		r := spawnAs(t, c, uid, program("tree")...)
