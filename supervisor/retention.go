@@ -28,33 +28,71 @@ func (s *Supervisor) keepTranscripts() {
 	}
 }
 
-// retain compresses and deletes by age. The newest run of an agent that is not
-// forgotten is kept as long as the agent lives.
+// retain compresses and deletes by age. A run that goes on is never deleted.
 func (s *Supervisor) retain(now time.Time) {
 	r := s.cfg.Retention
-	entries, err := os.ReadDir(s.runDir(""))
-	if err != nil {
-		s.log.Error("transcripts not listed", "error", err)
-		return
-	}
-	for _, entry := range entries {
+	for _, run := range s.names(s.runDir("")) {
 		if s.ctx.Err() != nil {
 			return
 		}
-		dir := filepath.Join(s.runDir(""), entry.Name())
-		if r.DeleteAfter > 0 && !s.isLive(entry.Name()) && newestIn(dir).Before(now.Add(-r.DeleteAfter)) {
+		dir := s.runDir(run)
+		if r.DeleteAfter > 0 && !s.isLive(run) && newestIn(dir).Before(now.Add(-r.DeleteAfter)) {
 			if err := os.RemoveAll(dir); err != nil {
-				s.log.Error("transcript not deleted", "run", entry.Name(), "error", err)
+				s.log.Error("transcript not deleted", "run", run, "error", err)
 			}
 			continue
 		}
 		if r.GzipAfter > 0 {
 			if _, err := transcript.Compress(dir, now.Add(-r.GzipAfter)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				s.log.Error("transcript not compressed", "run", entry.Name(), "error", err)
+				s.log.Error("transcript not compressed", "run", run, "error", err)
 			}
 		}
 	}
+	s.pruneBeads()
 }
+
+// linkBead puts a link to a run into the folder of its bead, so that people find
+// a bead's runs by its id. Best effort: nothing here reads it.
+func (s *Supervisor) linkBead(bead, run string) {
+	if bead == "" {
+		return
+	}
+	dir := s.beadDir(bead)
+	if err := makeDir(dir, 0o700); err != nil {
+		s.log.Warn("bead's runs not linked", "bead", bead, "error", err)
+		return
+	}
+	if err := os.Symlink(filepath.Join("..", "..", "runs", run), filepath.Join(dir, run)); err != nil {
+		s.log.Warn("bead's run not linked", "bead", bead, "run", run, "error", err)
+	}
+}
+
+// pruneBeads removes links to runs that are deleted, and folders without links.
+func (s *Supervisor) pruneBeads() {
+	for _, bead := range s.names(s.beadDir("")) {
+		dir := s.beadDir(bead)
+		for _, run := range s.names(dir) {
+			if _, err := os.Stat(filepath.Join(dir, run)); errors.Is(err, fs.ErrNotExist) {
+				_ = os.Remove(filepath.Join(dir, run)) // tried again in an hour
+			}
+		}
+		_ = os.Remove(dir) // only when empty
+	}
+}
+
+// names lists a directory; one that is missing is empty.
+func (s *Supervisor) names(dir string) (names []string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Error("directory not listed", "dir", dir, "error", err)
+	}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+func (s *Supervisor) beadDir(bead string) string { return filepath.Join(s.cfg.Home, "beads", bead) }
 
 func (s *Supervisor) isLive(run string) bool {
 	s.mu.Lock()

@@ -160,6 +160,7 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 		a.rec.Agent.Restart, a.rec.Failures = again, before.Failures
 	}
 	a.setFeed()
+	a.s.linkBead(req.BeadID, a.rec.Agent.RunID)
 	a.become(town.StatusStarting, "")
 	a.spawn("", func(v town.Agent, err error) {
 		if before.Agent.RunID == "" && a.rec.Agent.Reason == town.ReasonStartFailed {
