@@ -19,6 +19,10 @@ import (
 // ensureTimeout bounds Ensure when its context has no deadline.
 const ensureTimeout = 15 * time.Second
 
+// maxLogBytes is what a keeper's log may have grown to when the next one starts;
+// the one before is kept as keeper.log.1.
+const maxLogBytes = 8 << 20
+
 // Ensure returns a client of the keeper in dir, starting argv as the keeper when
 // none listens. A started keeper has a session of its own, outlives the caller,
 // writes to keeper.log, and sees of the caller's environment only what keepEnv
@@ -54,7 +58,13 @@ func start(ctx context.Context, dir string, argv []string) (*Client, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("keeper directory: %w", err)
 	}
-	log, err := os.OpenFile(filepath.Join(dir, logName), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	path := filepath.Join(dir, logName)
+	if st, err := os.Stat(path); err == nil && st.Size() > maxLogBytes {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, fmt.Errorf("keeper log: %w", err)
+		}
+	}
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("keeper log: %w", err)
 	}

@@ -66,7 +66,8 @@ type Config struct {
 }
 
 // Spawn says what to run. Same Run and Seq mean the same spawn: repeating it
-// returns what the first one started.
+// returns what the first one started. A run that the keeper does not hold may
+// begin with any Seq that it has not forgotten.
 type Spawn struct {
 	Run        string   `json:"run"`
 	Seq        int      `json:"seq"`  // 0, 1, 2 … one process after another may belong to a run
@@ -111,7 +112,7 @@ type Run struct {
 
 // Exit is how a run ended.
 type Exit struct {
-	Code      int       `json:"code"`                // of the leader; 128+n when signal n ended it
+	Code      int       `json:"code"`                // of the leader; 128+n when signal n ended it, -1 when it is among Survivors
 	Signal    string    `json:"signal,omitempty"`    // that ended the leader, as SIGTERM
 	Asked     bool      `json:"asked"`               // End was called before the leader ended
 	Escalated bool      `json:"escalated"`           // somebody was left for SIGKILL

@@ -253,23 +253,20 @@ func TestSpawnNamesTheDirectoryThatItsUserMayNotEnter(t *testing.T) {
 
 func TestNoTerminalLeftIsACapacityError(t *testing.T) {
 	needRoot(t)
-	c, _ := newTestKeeper(t, "")
-	const limit = "/proc/sys/kernel/pty/max"
-	before, err := os.ReadFile(limit)
-	if err == nil {
-		err = os.WriteFile(limit, []byte("0"), 0o644)
-	}
+	dir := filepath.Join(t.TempDir(), "keeper")
+	const oneTerminal = `mount -t devpts -o newinstance,ptmxmode=666,max=1 devpts /dev/pts && mount --bind /dev/pts/ptmx /dev/ptmx && exec "$@"`
+	c, err := Ensure(t.Context(), dir, append([]string{"/usr/bin/unshare", "-m", "/bin/sh", "-c", oneTerminal, "sh"}, keeperArgs(dir, "")...))
 	if err != nil {
-		t.Skip("cannot lower kernel.pty.max: ", err)
+		t.Skip("cannot have terminals of its own: ", err)
 	}
-	t.Cleanup(func() {
-		if err := os.WriteFile(limit, before, 0o644); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { endKeeper(t, c, dir) })
+	r := mustSpawn(t, c, newSpawn(t, program("rest")...))
 	_, err = c.Spawn(t.Context(), newSpawn(t, "/bin/true"))
 	if full, ok := errors.AsType[*town.CapacityError](err); !ok || full.RetryAfter <= 0 || !strings.Contains(full.What, "pseudo-terminal") {
 		t.Errorf("Spawn() = %v, want a capacity error about terminals", err)
+	}
+	if !exists(r.PID) {
+		t.Error("the program that has the terminal does not go on")
 	}
 }
 
