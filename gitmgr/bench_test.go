@@ -14,17 +14,23 @@ import (
 // BenchmarkWorktree makes worktrees of a warm rig with 200 files, in turns with
 // git's own command on the same repository, and reports both medians.
 func BenchmarkWorktree(b *testing.B) {
-	for _, bytes := range []int{180, 6600} {
-		b.Run(fmt.Sprintf("files=200/bytes=%d", bytes), func(b *testing.B) {
-			r := gittest.New(b, gittest.Options{Files: 200, FileBytes: bytes, Commits: 20})
+	for _, c := range []struct {
+		bytes int
+		uid   uint32
+	}{{180, 0}, {6600, 0}, {180, uidA}} {
+		b.Run(fmt.Sprintf("files=200/bytes=%d/uid=%d", c.bytes, c.uid), func(b *testing.B) {
+			r := gittest.New(b, gittest.Options{Files: 200, FileBytes: c.bytes, Commits: 20})
 			m := newManager(b)
+			if c.uid != 0 {
+				m = isolated(b)
+			}
 			mustWorktree(b, m, spec(r, "warm"))
 			repo := m.rigs["rig"].repo
 			plain := filepath.Join(b.TempDir(), "plain")
 			var ours, gits []time.Duration
 			for i := 0; b.Loop(); i++ {
 				start := time.Now()
-				mustWorktree(b, m, spec(r, fmt.Sprintf("polecat/p%d/bead", i)))
+				mustWorktree(b, m, ownedSpec(r, fmt.Sprintf("polecat/p%d/bead", i), c.uid))
 				ours = append(ours, time.Since(start))
 				start = time.Now()
 				if out, err := gittest.Command(repo, "worktree", "add", "--quiet", "-b", fmt.Sprintf("plain/%d", i), "--no-track",

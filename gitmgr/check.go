@@ -81,17 +81,6 @@ func checkStartPoint(s string) error {
 	return CheckBranch(s)
 }
 
-// checkIdentity refuses what git would silently drop from a name or that would
-// end its line in a commit.
-func checkIdentity(name, email string) error {
-	for _, s := range []string{name, email} {
-		if strings.ContainsAny(s, "<>\n\r\x00") || !utf8.ValidString(s) || len(s) > 1024 {
-			return fmt.Errorf("must be one line without < and >: %w", town.ErrInvalid)
-		}
-	}
-	return nil
-}
-
 // BranchName returns the branch of a polecat's work on a bead,
 // polecat/<name>/<first 8 of the bead>, with whatever a branch may not hold
 // replaced. A name without letters or digits becomes a short hash of itself.

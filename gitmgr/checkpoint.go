@@ -52,7 +52,7 @@ func (m *Manager) Checkpoint(ctx context.Context, rigID, branch, agentID string,
 		return Checkpoint{}, err
 	}
 	defer release()
-	cp, err := r.checkpoint(ctx, own, branch, checkpointRef(agentID), r.owner(o))
+	cp, err := r.checkpoint(ctx, own, branch, checkpointRef(agentID), r.owner(branch, o))
 	m.observe("checkpoint", start, err)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint of rig %s branch %s: %w", rigID, branch, spaceKind(err))
@@ -81,10 +81,15 @@ func (r *rig) acquireWorktree(ctx context.Context, branch string) (*lock, func()
 	return own, release, nil
 }
 
-// owner completes o with the rig's group.
-func (r *rig) owner(o Owner) Owner {
-	if o.UID != 0 && o.GID == 0 {
-		o.GID, _ = r.group() // known since the worktree was made
+// owner completes o: whose the worktree is when o is nobody in particular, and
+// the rig's group.
+func (r *rig) owner(branch string, o Owner) Owner {
+	actual := r.ownerOf(branch)
+	if o.UID == 0 {
+		return actual
+	}
+	if o.GID == 0 {
+		o.GID = actual.GID
 	}
 	return o
 }
@@ -116,7 +121,11 @@ func (r *rig) checkpoint(ctx context.Context, own *lock, branch, ref string, o O
 		out, err := r.m.run(ctx, c)
 		return strings.TrimSpace(string(out)), err
 	}
-	if err := addAll(git, r); err != nil {
+	all, err := r.exceptGitlinks(ctx, own, branch, o)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	if err := r.addAll(git, all); err != nil {
 		return Checkpoint{}, err
 	}
 	tree, err := git("write-tree")
@@ -128,8 +137,8 @@ func (r *rig) checkpoint(ctx context.Context, own *lock, branch, ref string, o O
 
 // addAll takes every file into the temporary index. A file that cannot be read
 // must not cost the others: git goes on past it and says 1.
-func addAll(git func(...string) (string, error), r *rig) error {
-	_, err := git("add", "--all", "--ignore-errors")
+func (r *rig) addAll(git func(...string) (string, error), all []string) error {
+	_, err := git(append([]string{"add", "--all", "--ignore-errors", "--"}, all...)...)
 	if e, ok := errors.AsType[*runError](err); ok && e.exit == 1 && e.kind == nil {
 		r.log.Warn("checkpoint without some files", "err", err)
 		return nil

@@ -38,7 +38,7 @@ func (m *Manager) Diff(ctx context.Context, rigID, branch, base string, o Owner,
 		return Diff{}, err
 	}
 	defer release()
-	d, err := r.diff(ctx, own, branch, base, r.owner(o), maxBytes)
+	d, err := r.diff(ctx, own, branch, base, r.owner(branch, o), maxBytes)
 	m.observe("diff", start, err)
 	if err != nil {
 		return Diff{}, fmt.Errorf("diff of rig %s branch %s: %w", rigID, branch, spaceKind(err))
@@ -66,7 +66,11 @@ func (r *rig) diff(ctx context.Context, own *lock, branch, base string, o Owner,
 		return err
 	}
 	// Only the names of untracked files are added: no object is written.
-	if err := git(ctx, nil, "add", "--intent-to-add", "--ignore-errors", "."); err != nil && !onlyUnreadable(err) {
+	all, err := r.exceptGitlinks(ctx, own, branch, o)
+	if err != nil {
+		return Diff{}, err
+	}
+	if err := git(ctx, nil, append([]string{"add", "--intent-to-add", "--ignore-errors", "--"}, all...)...); err != nil && !onlyUnreadable(err) {
 		return Diff{}, err
 	}
 	from := base
@@ -77,7 +81,7 @@ func (r *rig) diff(ctx context.Context, own *lock, branch, base string, o Owner,
 	defer full(nil)
 	out := &diffReader{maxPatch: maxBytes, full: func() { full(errFull) }}
 	err = git(bounded, out, "diff", "--raw", "--numstat", "--patch", "-z", "--abbrev=40", "--find-renames", "--binary", "--no-color",
-		"--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules=none", from, "--")
+		"--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules=dirty", from, "--")
 	if err != nil && !errors.Is(err, errFull) {
 		if e, ok := errors.AsType[*runError](err); ok && e.exit == 128 && strings.Contains(e.stderr, "bad object") {
 			return Diff{}, fmt.Errorf("base %s: no such commit: %w", base, town.ErrInvalid)

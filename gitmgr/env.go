@@ -99,12 +99,17 @@ func prepareHome(c Config) ([]string, error) {
 		"GIT_NO_REPLACE_OBJECTS=1",
 		"GIT_OPTIONAL_LOCKS=0",
 		"GIT_DEFAULT_REF_FORMAT=files", // share.go gives single refs their owners
-		"GIT_CONFIG_COUNT=" + strconv.Itoa(len(settings)),
 	}
+	return append(env, settingsEnv(settings)...), nil
+}
+
+// settingsEnv puts settings in git's environment; a later one replaces it whole.
+func settingsEnv(settings [][2]string) []string {
+	env := []string{"GIT_CONFIG_COUNT=" + strconv.Itoa(len(settings))}
 	for i, s := range settings {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, s[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, s[1]))
 	}
-	return env, nil
+	return env
 }
 
 // remoteEnv returns what git needs besides to reach a remote.

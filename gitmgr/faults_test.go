@@ -48,7 +48,7 @@ func TestRemoteThatFailsIsAGitError(t *testing.T) {
 	sound(t, m)
 
 	for _, fault := range []gittest.Fault{gittest.Forbidden, gittest.Reset, gittest.Broken} { // now it has a clone
-		m.rigs["rig"].fetched = time.Time{}
+		m.rigs["rig"].fetchDue = time.Time{}
 		r.Commit("main", fmt.Sprint("f", fault), strings.Repeat("more", 4000))
 		h.Set(fault)
 		if _, err := m.Worktree(t.Context(), httpSpec(h, fmt.Sprint("b", fault))); err != nil {
@@ -311,7 +311,7 @@ func TestStaleLocksOfDeadGitAreRemoved(t *testing.T) {
 	for _, lock := range []string{"packed-refs.lock", "refs/heads/main.lock", "refs/remotes/origin/main.lock", "refs/heads/b.lock"} {
 		write(t, filepath.Join(g.repo, lock), "")
 	}
-	g.fetched = time.Time{}
+	g.fetchDue = time.Time{}
 	w := mustWorktree(t, m, spec(r, "b"))
 	if w.Base != tip {
 		t.Errorf("started from %s, the remote has %s: the fetch failed", w.Base, tip)
@@ -387,5 +387,30 @@ func TestGitSeesNothingOfOurEnvironment(t *testing.T) {
 		if !strings.Contains(remote, want) || !strings.Contains(local, want) {
 			t.Errorf("git did not see %s", want)
 		}
+	}
+}
+
+func TestHangingFetchDelaysFewStarts(t *testing.T) {
+	r := bulky(t)
+	h := r.ServeHTTP("", "")
+	m := newManager(t)
+	_, err := m.Worktree(t.Context(), httpSpec(h, "first"))
+	must(t, err)
+	g := m.rigs["rig"]
+	h.Set(gittest.Hang)
+	g.fetchDue, g.patience = time.Time{}, 100*time.Millisecond
+	before := h.Requests()
+	for i := range 5 {
+		if _, err := m.Worktree(t.Context(), httpSpec(h, fmt.Sprint("b", i))); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := h.Requests() - before; n != 1 || g.patience != 200*time.Millisecond {
+		t.Errorf("%d requests to a dead remote, the next may take %s", n, g.patience)
+	}
+	h.Set(gittest.Serve)
+	g.fetchDue, g.patience = time.Time{}, time.Minute
+	if _, err := m.Worktree(t.Context(), httpSpec(h, "last")); err != nil || g.patience != fetchPatience {
+		t.Errorf("%v, patience %s", err, g.patience)
 	}
 }

@@ -52,6 +52,7 @@ type Manager struct {
 	env      []string      // of every git command
 	orphans  time.Duration // how long git of a dead server may go on before it is ended
 	checkout chan struct{} // one token per checkout that may run; they are bound by the processor
+	slots    chan struct{} // one token per git that may run here; each costs a process and a thread
 
 	ctx  context.Context // ends with Close
 	stop context.CancelCauseFunc
@@ -100,7 +101,7 @@ func New(c Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{c: c, env: env, orphans: orphanGrace, checkout: make(chan struct{}, runtime.NumCPU()), rigs: map[string]*rig{}}
+	m := &Manager{c: c, env: env, orphans: orphanGrace, checkout: make(chan struct{}, runtime.NumCPU()), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m, nil
 }
@@ -229,9 +230,6 @@ func (m *Manager) checkSpec(s Spec) error {
 	}
 	if s.Owner.UID != 0 && m.c.GIDBase == 0 {
 		return fmt.Errorf("worktree for user %d: isolation is off: %w", s.Owner.UID, town.ErrInvalid)
-	}
-	if err := checkIdentity(s.Name, s.Email); err != nil {
-		return fmt.Errorf("author identity: %w", err)
 	}
 	return nil
 }

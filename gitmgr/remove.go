@@ -1,8 +1,11 @@
 package gitmgr
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -50,9 +53,19 @@ func (m *Manager) known(rigID, branch string) (*rig, error) {
 func (r *rig) remove(ctx context.Context, own *lock, branch string, force bool) error {
 	admin, dir := r.admin(branch), r.path(branch)
 	if !force && isDir(admin) && isDir(dir) {
-		changed, untracked, err := r.unsaved(ctx, own, branch, r.ownerOf(branch))
+		o := r.ownerOf(branch)
+		changed, untracked, err := r.unsaved(ctx, own, branch, o)
 		if err != nil {
 			return err
+		}
+		inner, err := r.gitlinks(ctx, own, branch, o)
+		if err != nil {
+			return err
+		}
+		for _, path := range inner {
+			if _, err := os.Lstat(filepath.Join(dir, path, ".git")); err == nil {
+				changed++ // a repository of its own, which is not looked into
+			}
 		}
 		if changed+untracked > 0 {
 			return fmt.Errorf("it holds %d changed and %d untracked files that are in no commit: %w", changed, untracked, town.ErrConflict)
@@ -67,6 +80,11 @@ func (r *rig) remove(ctx context.Context, own *lock, branch string, force bool) 
 		if err := r.discard(dir); err != nil {
 			return err
 		}
+		for up := filepath.Dir(branch); up != "."; up = filepath.Dir(up) {
+			if os.Remove(r.path(up)) != nil {
+				break // others have their worktrees there
+			}
+		}
 	}
 	return r.discard(admin)
 }
@@ -80,11 +98,52 @@ func (r *rig) ownerOf(branch string) Owner {
 	return Owner{UID: st.Uid, GID: st.Gid}
 }
 
+// gitlinks lists the submodules of a worktree. Our git must not enter them: it
+// would start another there, which obeys the configuration that the agent wrote.
+func (r *rig) gitlinks(ctx context.Context, own *lock, branch string, o Owner) (paths []string, err error) {
+	out := &gitlinkReader{}
+	_, err = r.m.run(ctx, r.inWorktree(branch, o, command{
+		locks: []*lock{own}, stdout: out, args: []string{"ls-files", "--stage", "-z"},
+	}))
+	return out.paths, err
+}
+
+// gitlinkReader picks the submodules from what git ls-files --stage -z prints.
+type gitlinkReader struct {
+	line  []byte
+	paths []string
+}
+
+func (g *gitlinkReader) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		line, rest, ended := bytes.Cut(p, []byte{0})
+		g.line = append(g.line, line...)
+		if !ended {
+			return n, nil
+		}
+		if meta, path, ok := bytes.Cut(g.line, []byte("\t")); ok && bytes.HasPrefix(meta, []byte("160000 ")) {
+			g.paths = append(g.paths, string(path))
+		}
+		g.line, p = g.line[:0], rest
+	}
+}
+
+// exceptGitlinks returns pathspecs for all of a worktree but its submodules.
+func (r *rig) exceptGitlinks(ctx context.Context, own *lock, branch string, o Owner) ([]string, error) {
+	paths, err := r.gitlinks(ctx, own, branch, o)
+	specs := []string{"."}
+	for _, p := range paths {
+		specs = append(specs, ":(exclude,top,literal)"+p)
+	}
+	return specs, err
+}
+
 // unsaved counts the files of a worktree that are not as in its HEAD.
 func (r *rig) unsaved(ctx context.Context, own *lock, branch string, o Owner) (changed, untracked int, err error) {
 	out, err := r.m.run(ctx, r.inWorktree(branch, o, command{
 		locks: []*lock{own},
-		args:  []string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none"},
+		args:  []string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=dirty"},
 	}))
 	for entry := range strings.SplitSeq(string(out), "\x00") {
 		switch {

@@ -1,6 +1,7 @@
 package gitmgr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,13 +12,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"townd/town"
 )
 
 const (
-	fetchEvery     = 30 * time.Second // a start fetches at most this often per rig
-	refreshTimeout = 20 * time.Second // of a fetch that may fail: the start goes on without it
+	fetchEvery    = 30 * time.Second // a start fetches at most this often per rig
+	fetchPatience = 20 * time.Second // of a fetch that may fail: the start goes on without it
 )
 
 // rig is one repository and its worktrees.
@@ -31,11 +33,12 @@ type rig struct {
 	turn gate // serialises this process before the lock file does the others
 
 	// Guarded by turn.
-	opened    bool      // left-overs collected, permissions right
-	remote    string    // URL of the clone, "" while unknown
-	fetched   time.Time // last attempt
-	clonedBad time.Time // when cloneErr happened
-	cloneErr  error     // of the last clone; those who waited for it share it
+	opened    bool          // left-overs collected, permissions right
+	remote    string        // URL of the clone, "" while unknown
+	fetchDue  time.Time     // no fetch before
+	patience  time.Duration // with the next one; grows with every one that took too long
+	clonedBad time.Time     // when cloneErr happened
+	cloneErr  error         // of the last clone; those who waited for it share it
 
 	gid uint32 // guarded by Manager.groupMu; 0 while unknown
 
@@ -53,7 +56,7 @@ func newRig(m *Manager, id string) *rig {
 	dir := filepath.Join(m.c.Home, id)
 	return &rig{
 		m: m, id: id, dir: dir, repo: filepath.Join(dir, "repo.git"),
-		log: m.c.Log.With("rig", id), turn: newGate(), branches: map[string]*branchGate{},
+		log: m.c.Log.With("rig", id), turn: newGate(), patience: fetchPatience, branches: map[string]*branchGate{},
 	}
 }
 
@@ -193,12 +196,18 @@ func (r *rig) ensure(ctx context.Context, l *lock, s Spec, entered time.Time) er
 // refresh fetches when the last time is fetchEvery ago. A remote that fails is no
 // reason not to go on from what is here.
 func (r *rig) refresh(ctx context.Context, l *lock) error {
-	if time.Since(r.fetched) < fetchEvery {
+	if time.Now().Before(r.fetchDue) {
 		return nil
 	}
-	err := r.fetch(ctx, l, refreshTimeout)
+	start := time.Now()
+	err := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout))
 	if err == nil || ctx.Err() != nil {
 		return err
+	}
+	if took := time.Since(start); took >= r.patience {
+		// It hangs, or there is much to fetch: more time, but less often.
+		r.patience *= 2
+		r.fetchDue = time.Now().Add(max(fetchEvery, 3*took))
 	}
 	r.log.Warn("fetch failed, going on with what is here", "err", err)
 	return nil
@@ -250,7 +259,7 @@ func (r *rig) clone(ctx context.Context, l *lock, url string) error {
 	if err := os.Rename(dir, r.repo); err != nil {
 		return err
 	}
-	r.remote, r.fetched = url, time.Now()
+	r.remote, r.fetchDue = url, time.Now().Add(fetchEvery)
 	r.log.Info("cloned", "url", redact(url))
 	return nil
 }
@@ -286,7 +295,7 @@ func (r *rig) configure(dir string) error {
 
 // fetch brings refs/remotes/origin and the default branch up to the remote.
 func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration) error {
-	r.fetched = time.Now()
+	r.fetchDue = time.Now().Add(fetchEvery)
 	args := []string{
 		"fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
 		"origin", "+refs/heads/*:refs/remotes/origin/*",
@@ -295,6 +304,7 @@ func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
+	r.patience = fetchPatience
 	return r.syncDefault(ctx, l)
 }
 
@@ -309,16 +319,22 @@ func (r *rig) inRepo(c command) command {
 // identityEnv names who commits and whom reflogs tell of; git asks for a passwd
 // entry, which agents' users lack, when it is not told.
 func identityEnv(name, email string) []string {
-	if name == "" {
-		name = "townd"
-	}
-	if email == "" {
-		email = "townd@localhost"
-	}
+	name, email = cmp.Or(identity(name), "townd"), cmp.Or(identity(email), "townd@localhost")
 	return []string{
 		"GIT_AUTHOR_NAME=" + name, "GIT_AUTHOR_EMAIL=" + email,
 		"GIT_COMMITTER_NAME=" + name, "GIT_COMMITTER_EMAIL=" + email,
 	}
+}
+
+// identity leaves out of a name what git does: it refuses one of nothing else.
+func identity(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == '<' || r == '>' || unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, s)
+	return strings.Trim(s, " .,:;\"\\'")
 }
 
 // mkdir is os.Mkdir whatever the umask: agents' users must be able to pass.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -62,9 +63,10 @@ func (m *Manager) observe(op string, start time.Time, err error) {
 func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	deadline, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
 	defer cancel()
-	if err := context.Cause(deadline); err != nil {
-		return nil, fmt.Errorf("git %s: %w", c.args[0], err)
+	if err := m.takeSlot(deadline, c); err != nil {
+		return nil, c.stopped(err)
 	}
+	defer m.freeSlot(c)
 	stdout := &capped{max: maxOutputBytes}
 	stderr := &tail{max: maxErrorBytes}
 	cmd := exec.Command(m.c.Git, c.args...)
@@ -99,6 +101,26 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 		return stdout.Bytes(), c.failed(err, stderr.String())
 	}
 	return stdout.Bytes(), nil
+}
+
+// takeSlot waits until git may run. One that calls a remote has none to wait for:
+// it mostly waits itself, and there is at most one per rig.
+func (m *Manager) takeSlot(ctx context.Context, c command) error {
+	if err := context.Cause(ctx); err != nil || c.remote {
+		return err
+	}
+	select {
+	case m.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (m *Manager) freeSlot(c command) {
+	if !c.remote {
+		<-m.slots
+	}
 }
 
 // waitGroup waits for cmd and ends its process group: with SIGTERM and then
@@ -211,7 +233,12 @@ func lastLines(s string) string {
 	if len(lines) > 6 {
 		lines = lines[len(lines)-6:]
 	}
-	return strings.ToValidUTF8(strings.Join(lines, "; "), "\uFFFD")
+	return strings.Map(func(r rune) rune { // a remote may send anything
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.Join(lines, "; "))
 }
 
 var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'"]*(?:@[^\s/@'"]*)*@`)

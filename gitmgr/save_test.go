@@ -272,6 +272,9 @@ func TestRemoveKeepsUnsavedWork(t *testing.T) {
 		t.Errorf("git lists it: %s", got)
 	}
 	must(t, m.Close())
+	if left, _ := os.ReadDir(filepath.Join(m.c.Home, "rig/worktrees")); len(left) > 0 {
+		t.Errorf("worktrees holds %v", left)
+	}
 	if left, _ := os.ReadDir(filepath.Join(m.c.Home, "rig/trash")); len(left) > 0 {
 		t.Errorf("trash holds %v after Close", left)
 	}
@@ -356,7 +359,7 @@ func TestObserveHearsOfEveryOperation(t *testing.T) {
 		}
 	})
 	mustWorktree(t, m, spec(r, "a"))
-	m.rigs["rig"].fetched = time.Time{}
+	m.rigs["rig"].fetchDue = time.Time{}
 	mustWorktree(t, m, spec(r, "b"))
 	_, _ = m.Checkpoint(t.Context(), "rig", "a", "agent", Owner{})
 	_, _ = m.Diff(t.Context(), "rig", "a", "", Owner{}, 100)
@@ -366,5 +369,42 @@ func TestObserveHearsOfEveryOperation(t *testing.T) {
 	want := []string{"clone true", "worktree true", "fetch true", "worktree true", "checkpoint true", "diff true", "remove true", "remove false"}
 	if diff := cmp.Diff(want, ops); diff != "" {
 		t.Errorf("Observe (-want +got):\n%s", diff)
+	}
+}
+
+// TestSubmodulesAreNotEntered plants a program in the configuration of a
+// repository inside the worktree: git status, diff and add would start it there.
+func TestSubmodulesAreNotEntered(t *testing.T) {
+	r := gittest.New(t, gittest.Options{})
+	m := newManager(t)
+	w := mustWorktree(t, m, spec(r, "a"))
+	inner, trap := filepath.Join(w.Dir, "in ner"), filepath.Join(t.TempDir(), "trap")
+	git(t, w.Dir, "init", "--quiet", inner)
+	git(t, inner, "commit", "--quiet", "--allow-empty", "-m", "inner")
+	git(t, w.Dir, "-c", "advice.addEmbeddedRepo=false", "add", "in ner")
+	git(t, w.Dir, "commit", "--quiet", "-m", "a submodule")
+	write(t, filepath.Join(trap+".sh"), "#!/bin/sh\necho ran >> "+trap+"\n")
+	must(t, os.Chmod(trap+".sh", 0o755))
+	git(t, inner, "config", "core.fsmonitor", trap+".sh")
+	write(t, filepath.Join(inner, "unsaved"), "x")
+	git(t, w.Dir, "status")
+	if _, err := os.Stat(trap); err != nil {
+		t.Fatal("the trap does not work")
+	}
+	must(t, os.Remove(trap))
+
+	err := m.Remove(t.Context(), "rig", "a", false)
+	wantKind(t, err, town.ErrConflict, "1 changed")
+	write(t, filepath.Join(w.Dir, "f"), "f")
+	cp, err := m.Checkpoint(t.Context(), "rig", "a", "agent", Owner{})
+	if err != nil || git(t, w.Dir, "ls-tree", cp.Commit, "in ner") == "" {
+		t.Errorf("Checkpoint = %+v, %v", cp, err)
+	}
+	if d, err := m.Diff(t.Context(), "rig", "a", w.Base, Owner{}, 1<<20); err != nil || len(d.Files) != 2 {
+		t.Errorf("Diff = %+v, %v", d.Files, err)
+	}
+	mustWorktree(t, m, spec(r, "a"))
+	if _, err := os.Stat(trap); err == nil {
+		t.Error("our git ran the agent's program")
 	}
 }

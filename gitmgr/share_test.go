@@ -237,7 +237,7 @@ func TestPlantedTrapsRunNothing(t *testing.T) {
 	if l, err := m.Log("rig", w.Branch, "", 9); err != nil || len(l) != 1 {
 		t.Errorf("Log = %+v, %v", l, err)
 	}
-	m.rigs["rig"].fetched = time.Time{}
+	m.rigs["rig"].fetchDue = time.Time{}
 	tip := r.Commit("main", "more", "more")
 	if b := mustWorktree(t, m, ownedSpec(r, "polecat/bob/2", uidB)); b.Base != tip {
 		t.Errorf("fetch did not reach the true remote: %s", b.Base)

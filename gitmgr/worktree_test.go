@@ -92,7 +92,7 @@ func TestBranchOfTheRemoteIsCheckedOut(t *testing.T) {
 	mustWorktree(t, m, spec(r, "other"))
 	base := r.Git("rev-parse", "main")
 	tip := r.Commit("feature/x", "f.txt", "text")
-	m.rigs["rig"].fetched = time.Time{} // half a minute passes
+	m.rigs["rig"].fetchDue = time.Time{} // half a minute passes
 	w := mustWorktree(t, m, spec(r, "feature/x"))
 	if got := git(t, w.Dir, "rev-parse", "HEAD"); got != tip || w.Base != base {
 		t.Errorf("HEAD = %s, Base = %s, want %s and %s", got, w.Base, tip, base)
@@ -164,7 +164,7 @@ func TestDefaultBranches(t *testing.T) {
 	wantKind(t, err, town.ErrNotFound, `"gone": the remote has no such branch, only develop, main`)
 
 	tip := r.Commit("main", "more", "more")
-	m.rigs["rig"].fetched = time.Time{}
+	m.rigs["rig"].fetchDue = time.Time{}
 	if w := mustWorktree(t, m, spec(r, "c")); w.Base != tip {
 		t.Errorf("Base = %s, want the moved tip %s", w.Base, tip)
 	}
@@ -199,8 +199,10 @@ func TestEmptyRepositoryGivesAnUnbornBranch(t *testing.T) {
 	git(t, w.Dir, "add", "-A")
 	git(t, w.Dir, "commit", "--quiet", "-m", "first")
 	git(t, w.Dir, "push", "--quiet", "origin", "HEAD:main")
+	if again := mustWorktree(t, m, spec(r, w.Branch)); again.Base != "" {
+		t.Errorf("the base became %s", again.Base)
+	}
 	if w := mustWorktree(t, m, spec(r, "polecat/toast/2")); w.Base == "" {
-		m.rigs["rig"].fetched = time.Time{}
 		t.Error("the repository has a commit now, the next worktree does not start from it")
 	}
 	if l, err := m.Log("rig", w.Branch, "", 10); err != nil || len(l) != 1 || l[0].Subject != "first" {
@@ -478,14 +480,23 @@ func TestUnknownOwnersAndHomesAreRefused(t *testing.T) {
 	s.Owner = Owner{UID: 4242}
 	_, err := m.Worktree(t.Context(), s)
 	wantKind(t, err, town.ErrInvalid, "isolation is off")
-	s = spec(r, "a")
-	s.Name = "x\nsigned"
-	_, err = m.Worktree(t.Context(), s)
-	wantKind(t, err, town.ErrInvalid, "author identity")
 	_, err = New(Config{Home: "relative"})
 	wantKind(t, err, town.ErrInvalid, "absolute")
 	_, err = New(Config{Home: t.TempDir(), Protocols: []string{"ext"}})
 	wantKind(t, err, town.ErrInvalid, `"ext"`)
+}
+
+func TestOddNamesBecomeIdentities(t *testing.T) {
+	r := gittest.New(t, gittest.Options{})
+	m := newManager(t)
+	for i, c := range []struct{ name, want string }{{"<>\n.,", "townd"}, {"Mad <Max>\nsigned", "Mad Maxsigned"}, {" Zoë. ", "Zoë"}} {
+		s := spec(r, fmt.Sprint("b", i))
+		s.Name, s.Email = c.name, ""
+		w := mustWorktree(t, m, s)
+		if got := git(t, w.Dir, "reflog", "-1", "--format=%gn %ge", s.Branch); got != c.want+" townd@localhost" {
+			t.Errorf("%q became %q", c.name, got)
+		}
+	}
 }
 
 func TestClosedManagerRefuses(t *testing.T) {
