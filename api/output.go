@@ -23,8 +23,12 @@ type Screen struct {
 	Cols   int    `json:"cols"`
 	Rows   int    `json:"rows"`
 	Text   string `json:"text"` // lines, without trailing blanks
+	ANSI   string `json:"ansi"` // makes an empty terminal of that size show the same
 	Title  string `json:"title,omitempty"`
 	Cursor Cursor `json:"cursor"`
+
+	AltScreen bool `json:"altScreen"` // the screen of full-screen programs
+	Exact     bool `json:"exact"`     // false when the run's beginning is no longer held
 }
 
 // Cursor is where a terminal's cursor is, from 0.

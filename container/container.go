@@ -34,20 +34,22 @@ type Config struct {
 
 // Server is the control API. Handler is safe for concurrent use.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	token   [sha256.Size]byte
-	started time.Time
-	router  *mux.Router
-	tickets ticketStore
-	writers writerQueues
-	viewers atomic.Int64
-	host    atomic.Pointer[hostSample]
-	metrics *Metrics
+	cfg      Config
+	log      *slog.Logger
+	token    [sha256.Size]byte
+	started  time.Time
+	router   *mux.Router
+	tickets  ticketStore
+	writers  writerQueues
+	viewers  atomic.Int64
+	drawers  drawers
+	host     atomic.Pointer[hostSample]
+	drawGate chan struct{} // holds a token per screen being drawn
+	metrics  *Metrics
 
 	ctx  context.Context // ends with Close; the only stored context
 	stop context.CancelCauseFunc
-	wg   sync.WaitGroup // the host's sampler and the streams
+	wg   sync.WaitGroup // tend and the streams
 
 	mu     sync.Mutex
 	closed bool // no stream joins wg any more
@@ -56,11 +58,12 @@ type Server struct {
 // New returns a Server. The caller closes it.
 func New(c Config) *Server {
 	s := &Server{
-		cfg:     c,
-		log:     c.Log,
-		token:   sha256.Sum256([]byte(c.Token)),
-		started: time.Now().UTC(),
-		metrics: c.Metrics,
+		cfg:      c,
+		log:      c.Log,
+		token:    sha256.Sum256([]byte(c.Token)),
+		started:  time.Now().UTC(),
+		metrics:  c.Metrics,
+		drawGate: newDrawGate(),
 	}
 	if s.metrics == nil {
 		s.metrics = NewMetrics()
@@ -72,7 +75,7 @@ func New(c Config) *Server {
 	s.metrics.follow(s)
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	s.router = s.newRouter()
-	s.wg.Go(s.sampleHost)
+	s.wg.Go(s.tend)
 	return s
 }
 

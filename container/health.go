@@ -57,15 +57,17 @@ func (s *Server) health(*http.Request) (any, error) {
 	return reply{status, h}, nil
 }
 
-// sampleHost reads the host's figures now and every hostInterval until Close.
-func (s *Server) sampleHost() {
+// tend reads the host's figures now and every hostInterval, and lets go of what
+// nobody asks for any more, until Close.
+func (s *Server) tend() {
 	tick := time.NewTicker(hostInterval)
 	defer tick.Stop()
 	for {
 		host, err := readHost(cmp.Or(s.cfg.Home, "/"))
 		s.host.Store(&hostSample{host, err})
 		select {
-		case <-tick.C:
+		case now := <-tick.C:
+			s.drawers.expire(now)
 		case <-s.ctx.Done():
 			return
 		}

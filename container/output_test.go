@@ -200,3 +200,42 @@ func TestDiffIsServedAsJSONAndAsAPatch(t *testing.T) {
 		t.Errorf("Patch() of 10 bytes = %q, %v, %v; want it cut", patch.String(), truncated, err)
 	}
 }
+
+func TestScreenIsWhatAPersonWouldSee(t *testing.T) {
+	tt := newTown(t)
+	a := tt.start("toast", "echo")
+	w := tt.stream("toast", api.StreamOptions{Mode: town.TicketWrite})
+	readUntil(t, w, holds("ready"))
+	// The program echoes: what is typed draws.
+	if err := w.Input(t.Context(), []byte("\x1b[31mred\x1b[0m \x1b[2Cend\n")); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, w, holds("\x1b[2Cend\r\n"))
+	got, err := tt.Screen(t.Context(), "toast")
+	if err != nil || got.RunID != a.RunID || got.Cols != town.DefaultCols || got.Rows != town.DefaultRows || !got.Exact || got.AltScreen {
+		t.Fatalf("Screen() = %+v, %v", got, err)
+	}
+	if !strings.HasPrefix(got.Text, "ready\n") || !strings.HasSuffix(got.Text, "\nred   end") || got.Cursor.Col != 0 || got.Cursor.Row != 3 {
+		t.Errorf("text = %q, cursor %+v; want what was drawn", got.Text, got.Cursor)
+	}
+	plain := tt.call(http.MethodGet, "/agents/toast/screen", "", "Accept", "text/plain")
+	if string(plain.body) != got.Text+"\n" || !strings.HasPrefix(plain.Header.Get("Content-Type"), "text/plain") {
+		t.Errorf("as text = %q %q, want the same", plain.Header.Get("Content-Type"), plain.body)
+	}
+
+	// A viewer that begins with the screen goes on exactly behind it.
+	late := tt.stream("toast", api.StreamOptions{After: "screen"})
+	if late.Hello.Offset != got.Offset || late.Hello.Cols != town.DefaultCols {
+		t.Errorf("hello = %+v, want offset %d", late.Hello, got.Offset)
+	}
+	if f := nextFrame[api.ScreenFrame](t, late); f.Data != got.ANSI || !strings.Contains(f.Data, "red") {
+		t.Errorf("screen frame = %q, want %q", f.Data, got.ANSI)
+	}
+	if err := w.Input(t.Context(), []byte("more\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := readUntil(t, late, holds("more\r\nmore\r\n")); string(got) != "more\r\nmore\r\n" {
+		t.Errorf("behind the screen came %q, want what was typed since", got)
+	}
+	refused(t, tt.call(http.MethodGet, "/agents/toast/screen?run=nonesuch", ""), 404, "is not held")
+}

@@ -46,6 +46,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/agents/{id}/stream", accessTicket, s.stream},
 		{http.MethodGet, "/agents/{id}/events", accessToken, s.events},
 		// SCREEN		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
+		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
 		{http.MethodGet, "/agents/{id}/transcript", accessToken, s.transcript},
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
 	}

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (s *Server) stream(r *http.Request) (any, error) {
 	if ticket.agent != id {
 		return nil, fmt.Errorf("the ticket is for another agent: %w", town.ErrForbidden)
 	}
-	v, err := s.newViewer(id, p, ticket.mode)
+	v, err := s.newViewer(r, id, p, ticket.mode)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func ticketOf(r *http.Request, p params) (value, protocol string, err error) {
 }
 
 // newViewer checks everything a stream was asked for.
-func (s *Server) newViewer(id string, p params, mode town.TicketMode) (*viewer, error) {
+func (s *Server) newViewer(r *http.Request, id string, p params, mode town.TicketMode) (*viewer, error) {
 	after, err := p.one("after")
 	if err != nil {
 		return nil, err
@@ -151,7 +152,7 @@ func (s *Server) newViewer(id string, p params, mode town.TicketMode) (*viewer, 
 	if err != nil {
 		return nil, err
 	}
-	v := &viewer{s: s, run: run, mode: mode, pos: at, screen: after == afterScreen}
+	v := &viewer{s: s, run: run, mode: mode, pos: at}
 	if run.feed == nil {
 		v.mode = town.TicketRead // an earlier run takes no keys
 	} else if mode == town.TicketWrite && run.structured {
@@ -159,6 +160,9 @@ func (s *Server) newViewer(id string, p params, mode town.TicketMode) (*viewer, 
 	}
 	if err == nil {
 		err = v.openEvents(events)
+	}
+	if err == nil && after == afterScreen {
+		err = v.drawScreen(r.Context())
 	}
 	if err != nil {
 		run.close()
@@ -233,7 +237,21 @@ func (v *viewer) hello() (api.Hello, error) {
 	if v.turn != nil && !v.turn.mine() {
 		h.Mode, h.Waiting = town.TicketRead, true
 	}
+	if v.drawn != nil {
+		h.Cols, h.Rows = uint16(v.drawn.Cols), uint16(v.drawn.Rows)
+		return h, nil
+	}
 	var err error
 	h.Cols, h.Rows, err = v.run.sizeAt(v.pos)
 	return h, err
+}
+
+// drawScreen draws the screen as it is and lets the viewer go on after it.
+func (v *viewer) drawScreen(ctx context.Context) error {
+	drawn, err := v.s.draw(ctx, v.run)
+	if err != nil {
+		return err
+	}
+	v.drawn, v.pos = &drawn, drawn.Offset
+	return nil
 }

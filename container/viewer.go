@@ -13,6 +13,7 @@ import (
 	"nhooyr.io/websocket"
 
 	"townd/api"
+	"townd/supervisor/screen"
 	"townd/supervisor/transcript"
 	"townd/town"
 )
@@ -43,7 +44,7 @@ type viewer struct {
 	conn   *websocket.Conn
 	mode   town.TicketMode // what the ticket allows
 	turn   *turn           // nil unless mode is TicketWrite
-	screen bool            // a drawn screen goes first
+	drawn  *screen.Screen  // goes first; nil for none
 	pos    int64           // of the next byte to send
 	caught bool            // it has had the history there was
 	sized  int64           // marks before this offset have been looked at
@@ -102,6 +103,12 @@ func (v *viewer) serve(ctx context.Context, wg *sync.WaitGroup, cancel context.C
 	v.cols, v.rows, v.sized = hello.Cols, hello.Rows, v.pos+1
 	if err := v.tell(hello); err != nil {
 		return err
+	}
+	if v.drawn != nil {
+		if err := v.tell(api.ScreenFrame{Type: api.FrameScreen, Data: v.drawn.ANSI}); err != nil {
+			return err
+		}
+		v.drawn = nil
 	}
 	wg.Go(func() { cancel(v.sendEvents(ctx)) })
 	if hello.Waiting {

@@ -1,0 +1,131 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"townd/api"
+	"townd/supervisor/screen"
+	"townd/town"
+)
+
+const (
+	drawerLife  = time.Minute // a drawer nobody asked is dropped after
+	drawerLimit = 16          // each is half a megabyte and more (screen.Drawer)
+)
+
+// drawers keeps the terminals of runs whose screens were asked for lately, so
+// that asking again draws only what came since. The zero value is ready for
+// use. Safe for concurrent use.
+type drawers struct {
+	mu   sync.Mutex
+	held map[string]*drawer // by run
+}
+
+type drawer struct {
+	*screen.Drawer
+	used time.Time
+}
+
+// of returns the drawer of a run.
+func (d *drawers) of(r *run, now time.Time) *screen.Drawer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	found, ok := d.held[r.id]
+	if !ok {
+		if d.held == nil {
+			d.held = make(map[string]*drawer)
+		}
+		if len(d.held) >= drawerLimit {
+			d.dropOldest()
+		}
+		cols, rows := r.terminal()
+		found = &drawer{Drawer: screen.NewDrawer(cols, rows)}
+		d.held[r.id] = found
+	}
+	found.used = now
+	return found.Drawer
+}
+
+func (d *drawers) dropOldest() {
+	var oldest string
+	for id, held := range d.held {
+		if oldest == "" || held.used.Before(d.held[oldest].used) {
+			oldest = id
+		}
+	}
+	delete(d.held, oldest)
+}
+
+// expire drops the drawers that nobody asked for drawerLife.
+func (d *drawers) expire(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, held := range d.held {
+		if now.Sub(held.used) >= drawerLife {
+			delete(d.held, id)
+		}
+	}
+}
+
+// newDrawGate bounds the screens drawn at once: each takes a core, for seconds
+// when a long run is drawn for the first time.
+func newDrawGate() chan struct{} { return make(chan struct{}, max(1, runtime.NumCPU()/2)) }
+
+// draw draws the screen of a run as it is now.
+func (s *Server) draw(ctx context.Context, r *run) (screen.Screen, error) {
+	select {
+	case s.drawGate <- struct{}{}:
+		defer func() { <-s.drawGate }()
+	case <-ctx.Done():
+		return screen.Screen{}, context.Cause(ctx)
+	}
+	drawn, err := s.drawers.of(r, time.Now()).Draw(ctx, r.reader, -1)
+	if errors.Is(err, town.ErrNotFound) { // the program has not been started yet
+		cols, rows := r.terminal()
+		return screen.Screen{Cols: int(cols), Rows: int(rows), CursorVisible: true, Exact: true}, nil
+	}
+	return drawn, err
+}
+
+// screen answers with an agent's screen, as JSON or as text.
+func (s *Server) screen(r *http.Request) (any, error) {
+	id, err := agentID(r)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parseParams(r)
+	if err != nil {
+		return nil, err
+	}
+	runID, err := p.one("run")
+	if err != nil {
+		return nil, err
+	}
+	run, err := s.openRun(id, runID)
+	if err != nil {
+		return nil, err
+	}
+	defer run.close()
+	drawn, err := s.draw(r.Context(), run)
+	if err != nil {
+		return nil, err
+	}
+	text := strings.TrimRight(strings.Join(drawn.Lines, "\n"), "\n")
+	if accepts(r, "text/plain") {
+		return writer(func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_, _ = w.Write([]byte(text + "\n"))
+		}), nil
+	}
+	return api.Screen{
+		RunID: run.id, Offset: drawn.Offset, Cols: drawn.Cols, Rows: drawn.Rows, Text: text, ANSI: drawn.ANSI, Title: drawn.Title,
+		Cursor:    api.Cursor{Col: drawn.CursorX, Row: drawn.CursorY, Visible: drawn.CursorVisible},
+		AltScreen: drawn.AltScreen, Exact: drawn.Exact,
+	}, nil
+}
