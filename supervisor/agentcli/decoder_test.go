@@ -187,7 +187,7 @@ func TestDecoderToleratesWhatSharesTheTerminal(t *testing.T) {
 // TestOverlongLinesLoseTextOnly: type, ids and what follows a text of megabytes
 // are told, whole megabytes of it are never held.
 func TestOverlongLinesLoseTextOnly(t *testing.T) {
-	long := strings.Repeat(`ü\u00fc\n\"`, 1<<20)
+	long := strings.Repeat(`ü\u00fc\n\"`, 1<<18)
 	output := `{"type":"system","subtype":"init","session_id":"s"}` + "\n" +
 		`{"message":{"content":[{"content":"` + long + `","tool_use_id":"t1","type":"tool_result","is_error":true}]},"type":"user"}` + "\n" +
 		`{"result":"` + long + `","is_error":false,"type":"result"}` + "\n" +
@@ -229,7 +229,7 @@ func TestDecoderMemoryIsBoundedOnALineWithoutEnd(t *testing.T) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		off := int64(len(head))
-		for range 1 << 10 {
+		for range 1 << 8 {
 			d.Decode(piece, off, emit)
 			off += int64(len(piece))
 		}

@@ -47,6 +47,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// patience bounds a wait for a CLI: one turn of kilo takes 20 s of CPU, which on a
+// busy machine are minutes.
+const patience = 6 * time.Minute
+
 // agent is one agent over one or more processes of its CLI, as the supervisor
 // would run it: input a pipe, output a raw terminal.
 type agent struct {
@@ -218,7 +222,7 @@ func (a *agent) notify() {
 // wait returns when n events of a kind have come.
 func (a *agent) wait(kind town.EventType, n int) {
 	a.t.Helper()
-	timeout := time.After(2 * time.Minute)
+	timeout := time.After(patience)
 	for {
 		a.mu.Lock()
 		count, changed := 0, a.changed
@@ -244,7 +248,7 @@ func (p *process) wait(t *testing.T) int {
 	select {
 	case <-p.done:
 		return p.code
-	case <-time.After(2 * time.Minute):
+	case <-time.After(patience):
 		t.Fatal("the program does not end")
 		return 0
 	}
