@@ -57,6 +57,7 @@ func (s *Server) serve(rt route) http.Handler {
 		switch v := value.(type) {
 		case writer:
 			v(rec)
+			rec.release()
 		case reply:
 			writeJSON(rec, v.status, "application/json", v.value)
 		default:
@@ -213,6 +214,14 @@ func (r *recorder) Write(p []byte) (int, error) {
 	n, err := r.ResponseWriter.Write(p)
 	r.bytes += int64(n)
 	return n, err
+}
+
+// release takes back the deadline that an answer in parts has set: the
+// connection's next answer has none, since net/http sets one only by WriteTimeout.
+func (r *recorder) release() {
+	if r.status != http.StatusSwitchingProtocols {
+		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Time{}) // fails with the connection
+	}
 }
 
 // Unwrap lets http.ResponseController reach the connection.

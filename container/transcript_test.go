@@ -1,6 +1,7 @@
 package container
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,7 +49,7 @@ func FuzzRange(f *testing.F) {
 			}
 			return
 		}
-		rec := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+		rec := newDeadlineRecorder()
 		run := &run{id: "r", reader: transcript.NewReader(dir)}
 		answer, err := rawTranscript(req, run)
 		if err != nil {
@@ -68,7 +69,40 @@ func FuzzRange(f *testing.F) {
 	})
 }
 
-// deadlineRecorder takes deadlines and does nothing with them.
-type deadlineRecorder struct{ *httptest.ResponseRecorder }
+// deadlineRecorder is a ResponseRecorder that remembers its write deadline.
+type deadlineRecorder struct {
+	*httptest.ResponseRecorder
+	set      int
+	deadline time.Time
+}
 
-func (deadlineRecorder) SetWriteDeadline(time.Time) error { return nil }
+func newDeadlineRecorder() *deadlineRecorder {
+	return &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+}
+
+func (d *deadlineRecorder) SetWriteDeadline(at time.Time) error {
+	d.set, d.deadline = d.set+1, at
+	return nil
+}
+
+// A connection is used again: a deadline left behind would end its next answer.
+func TestAnswersInPartsLeaveNoDeadlineBehind(t *testing.T) {
+	dir := t.TempDir()
+	w, err := transcript.Open(dir, transcript.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := w.Write([]byte("output")); err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{metrics: NewMetrics(), log: slog.New(slog.DiscardHandler)}
+	handler := s.serve(route{method: http.MethodGet, path: "/", access: accessPublic, handle: func(r *http.Request) (any, error) {
+		return rawTranscript(r, &run{id: "r", reader: transcript.NewReader(dir)})
+	}})
+	rec := newDeadlineRecorder()
+	handler.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+	if rec.Body.String() != "output" || rec.set < 2 || !rec.deadline.IsZero() {
+		t.Errorf("answered %q, set deadlines %d times, the last %v; want the last to be none", rec.Body, rec.set, rec.deadline)
+	}
+}
