@@ -8,15 +8,17 @@ COPY . .
 ARG VERSION=dev
 RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /townd ./cmd/townd
 
+# The versions that the tests ran with.
+FROM node:22-bookworm-slim AS clis
+COPY .tools/clis/package.json .tools/clis/package-lock.json .tools/clis/install /opt/clis/
+RUN /opt/clis/install && chmod -R a+rX /opt/clis
+
 FROM node:22-bookworm-slim
 RUN apt-get update -qq \
   && apt-get install -y -qq --no-install-recommends ca-certificates git openssh-client >/dev/null \
   && rm -rf /var/lib/apt/lists/*
-# The versions that the tests ran with; other users than root run them.
-COPY .tools/clis/package.json .tools/clis/package-lock.json .tools/clis/install /opt/clis/
-RUN /opt/clis/install \
-  && chmod -R a+rX /opt/clis \
-  && ln -s /opt/clis/node_modules/.bin/claude /opt/clis/node_modules/.bin/kilo /usr/local/bin/
+COPY --from=clis /opt/clis /opt/clis
+RUN ln -s /opt/clis/node_modules/.bin/claude /opt/clis/node_modules/.bin/kilo /usr/local/bin/
 COPY --from=build /townd /usr/local/bin/townd
 ENV TOWND_HOME=/workspace TOWND_LISTEN=0.0.0.0:8080
 VOLUME /workspace

@@ -227,9 +227,12 @@ func (v *viewer) show(ctx context.Context, s *api.Stream) (*api.ExitFrame, error
 }
 
 // greet says what this viewer may do, and sizes the agent's terminal if it may.
+// Keys that were typed while there was no stream are lost, so that nothing blind
+// goes into a terminal that has moved on.
 func (v *viewer) greet(ctx context.Context, s *api.Stream) {
 	v.typing = s.Hello.Mode == town.TicketWrite && !s.Hello.Waiting
 	v.resize(ctx, s)
+	v.notice(v.help(s))
 	// The title survives what the agent draws.
 	fmt.Fprintf(v.out, "\x1b]0;townd: %s\x07", printable(v.id))
 }

@@ -132,8 +132,10 @@ func TestAttachedPersonTypesDetachesAndComesBack(t *testing.T) {
 	writer.screen.await(t, "[three] 20 90")
 
 	// The server is killed under both; they come back where they were.
+	greetings := strings.Count(writer.screen.String(), "you type")
 	tt.kill()
 	tt.serve()
+	writer.screen.awaitTimes(t, greetings+1, "you type")
 	writer.types(t, "four\r")
 	writer.screen.await(t, "[four] 20 90")
 	watcher.screen.await(t, "[four] 20 90")

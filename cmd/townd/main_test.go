@@ -81,8 +81,13 @@ func (b *buffer) String() string {
 // await returns when text has been written, or fails the test after patience.
 func (b *buffer) await(t *testing.T, text string) {
 	t.Helper()
+	b.awaitTimes(t, 1, text)
+}
+
+func (b *buffer) awaitTimes(t *testing.T, times int, text string) {
+	t.Helper()
 	deadline := time.After(patience)
-	for !strings.Contains(b.String(), text) {
+	for strings.Count(b.String(), text) < times {
 		select {
 		case <-b.changed:
 		case <-deadline:
