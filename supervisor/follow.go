@@ -119,7 +119,11 @@ func (f *follower) reply(ctx context.Context, p []byte) {
 func (f *follower) finish(exit *keeper.Exit) {
 	var events []agentcli.Decoded
 	if f.decoder != nil {
-		f.decoder.Finish(exit.Code, exit.Size, func(d agentcli.Decoded) { events = append(events, d) })
+		code := exit.Code
+		if exit.Asked {
+			code = 0 // we ended it: whatever it says is no failure of its own
+		}
+		f.decoder.Finish(code, exit.Size, func(d agentcli.Decoded) { events = append(events, d) })
 	}
 	f.hand(events, exit)
 }
@@ -143,11 +147,25 @@ func (f *follower) hand(events []agentcli.Decoded, exit *keeper.Exit) {
 		a.decoded(run, events)
 		if exit != nil {
 			a.processEnded(seq, *exit)
-		} else {
-			a.checkLimits()
-			a.deliverQueue()
+			return
 		}
+		if refused(events) && a.rec.Agent.Status == town.StatusRunning {
+			a.end(town.ReasonAuth, town.StopRequest{})
+		}
+		a.checkLimits()
+		a.deliverQueue()
 	})
+}
+
+// refused reports whether the model's provider refuses the CLI's credential.
+// CLIs go on trying for minutes then, for nothing.
+func refused(events []agentcli.Decoded) bool {
+	for _, d := range events {
+		if retry, ok := d.Data.(town.RetryData); ok && retry.Kind == town.KindAuth {
+			return true
+		}
+	}
+	return false
 }
 
 // decoded records events found in the run's output and what they say of the agent.

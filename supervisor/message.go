@@ -122,7 +122,7 @@ func (a *agent) nextTurn(m message) {
 	a.rec.Seq++
 	a.rec.Giving = m.ID
 	a.publish()
-	a.spawn(m.Text, func(_ town.Agent, err error) { a.given(m, err) })
+	a.spawn(m, func(_ town.Agent, err error) { a.given(m, err) })
 }
 
 // given takes in how a delivery went and goes on with the next message.

@@ -162,7 +162,7 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 	a.setFeed()
 	a.s.linkBead(req.BeadID, a.rec.Agent.RunID)
 	a.become(town.StatusStarting, "")
-	a.spawn("", func(v town.Agent, err error) {
+	a.spawn(message{}, func(v town.Agent, err error) {
 		if before.Agent.RunID == "" && a.rec.Agent.Reason == town.ReasonStartFailed {
 			err = errors.Join(err, a.forget()) // a start that failed leaves nothing behind
 		}
@@ -202,14 +202,14 @@ func (a *agent) setFeed() {
 }
 
 // spawn runs the agent's program: the first process of its run, or with a
-// prompt the next turn. reply is told how it went.
-func (a *agent) spawn(prompt string, reply func(town.Agent, error)) {
+// message the next turn. reply is told how it went.
+func (a *agent) spawn(m message, reply func(town.Agent, error)) {
 	ctx, cancel := context.WithCancelCause(a.s.ctx)
 	a.launch = &launching{cancel: cancel, reply: []func(town.Agent, error){reply}}
 	rec, env, held := a.rec, a.env, a.note // copies: live goes on owning the originals
 	cli := a.cli
 	a.s.wg.Go(func() {
-		made, err := a.s.prepare(ctx, cli, &rec, env, held.Capability, prompt)
+		made, err := a.s.prepare(ctx, cli, &rec, env, held.Capability, m)
 		if err == nil {
 			made.spawn.Note, err = encodeNote(held)
 		}
@@ -232,7 +232,7 @@ type made struct {
 }
 
 // prepare makes the worktree, the prompt and the agent's files.
-func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record, env map[string]string, capability, prompt string) (m made, err error) {
+func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record, env map[string]string, capability string, next message) (m made, err error) {
 	req := &rec.Request
 	if rec.Seq == 0 {
 		if m.worktree, err = s.cfg.Git.Worktree(ctx, gitmgr.Spec{
@@ -245,7 +245,7 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 		if rec.UID != 0 {
 			rec.GID = m.worktree.GID
 		}
-		prompt = req.Prompt
+		next.Text = req.Prompt
 	}
 	m.gid = rec.GID
 	home, err := s.makeHome(rec)
@@ -253,11 +253,12 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 		return m, err
 	}
 	spec := s.cliSpec(req, env, rec.Agent.Workdir, home)
-	spec.Prompt, spec.SessionID, spec.Model = prompt, rec.Agent.SessionID, rec.Agent.Model
+	spec.Prompt, spec.MessageID = next.Text, next.ID
+	spec.SessionID, spec.Model = rec.Agent.SessionID, rec.Agent.Model
 	if spec.SystemPrompt == "" {
 		if spec.SystemPrompt, err = prompts.Render(req.Role, prompts.Data{
 			Name: req.Name, Identity: req.Identity, AgentID: req.AgentID, RigID: req.RigID, TownID: req.TownID,
-			Branch: req.Branch, DefaultBranch: req.DefaultBranch, BeadID: req.BeadID,
+			Branch: req.Branch, DefaultBranch: req.DefaultBranch, BeadID: req.BeadID, Workdir: rec.Agent.Workdir,
 		}); err != nil {
 			return m, err
 		}
