@@ -21,26 +21,27 @@ import (
 // rename: git reads all of them when it makes or deletes a branch, and fails on
 // one that is half there ("failed to read worktrees/19/commondir", with 50 adds
 // at once, while agents work).
-func (r *rig) make(s Spec, p plan) error {
+func (r *rig) make(s Spec, p plan) (err error) {
 	if err := r.refDirs(s.Branch, s.Owner); err != nil {
 		return err
 	}
-	dir := r.path(s.Branch)
+	dir, tmp := r.path(s.Branch), filepath.Join(r.dir, "tmp", town.NewID(time.Now()))
 	if err := r.parents(s.Branch); err != nil {
 		return err
 	}
-	if err := mkdir(dir, 0o700); err != nil {
-		return err
-	}
-	tmp := filepath.Join(r.dir, "tmp", town.NewID(time.Now()))
-	if err := mkdir(tmp, 0o700); err != nil {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.discard(dir), r.discard(tmp))
+		}
+	}()
+	if err := errors.Join(mkdir(dir, 0o700), mkdir(tmp, 0o700)); err != nil {
 		return err
 	}
 	head := "ref: " + headsPrefix + s.Branch
 	if p.isNew {
 		head = p.commit
 	}
-	err := errors.Join(
+	err = errors.Join(
 		r.writeOwned(dir, ".git", "gitdir: "+r.admin(s.Branch), s.Owner),
 		r.writeOwned(tmp, "HEAD", head, s.Owner),
 		r.writeOwned(tmp, "commondir", "../..", s.Owner),

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,22 +52,8 @@ func (m *Manager) known(rigID, branch string) (*rig, error) {
 func (r *rig) remove(ctx context.Context, own *lock, branch string, force bool) error {
 	admin, dir := r.admin(branch), r.path(branch)
 	if !force && isDir(admin) && isDir(dir) {
-		o := r.ownerOf(branch)
-		changed, untracked, err := r.unsaved(ctx, own, branch, o)
-		if err != nil {
+		if err := r.checkSaved(ctx, own, branch); err != nil {
 			return err
-		}
-		inner, err := r.gitlinks(ctx, own, branch, o)
-		if err != nil {
-			return err
-		}
-		for _, path := range inner {
-			if _, err := os.Lstat(filepath.Join(dir, path, ".git")); err == nil {
-				changed++ // a repository of its own, which is not looked into
-			}
-		}
-		if changed+untracked > 0 {
-			return fmt.Errorf("it holds %d changed and %d untracked files that are in no commit: %w", changed, untracked, town.ErrConflict)
 		}
 	}
 	_, releaseRig, err := r.acquire(ctx)
@@ -89,6 +74,29 @@ func (r *rig) remove(ctx context.Context, own *lock, branch string, force bool) 
 	return r.discard(admin)
 }
 
+// checkSaved returns an ErrConflict with counts when files of a worktree are in no
+// commit. A submodule that is there counts as changed: it is not looked into.
+func (r *rig) checkSaved(ctx context.Context, own *lock, branch string) error {
+	o := r.ownerOf(branch)
+	changed, untracked, err := r.unsaved(ctx, own, branch, o)
+	if err != nil {
+		return err
+	}
+	inner, err := r.gitlinks(ctx, own, branch, o)
+	if err != nil {
+		return err
+	}
+	for _, path := range inner {
+		if _, err := os.Lstat(filepath.Join(r.path(branch), path, ".git")); err == nil {
+			changed++
+		}
+	}
+	if changed+untracked > 0 {
+		return fmt.Errorf("it holds %d changed and %d untracked files that are in no commit: %w", changed, untracked, town.ErrConflict)
+	}
+	return nil
+}
+
 // ownerOf returns whose a worktree is.
 func (r *rig) ownerOf(branch string) Owner {
 	var st unix.Stat_t
@@ -101,31 +109,34 @@ func (r *rig) ownerOf(branch string) Owner {
 // gitlinks lists the submodules of a worktree. Our git must not enter them: it
 // would start another there, which obeys the configuration that the agent wrote.
 func (r *rig) gitlinks(ctx context.Context, own *lock, branch string, o Owner) (paths []string, err error) {
-	out := &gitlinkReader{}
+	out := &entries{each: func(entry []byte) {
+		if meta, path, ok := bytes.Cut(entry, []byte("\t")); ok && bytes.HasPrefix(meta, []byte("160000 ")) {
+			paths = append(paths, string(path))
+		}
+	}}
 	_, err = r.m.run(ctx, r.inWorktree(branch, o, command{
 		locks: []*lock{own}, stdout: out, args: []string{"ls-files", "--stage", "-z"},
 	}))
-	return out.paths, err
+	return paths, err
 }
 
-// gitlinkReader picks the submodules from what git ls-files --stage -z prints.
-type gitlinkReader struct {
-	line  []byte
-	paths []string
+// entries takes what git prints with -z and hands on one entry after the other:
+// there may be any number.
+type entries struct {
+	each func(entry []byte)
+	part []byte // of an entry whose end is not there yet
 }
 
-func (g *gitlinkReader) Write(p []byte) (int, error) {
+func (e *entries) Write(p []byte) (int, error) {
 	n := len(p)
 	for {
-		line, rest, ended := bytes.Cut(p, []byte{0})
-		g.line = append(g.line, line...)
+		entry, rest, ended := bytes.Cut(p, []byte{0})
+		e.part = append(e.part, entry...)
 		if !ended {
 			return n, nil
 		}
-		if meta, path, ok := bytes.Cut(g.line, []byte("\t")); ok && bytes.HasPrefix(meta, []byte("160000 ")) {
-			g.paths = append(g.paths, string(path))
-		}
-		g.line, p = g.line[:0], rest
+		e.each(e.part)
+		e.part, p = e.part[:0], rest
 	}
 }
 
@@ -141,17 +152,16 @@ func (r *rig) exceptGitlinks(ctx context.Context, own *lock, branch string, o Ow
 
 // unsaved counts the files of a worktree that are not as in its HEAD.
 func (r *rig) unsaved(ctx context.Context, own *lock, branch string, o Owner) (changed, untracked int, err error) {
-	out, err := r.m.run(ctx, r.inWorktree(branch, o, command{
-		locks: []*lock{own},
-		args:  []string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=dirty"},
-	}))
-	for entry := range strings.SplitSeq(string(out), "\x00") {
-		switch {
-		case strings.HasPrefix(entry, "??"):
+	out := &entries{each: func(entry []byte) {
+		if bytes.HasPrefix(entry, []byte("??")) {
 			untracked++
-		case entry != "":
+		} else {
 			changed++
 		}
-	}
+	}}
+	_, err = r.m.run(ctx, r.inWorktree(branch, o, command{
+		locks: []*lock{own}, stdout: out,
+		args: []string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=dirty"},
+	}))
 	return changed, untracked, err
 }

@@ -355,6 +355,8 @@ func (r *rig) discard(path string) error {
 		return err
 	}
 	r.m.wg.Go(func() { // ends when the tree is gone; Close waits
+		r.m.deleting <- struct{}{}
+		defer func() { <-r.m.deleting }()
 		if err := os.RemoveAll(trash); err != nil {
 			r.log.Warn("delete", "path", trash, "err", err)
 		}

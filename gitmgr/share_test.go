@@ -277,6 +277,11 @@ func TestPlantedLinksLeadNowhere(t *testing.T) {
 	asBob("ln", "-s", g.repo+"/hooks", filepath.Join(g.repo, "refs/heads/polecat/carol"))
 	_, err = m.Worktree(t.Context(), ownedSpec(r, "polecat/carol/1", uidA))
 	wantKind(t, err, town.ErrConflict, "carol")
+	for _, name := range []string{"alice", "carol"} {
+		if _, err := os.Lstat(filepath.Join(g.dir, "worktrees/polecat", name, "1")); err == nil {
+			t.Errorf("the refused worktree of %s is there", name)
+		}
+	}
 	asBob("ln", "-s", filepath.Join(victim, "secret"), filepath.Join(g.repo, "refs/heads/polecat/link"))
 	_, err = m.Worktree(t.Context(), ownedSpec(r, "polecat/link", uidA))
 	if err == nil || strings.Contains(err.Error(), "s3cret") {

@@ -113,9 +113,11 @@ func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
 	if err != nil {
 		return plan{}, "", err
 	}
-	tip, haveTip, err := r.ref(remotePrefix + trunk)
-	if err != nil {
-		return plan{}, "", err
+	var tip string
+	if trunk != "" {
+		if tip, _, err = r.ref(remotePrefix + trunk); err != nil {
+			return plan{}, "", err
+		}
 	}
 	for _, prefix := range []string{headsPrefix, remotePrefix} {
 		at, ok, err := r.ref(prefix + s.Branch)
@@ -135,7 +137,7 @@ func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
 		at, err := r.startPoint(ctx, l, s.StartPoint)
 		return plan{commit: at, isNew: true}, at, err
 	}
-	if haveTip {
+	if tip != "" {
 		return plan{commit: tip, isNew: true}, tip, nil
 	}
 	return r.planEmpty(ctx, l, trunk)
@@ -144,20 +146,22 @@ func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
 // planEmpty is for a default branch that the remote does not have: an error,
 // unless the remote has no commits at all.
 func (r *rig) planEmpty(ctx context.Context, l *lock, trunk string) (plan, string, error) {
-	if err := r.fetch(ctx, l, r.m.c.Timeout); err != nil {
-		return plan{}, "", err
-	}
-	if tip, ok, err := r.ref(remotePrefix + trunk); err != nil || ok {
-		return plan{commit: tip, isNew: true}, tip, err
-	}
+	fetchErr := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout))
 	names, err := r.remoteBranches()
-	if err != nil {
+	switch {
+	case err != nil:
 		return plan{}, "", err
-	}
-	if len(names) == 0 {
+	case slices.Contains(names, trunk):
+		tip, _, err := r.ref(remotePrefix + trunk)
+		return plan{commit: tip, isNew: true}, tip, err
+	case len(names) == 0 && ctx.Err() == nil:
+		if fetchErr != nil {
+			r.log.Warn("fetch failed, going on with an empty repository", "err", fetchErr)
+		}
 		return plan{}, "", nil
-	}
-	if trunk == "" {
+	case fetchErr != nil:
+		return plan{}, "", fmt.Errorf("default branch %q is not here: %w", trunk, fetchErr)
+	case trunk == "":
 		return plan{}, "", fmt.Errorf("the remote names no default branch, and neither does the request: %w", town.ErrInvalid)
 	}
 	if len(names) > 10 {

@@ -210,6 +210,31 @@ func TestEmptyRepositoryGivesAnUnbornBranch(t *testing.T) {
 	}
 }
 
+func TestEmptyRepositoryThatIsGoneStillStarts(t *testing.T) {
+	r := gittest.New(t, gittest.Options{Empty: true})
+	m := newManager(t)
+	mustWorktree(t, m, spec(r, "a"))
+	must(t, os.Rename(r.Path, r.Path+".gone"))
+	mustWorktree(t, m, spec(r, "b"))
+}
+
+func TestRemoteWithoutADefaultBranch(t *testing.T) {
+	r := gittest.New(t, gittest.Options{Commits: 2})
+	tip := r.Git("rev-parse", "main")
+	r.Git("update-ref", "--no-deref", "HEAD", "main~1")
+	m := newManager(t)
+	_, err := m.Worktree(t.Context(), spec(r, "a"))
+	wantKind(t, err, town.ErrInvalid, "names no default branch")
+	s := spec(r, "a")
+	s.DefaultBranch = "main"
+	if w := mustWorktree(t, m, s); w.Base != tip {
+		t.Errorf("Base = %s, want %s", w.Base, tip)
+	}
+	s = spec(r, "b")
+	s.StartPoint = tip
+	mustWorktree(t, m, s)
+}
+
 func TestOtherURLForARigIsAConflict(t *testing.T) {
 	r, other := gittest.New(t, gittest.Options{}), gittest.New(t, gittest.Options{})
 	m := newManager(t)
