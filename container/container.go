@@ -47,6 +47,8 @@ type Server struct {
 	drawGate chan struct{} // holds a token per screen being drawn
 	metrics  *Metrics
 
+	pingEvery time.Duration
+
 	ctx  context.Context // ends with Close; the only stored context
 	stop context.CancelCauseFunc
 	wg   sync.WaitGroup // tend and the streams
@@ -58,12 +60,13 @@ type Server struct {
 // New returns a Server. The caller closes it.
 func New(c Config) *Server {
 	s := &Server{
-		cfg:      c,
-		log:      c.Log,
-		token:    sha256.Sum256([]byte(c.Token)),
-		started:  time.Now().UTC(),
-		metrics:  c.Metrics,
-		drawGate: newDrawGate(),
+		cfg:       c,
+		log:       c.Log,
+		token:     sha256.Sum256([]byte(c.Token)),
+		started:   time.Now().UTC(),
+		metrics:   c.Metrics,
+		drawGate:  newDrawGate(),
+		pingEvery: pingEvery,
 	}
 	if s.metrics == nil {
 		s.metrics = NewMetrics()

@@ -11,6 +11,7 @@ import (
 	"github.com/shirou/gopsutil/v3/mem"
 
 	"townd/api"
+	"townd/supervisor"
 	"townd/town"
 )
 
@@ -28,7 +29,6 @@ type hostSample struct {
 func (s *Server) health(*http.Request) (any, error) {
 	st := s.cfg.Supervisor.Stats()
 	h := api.Health{
-		Status:    api.HealthOK,
 		Agents:    st.Agents[town.StatusStarting] + st.Agents[town.StatusRunning],
 		Uptime:    time.Since(s.started).Milliseconds(),
 		StartedAt: s.started,
@@ -45,16 +45,23 @@ func (s *Server) health(*http.Request) (any, error) {
 			h.Degraded = append(h.Degraded, "the host's figures cannot be read: "+sample.err.Error())
 		}
 	}
-	status := http.StatusOK
+	if h.Status = healthStatus(st, h.Degraded); h.Status == api.HealthUnhealthy {
+		return reply{http.StatusServiceUnavailable, h}, nil
+	}
+	return h, nil
+}
+
+// healthStatus says the worst that is true.
+func healthStatus(st supervisor.Stats, degraded []string) string {
 	switch {
 	case st.KeeperPID == 0:
-		h.Status, status = api.HealthUnhealthy, http.StatusServiceUnavailable
+		return api.HealthUnhealthy
 	case st.Draining:
-		h.Status = api.HealthDraining
-	case len(h.Degraded) > 0:
-		h.Status = api.HealthDegraded
+		return api.HealthDraining
+	case len(degraded) > 0:
+		return api.HealthDegraded
 	}
-	return reply{status, h}, nil
+	return api.HealthOK
 }
 
 // tend reads the host's figures now and every hostInterval, and lets go of what

@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -524,4 +526,78 @@ func TestViewerThatStopsReadingIsDropped(t *testing.T) {
 			t.Fatal("the viewer that stopped reading is still there after 30 s")
 		}
 	}
+}
+
+// A quiet stream is pinged, and a viewer that answers no ping is dropped.
+func TestQuietViewerIsPingedAndMustAnswer(t *testing.T) {
+	tt := newTown(t)
+	tt.server.SetPingEvery(200 * time.Millisecond)
+	tt.start("toast", "sleep")
+	alive := tt.stream("toast", api.StreamOptions{})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // ten pings
+	defer cancel()
+	var dropped error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil { // reading answers pings
+			if _, err := alive.Next(ctx); err != nil && ctx.Err() == nil {
+				dropped = err
+				return
+			}
+		}
+	})
+	ticket, err := tt.Ticket(t.Context(), "toast", town.TicketRead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(tt.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", ticket.URL)
+	answer := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(answer, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("handshake answered %v, %v", resp, err)
+	}
+	pings := 0
+	for {
+		opcode, err := readFrame(answer)
+		if err != nil {
+			break // dropped
+		}
+		if opcode == 9 {
+			pings++
+		}
+	}
+	if pings != 1 {
+		t.Errorf("%d pings came before the viewer that answers none was dropped, want 1", pings)
+	}
+	wg.Wait()
+	if dropped != nil {
+		t.Errorf("the viewer that answers was dropped: %v", dropped)
+	}
+}
+
+// readFrame reads one short frame of a server (RFC 6455, section 5.2).
+func readFrame(r *bufio.Reader) (opcode byte, err error) {
+	var head [2]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, err
+	}
+	length := int64(head[1])
+	if length == 126 {
+		var more [2]byte
+		if _, err := io.ReadFull(r, more[:]); err != nil {
+			return 0, err
+		}
+		length = int64(more[0])<<8 | int64(more[1])
+	}
+	_, err = io.CopyN(io.Discard, r, length)
+	return head[0] & 15, err
 }

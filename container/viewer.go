@@ -24,8 +24,7 @@ const (
 	window      = 16 * time.Millisecond // between frames that carry all there is
 	windowMany  = 33 * time.Millisecond
 	manyViewers = 50
-	pingEvery   = 20 * time.Second
-	pongTimeout = 20 * time.Second
+	pingEvery   = 20 * time.Second // and how long an answer may take
 )
 
 // frames are the buffers of viewers that are sending; an idle viewer has none.
@@ -293,7 +292,7 @@ func (v *viewer) finish() error {
 func (v *viewer) sendEvents(ctx context.Context) error {
 	for {
 		sent := v.sent.Load()
-		err := v.s.waitEvents(ctx, v.run.agent, v.lastEvent(), pingEvery)
+		err := v.s.waitEvents(ctx, v.run.agent, v.lastEvent(), v.s.pingEvery)
 		switch {
 		case err == nil:
 			err = v.flushEvents()
@@ -310,7 +309,7 @@ func (v *viewer) sendEvents(ctx context.Context) error {
 }
 
 func (v *viewer) ping() error {
-	ctx, cancel := context.WithTimeout(context.Background(), pongTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), v.s.pingEvery)
 	defer cancel()
 	return v.conn.Ping(ctx)
 }
