@@ -29,7 +29,7 @@ func (k *keeper) guard(ctx context.Context, argv []string) {
 		if time.Since(began) >= goodAfter {
 			wait = 0
 		}
-		k.log.Warn("server died", "after", time.Since(began).String(), "restartIn", wait.String())
+		k.log.Warn("server died", "after", time.Since(began).String(), "restart_in", wait.String())
 		pause(ctx, wait)
 		wait = min(max(firstRestart, 2*wait), lastRestart)
 	}

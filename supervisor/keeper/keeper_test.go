@@ -72,8 +72,13 @@ func TestExitTellsCodeAndSignal(t *testing.T) {
 		code   int
 		signal string
 	}{
-		{"exit 0", 0, ""}, {"exit 42", 42, ""}, {"exit 255", 255, ""},
-		{"kill -KILL $$", 137, "SIGKILL"}, {"kill -SEGV $$", 139, "SIGSEGV"}, {"kill -HUP $$", 129, "SIGHUP"}, {"kill -40 $$", 168, "signal 40"},
+		{"exit 0", 0, ""},
+		{"exit 42", 42, ""},
+		{"exit 255", 255, ""},
+		{"kill -KILL $$", 137, "SIGKILL"},
+		{"kill -SEGV $$", 139, "SIGSEGV"},
+		{"kill -HUP $$", 129, "SIGHUP"},
+		{"kill -40 $$", 168, "signal 40"},
 	} {
 		r := mustSpawn(t, c, newSpawn(t, "/bin/sh", "-c", tc.script))
 		if exit := waitExit(t, c, r.ID); exit.Code != tc.code || exit.Signal != tc.signal || exit.Asked || exit.OOM {

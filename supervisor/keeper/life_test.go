@@ -531,7 +531,7 @@ func TestAStalledRunCanBeEnded(t *testing.T) {
 func startAs(t *testing.T, uid uint32) *Client {
 	t.Helper()
 	needRoot(t)
-	base, err := os.MkdirTemp("", "keeper-as-") // t.TempDir is closed to others
+	base, err := os.MkdirTemp("", "keeper-as-") //nolint:usetesting // t.TempDir is closed to others
 	if err == nil {
 		err = os.Chown(base, int(uid), int(uid))
 	}

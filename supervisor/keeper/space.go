@@ -75,13 +75,13 @@ func oomKills() int64 {
 			continue
 		}
 		var files []string
-		switch {
-		case fields[1] == "":
+		switch fields[1] {
+		case "":
 			files = []string{
 				filepath.Join("/sys/fs/cgroup", fields[2], "memory.events"),
 				filepath.Join("/sys/fs/cgroup/unified", fields[2], "memory.events"),
 			}
-		case fields[1] == "memory":
+		case "memory":
 			files = []string{filepath.Join("/sys/fs/cgroup/memory", fields[2], "memory.oom_control")}
 		}
 		for _, file := range files {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -134,12 +135,7 @@ func countMarkers(env []string) (n int) {
 }
 
 func hasMarker(env []string, run string) bool {
-	for _, v := range env {
-		if v == MarkerEnv+"="+run {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(env, MarkerEnv+"="+run)
 }
 
 func (s *Spawn) validateUser(add func(path, format string, args ...any), rung Rung) {
