@@ -24,9 +24,6 @@ const demoIdle = "waiting for a message"
 // demoQueue bounds the typed lines that wait while the demo agent works.
 const demoQueue = 64
 
-// errSignalled ends a demo agent that got a signal.
-var errSignalled = errors.New("signalled")
-
 func newDemoAgentCommand(std stdio) *cobra.Command {
 	return &cobra.Command{
 		Use:    "demo-agent",
@@ -79,7 +76,7 @@ func (a *demoAgent) live(ctx context.Context, task string) error {
 	}
 	if ctx.Err() != nil {
 		a.say(red, "● stopped by a signal")
-		return &exitError{code: 128 + int(syscall.SIGTERM), err: errSignalled}
+		return &exitError{code: exitStopped}
 	}
 	return err
 }
