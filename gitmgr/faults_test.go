@@ -344,15 +344,18 @@ func TestLockOfALivingGitStays(t *testing.T) {
 func TestFailedCheckoutLeavesNothing(t *testing.T) {
 	r := gittest.New(t, gittest.Options{})
 	dir := filepath.Join(t.TempDir(), "rigs")
-	m := newManager(t, home(dir), func(c *Config) {
-		c.Git = slowGit(t, `if [ "$1" = checkout ]; then echo "fatal: write error: No space left on device" >&2; exit 128; fi`)
-	})
-	_, err := m.Worktree(t.Context(), spec(r, "a"))
-	wantKind(t, err, town.ErrNoSpace, "No space left on device")
-	if _, err := os.Lstat(filepath.Join(dir, "rig/worktrees/a")); err == nil {
-		t.Error("its directory is left")
+	for _, said := range []string{"fatal: write error: No space left on device", "fatal: sha1 file index.lock write error. Out of diskspace"} {
+		m := newManager(t, home(dir), func(c *Config) {
+			c.Git = slowGit(t, `if [ "$1" = checkout ]; then echo "`+said+`" >&2; exit 128; fi`)
+		})
+		_, err := m.Worktree(t.Context(), spec(r, "a"))
+		wantKind(t, err, town.ErrNoSpace, said)
+		if _, err := os.Lstat(filepath.Join(dir, "rig/worktrees/a")); err == nil {
+			t.Error("its directory is left")
+		}
 	}
-	mustWorktree(t, newManager(t, home(dir)), spec(r, "a"))
+	m := newManager(t, home(dir))
+	mustWorktree(t, m, spec(r, "a"))
 	sound(t, m)
 }
 

@@ -223,8 +223,8 @@ func (r *rig) checkRemote(url string) error {
 		r.remote = remote
 	}
 	if !sameRemote(r.remote, url) {
-		return fmt.Errorf("rig %s: is a clone of %s, not of %s; give the other repository its own rig: %w",
-			r.id, redact(r.remote), redact(url), town.ErrConflict)
+		return fmt.Errorf("it is a clone of %s, not of %s; give the other repository its own rig: %w",
+			redact(r.remote), redact(url), town.ErrConflict)
 	}
 	return nil
 }

@@ -208,7 +208,7 @@ func (c command) failed(err error, stderr string) error {
 	}
 	e := &runError{text: fmt.Sprintf("git %s: %s", c.args[0], said), stderr: stderr, exit: exit}
 	switch {
-	case strings.Contains(stderr, "No space left on device"), strings.Contains(stderr, "Disk quota exceeded"):
+	case saysFull(stderr), isFull(c.dir):
 		e.kind = town.ErrNoSpace
 	case strings.Contains(stderr, "cannot lock ref") && strings.Contains(stderr, "cannot create"):
 		e.kind = town.ErrConflict // a branch a beside a/b
@@ -216,6 +216,23 @@ func (c command) failed(err error, stderr string) error {
 		e.kind = town.ErrGit
 	}
 	return e
+}
+
+// saysFull looks for git's ways to tell of a full disk.
+func saysFull(stderr string) bool {
+	for _, s := range []string{"No space left on device", "Disk quota exceeded", "Out of diskspace"} {
+		if strings.Contains(stderr, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// isFull reports whether there is no room below dir. Git often keeps the reason
+// to itself: "unable to write file x".
+func isFull(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && (st.Bavail*uint64(st.Bsize) < 64<<10 || st.Files > 0 && st.Ffree == 0)
 }
 
 // lastLines returns the end of what git said as one line, its progress left out.
@@ -230,8 +247,8 @@ func lastLines(s string) string {
 			lines = append(lines, line)
 		}
 	}
-	if len(lines) > 6 {
-		lines = lines[len(lines)-6:]
+	if len(lines) > 4 {
+		lines = lines[len(lines)-4:]
 	}
 	return strings.Map(func(r rune) rune { // a remote may send anything
 		if !unicode.IsPrint(r) {
