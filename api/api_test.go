@@ -3,6 +3,7 @@ package api_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -21,9 +22,7 @@ func serving(t *testing.T, status int, header http.Header, body string) *api.Cli
 		if r.Header.Get("Authorization") != "Bearer secret" {
 			t.Errorf("%s %s has Authorization %q", r.Method, r.URL, r.Header.Get("Authorization"))
 		}
-		for name, values := range header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), header)
 		w.WriteHeader(status)
 		fmt.Fprint(w, body)
 	}))

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	for range 100 { // goroutines that were told to end may still be on their way out
+	for range 1000 { // goroutines that were told to end, and keepers, may still be on their way out
 		if runtime.NumGoroutine() <= before {
 			break
 		}

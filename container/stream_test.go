@@ -565,6 +565,7 @@ func TestQuietViewerIsPingedAndMustAnswer(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("handshake answered %v, %v", resp, err)
 	}
+	defer resp.Body.Close()
 	pings := 0
 	for {
 		opcode, err := readFrame(answer)
