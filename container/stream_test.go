@@ -127,6 +127,9 @@ func TestStreamShowsARunFromItsStartToItsExit(t *testing.T) {
 	if want := fmt.Sprintf("%s:%d", a.RunID, total); s.Position() != want {
 		t.Errorf("Position() = %s, want %s", s.Position(), want)
 	}
+	if text := string(tt.call(http.MethodGet, "/metrics", "").body); !strings.Contains(text, "townd_stream_bytes_total 300000\n") {
+		t.Errorf("GET /metrics does not count the %d bytes sent", total)
+	}
 }
 
 // N8, W13: a viewer that comes back continues at its exact offset.
