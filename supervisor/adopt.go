@@ -47,20 +47,20 @@ func (s *Supervisor) adopt(ctx context.Context) error {
 		a.adopt(run, held)
 		s.wg.Go(a.live)
 	}
-	for id, run := range runs {
+	for id := range runs {
 		s.log.Warn("run without an agent, ended", "run", id)
-		s.wg.Go(func() { s.endStray(run) })
+		s.wg.Go(func() { s.endStray(id) })
 	}
 	return nil
 }
 
 // endStray ends a run that no record speaks of.
-func (s *Supervisor) endStray(run keeper.Run) {
-	if _, err := s.keeper.client().End(s.ctx, run.ID, keeper.End{Signal: killSignal}); err != nil {
-		s.log.Error("stray run not ended", "run", run.ID, "error", err)
+func (s *Supervisor) endStray(run string) {
+	if _, err := s.keeper.client().End(s.ctx, run, keeper.End{Signal: killSignal}); err != nil {
+		s.log.Error("stray run not ended", "run", run, "error", err)
 		return
 	}
-	s.forgetRun(run.ID)
+	s.forgetRun(run)
 }
 
 // forgetRun acknowledges the end of a run. It is owed even while we close: the
@@ -97,7 +97,7 @@ func (a *agent) adopt(run keeper.Run, held bool) {
 	if !a.rec.Agent.Status.Live() {
 		feed.end()
 		if held {
-			a.s.wg.Go(func() { a.s.endStray(run) })
+			a.s.wg.Go(func() { a.s.endStray(run.ID) })
 		}
 		if r := a.rec.Agent.Restart; r != nil && r.NextAt != nil && held {
 			a.restartAt = *r.NextAt

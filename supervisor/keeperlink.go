@@ -137,9 +137,17 @@ func (s *Supervisor) keeperNews(u keeper.Update) {
 	s.mu.Lock()
 	a := s.runs[u.Run]
 	s.mu.Unlock()
-	if a == nil {
-		return
+	switch {
+	case a != nil:
+		a.feed.Load().update(u.Size, u.Seq, u.Exit, time.Now())
+		a.stalled.Store(&u.Stalled)
+	// Else its start was asked for by a call that was given up, by us or by a
+	// server that died.
+	case u.Exit != nil:
+		s.wg.Go(func() { s.forgetRun(u.Run) })
+	case !s.strays[u.Run]:
+		s.strays[u.Run] = true
+		s.log.Warn("run without an agent, ended", "run", u.Run)
+		s.wg.Go(func() { s.endStray(u.Run) })
 	}
-	a.feed.Load().update(u.Size, u.Seq, u.Exit, time.Now())
-	a.stalled.Store(&u.Stalled)
 }

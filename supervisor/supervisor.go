@@ -62,6 +62,7 @@ type Supervisor struct {
 	gate   chan struct{} // holds a token per spawn under way
 	keeper *keeperLink
 	users  *users
+	strays map[string]bool // runs of no agent that are being ended; followKeeper's own
 
 	mu       sync.Mutex
 	agents   map[string]*agent
@@ -119,6 +120,7 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 		cfg:    c,
 		log:    c.Log,
 		gate:   make(chan struct{}, 2*runtime.NumCPU()), // limits.md section 1: more in flight only queues
+		strays: make(map[string]bool),
 		agents: make(map[string]*agent), runs: make(map[string]*agent), branches: make(map[string]string),
 	}
 	s.counters.stops = make(map[town.Reason]int64)

@@ -276,21 +276,19 @@ func (k *runs) close() {
 	k.closed = true
 }
 
-// settled returns when no start is under way; after close none follows.
+// settled returns when every start that is under way now is over; after close none
+// follows.
 func (k *runs) settled() {
-	for {
-		var wait chan struct{}
-		k.mu.Lock()
-		for _, sl := range k.byID {
-			if sl.starting != nil {
-				wait = sl.starting
-			}
+	var starts []chan struct{}
+	k.mu.Lock()
+	for _, sl := range k.byID {
+		if sl.starting != nil {
+			starts = append(starts, sl.starting)
 		}
-		k.mu.Unlock()
-		if wait == nil {
-			return
-		}
-		<-wait
+	}
+	k.mu.Unlock()
+	for _, start := range starts {
+		<-start
 	}
 }
 
