@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ type proc struct {
 	uid     uint32
 	run     string // value of its TOWND_RUN_ID
 	agentID string // value of its GASTOWN_AGENT_ID
+	townID  string // value of its GASTOWN_TOWN_ID
 	command string
 }
 
@@ -61,6 +63,9 @@ func readProc(pid int) (p proc, ok bool) {
 		if value, ok := bytes.CutPrefix(entry, []byte("GASTOWN_AGENT_ID=")); ok {
 			p.agentID = string(value)
 		}
+		if value, ok := bytes.CutPrefix(entry, []byte("GASTOWN_TOWN_ID=")); ok {
+			p.townID = string(value)
+		}
 	}
 	return p, true
 }
@@ -76,32 +81,30 @@ func uidOf(status []byte) uint32 {
 
 // processes lists every process of the town: server, keeper, agents, and what
 // any of them left behind.
-func (tt *testTown) processes() (own []proc) {
-	for _, p := range allProcesses() {
-		if p.uid >= tt.users && p.uid < tt.users+1000 || strings.Contains(p.command, tt.home) {
-			own = append(own, p)
-		}
-	}
-	return own
+func (tt *testTown) processes() []proc {
+	return slices.DeleteFunc(allProcesses(), func(p proc) bool {
+		return !tt.isAgents(p) && !strings.Contains(p.command, tt.home)
+	})
 }
 
 // ofAgents lists the processes of agents.
-func (tt *testTown) ofAgents() (own []proc) {
-	for _, p := range allProcesses() {
-		if p.uid >= tt.users && p.uid < tt.users+1000 || p.agentID != "" && strings.HasPrefix(p.command, tt.agent[0]) {
-			own = append(own, p)
-		}
-	}
-	return own
+func (tt *testTown) ofAgents() []proc {
+	return slices.DeleteFunc(allProcesses(), func(p proc) bool { return !tt.isAgents(p) })
+}
+
+// ofAgent lists the processes of one agent, of whichever run.
+func (tt *testTown) ofAgent(id string) []proc {
+	return slices.DeleteFunc(tt.ofAgents(), func(p proc) bool { return p.agentID != id })
+}
+
+// isAgents tells an agent's process by its user, whatever it says of itself, or
+// by its marker.
+func (tt *testTown) isAgents(p proc) bool {
+	return p.uid >= tt.users && p.uid < tt.users+userCount || p.townID == tt.townID()
 }
 
 // ofRun lists the processes of one run: those with its marker, and those of its
-// user, whatever they say of themselves; uid 0 stands for none.
-func ofRun(run string, uid uint32) (own []proc) {
-	for _, p := range allProcesses() {
-		if p.run == run || uid != 0 && p.uid == uid {
-			own = append(own, p)
-		}
-	}
-	return own
+// user; uid 0 stands for none.
+func ofRun(run string, uid uint32) []proc {
+	return slices.DeleteFunc(allProcesses(), func(p proc) bool { return p.run != run && (uid == 0 || p.uid != uid) })
 }

@@ -63,7 +63,7 @@ func prepareTown(t *testing.T, env map[string]string) *testTown {
 	}
 	tt := &testTown{
 		t: t, home: agenttest.Home(t), address: freeAddress(t), log: newBuffer(),
-		users:  1<<24 + 1000*rand.Uint32N(1<<18), // far from those of a town at work here
+		users:  1<<24 + userCount*rand.Uint32N(1<<18), // far from those of a town at work here
 		remote: gittest.NewAt(t, filepath.Join(agenttest.Home(t), "remote.git"), gittest.Options{Files: 3}),
 		agent:  agenttest.Program(t, "")[:2],
 		http:   &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
@@ -72,6 +72,7 @@ func prepareTown(t *testing.T, env map[string]string) *testTown {
 		"PATH": os.Getenv("PATH"), "HOME": tt.home, "TOWND_HOME": tt.home, "TOWND_LISTEN": tt.address,
 		"TOWND_GIT_PROTOCOLS": "file,http", "TOWND_STOP_SECONDS": "5",
 		"TOWND_UID_BASE": fmt.Sprint(tt.users), "TOWND_GID_BASE": fmt.Sprint(tt.users),
+		"TOWND_UID_COUNT": fmt.Sprint(userCount),
 	}
 	for name, value := range env {
 		tt.env[name] = value
@@ -168,9 +169,15 @@ func (tt *testTown) end() {
 	}
 	if t.Failed() {
 		keeper, _ := os.ReadFile(filepath.Join(tt.home, "keeper/keeper.log")) // to be looked at
-		t.Logf("servers' log:\n%s\nkeeper's log:\n%s", tail([]byte(tt.log.String())), tail(keeper))
+		t.Logf("servers' log:\n%s\nkeeper's log:\n%s", tail(tt.log.withoutRequests(), 60000), tail(keeper, 60000))
 	}
 }
+
+// townID marks the processes of the town's agents, by GASTOWN_TOWN_ID.
+func (tt *testTown) townID() string { return fmt.Sprint("town-", tt.users) }
+
+// userCount is how many users a town has for its agents.
+const userCount = 1000
 
 // mode is the argv of the test binary as an agent.
 func (tt *testTown) mode(args ...string) []string { return append(slices.Clone(tt.agent), args...) }
@@ -178,7 +185,7 @@ func (tt *testTown) mode(args ...string) []string { return append(slices.Clone(t
 // request asks for an agent that runs argv on a terminal.
 func (tt *testTown) request(id string, argv ...string) town.StartRequest {
 	return town.StartRequest{
-		AgentID: id, RigID: "rig", TownID: "town", Role: town.RolePolecat, Name: id, Identity: id + " of rig",
+		AgentID: id, RigID: "rig", TownID: tt.townID(), Role: town.RolePolecat, Name: id, Identity: id + " of rig",
 		GitURL: tt.remote.URL(), Branch: "polecat/" + id + "/bead", DefaultBranch: tt.remote.Branch,
 		CLI: "command", Command: argv,
 	}
@@ -236,7 +243,7 @@ func (tt *testTown) follow(id string, done func(output []byte) bool) []byte {
 		return nil
 	})
 	if err != nil && err != io.EOF {
-		tt.t.Fatalf("follow %s: %v; it printed %q", id, err, tail(output))
+		tt.t.Fatalf("follow %s: %v; it printed %q", id, err, tail(output, 2000))
 	}
 	return output
 }
@@ -247,7 +254,7 @@ func (tt *testTown) ready(id string) {
 	tt.follow(id, func(p []byte) bool { return bytes.Contains(p, []byte("ready")) })
 }
 
-func tail(p []byte) []byte { return p[max(0, len(p)-2000):] }
+func tail(p []byte, n int) []byte { return p[max(0, len(p)-n):] }
 
 // event waits until ok says true of one of the agent's events and returns all up
 // to it.
@@ -314,6 +321,17 @@ func (b *buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// withoutRequests is what was logged, but for the access lines: there are many.
+func (b *buffer) withoutRequests() []byte {
+	var kept []byte
+	for line := range strings.Lines(b.String()) {
+		if !strings.Contains(line, `"msg":"request"`) {
+			kept = append(kept, line...)
+		}
+	}
+	return kept
 }
 
 // begin makes await ignore what was written so far.
