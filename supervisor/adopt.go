@@ -43,7 +43,9 @@ func (s *Supervisor) adopt(ctx context.Context) error {
 		}
 		run, held := runs[rec.Agent.RunID]
 		delete(runs, rec.Agent.RunID)
+		s.mu.Lock()
 		s.agents[a.id] = a
+		s.mu.Unlock()
 		a.adopt(run, held)
 		s.wg.Go(a.live)
 	}
@@ -97,17 +99,19 @@ func (a *agent) adopt(run keeper.Run, held bool) {
 	if !a.rec.Agent.Status.Live() {
 		feed.end()
 		if held {
-			a.s.wg.Go(func() { a.s.endStray(run.ID) })
+			a.kept = run.ID
+			a.s.route(run.ID, a)
 		}
-		if r := a.rec.Agent.Restart; r != nil && r.NextAt != nil && held {
+		if r := a.rec.Agent.Restart; held && r != nil && r.NextAt != nil {
 			a.restartAt = *r.NextAt
+		} else {
+			a.cancelRestart()
+			a.publish()
 		}
 		return
 	}
-	a.s.admitted++
-	a.s.branches[key] = a.id
-	a.held = key
-	a.s.runs[feed.run] = a
+	a.s.readmit(a, key)
+	a.s.route(feed.run, a)
 	a.resume(run, held)
 }
 
@@ -145,6 +149,7 @@ func (a *agent) resume(run keeper.Run, held bool) {
 	case view.Status == town.StatusStarting:
 		a.rec.Agent.Error = "the server ended while it started the program; start it again"
 		a.finish(town.StatusFailed, town.ReasonStartFailed)
+		a.s.unroute(view.RunID)
 		return
 	default:
 		a.lost()
@@ -179,7 +184,8 @@ func (a *agent) lost() {
 				status = town.StatusExited
 			}
 			a.finish(status, town.ReasonKilled)
-			if a.rec.Intent == "" && rec.Request.Restart == town.RestartOnFailure {
+			a.s.unroute(rec.Agent.RunID)
+			if a.rec.Intent == "" {
 				a.scheduleRestart()
 			}
 			a.runEnded(nil)

@@ -41,6 +41,7 @@ type agent struct {
 	cli        agentcli.CLI
 	launch     *launching    // a start or a next turn that is under way
 	restartAt  time.Time     // when a crashed agent is started again; zero if it is not
+	kept       string        // the ended run that the keeper still holds, for its note
 	ended      []func(error) // to be told when the agent has ended, or that it could not be
 	held       string        // the branchKey it holds; then it counts against MaxAgents
 	discarding bool          // its worktree is being removed, it is forgotten next
@@ -309,12 +310,20 @@ func (a *agent) settle(exit keeper.Exit) {
 	if exit.Escalated {
 		a.s.counters.escalations.Add(1)
 	}
-	run := view.RunID
-	a.s.wg.Go(func() { a.s.forgetRun(run) })
-	if status == town.StatusFailed && reason == town.ReasonCrashed && a.rec.Request.Restart == town.RestartOnFailure {
-		a.scheduleRestart()
+	a.kept = view.RunID
+	if status != town.StatusFailed || reason != town.ReasonCrashed || !a.scheduleRestart() {
+		a.dropRun()
 	}
 	a.runEnded(err)
+}
+
+// dropRun lets the keeper forget the run that was kept for the next start.
+func (a *agent) dropRun() {
+	if run := a.kept; run != "" {
+		a.kept = ""
+		a.s.unroute(run)
+		a.s.wg.Go(func() { a.s.forgetRun(run) })
+	}
 }
 
 // finish publishes the agent's end and gives back what it held.
@@ -338,7 +347,6 @@ func (a *agent) finish(status town.Status, reason town.Reason) {
 	a.become(status, reason)
 	if feed := a.feed.Load(); feed != nil {
 		feed.end()
-		a.s.unroute(feed.run)
 	}
 	a.resources.Store(nil)
 	a.stalled.Store(nil)

@@ -231,7 +231,8 @@ func (a *agent) discard(reply func(error)) {
 		a.remove(reply)
 		return
 	}
-	a.restartAt, a.discarding = time.Time{}, true
+	a.cancelRestart()
+	a.discarding = true
 	a.s.wg.Go(func() {
 		err := a.s.removeWorktree(a.s.ctx, &rec)
 		a.s.unclaim(key, a.id)

@@ -63,6 +63,15 @@ func (s *Supervisor) admit(a *agent, key string) error {
 	return nil
 }
 
+// readmit gives an adopted agent its place and branch back: it lives already.
+func (s *Supervisor) readmit(a *agent, key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.admitted++
+	s.branches[key] = a.id
+	a.held = key
+}
+
 // release takes back what admit gave.
 func (s *Supervisor) release(a *agent, key string) {
 	s.mu.Lock()

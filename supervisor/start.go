@@ -151,6 +151,7 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 		refuse(err)
 		return
 	}
+	a.dropRun()
 	before := a.rec
 	a.cli, a.env, a.restartAt = cli, env, time.Time{}
 	a.structured.Store(cli.Structured())
@@ -384,6 +385,7 @@ func (a *agent) notStarted(err error) {
 	a.log.Warn("not started", "error", err)
 	a.rec.Agent.Error = err.Error()
 	a.finish(town.StatusFailed, town.ReasonStartFailed)
+	a.s.unroute(a.rec.Agent.RunID)
 }
 
 // running records that process run of the agent lives, and follows its output.
@@ -423,10 +425,7 @@ func (s *Supervisor) Stop(ctx context.Context, id string, req town.StopRequest) 
 
 func (a *agent) halt(req town.StopRequest, reply func(town.Agent, error)) {
 	view := &a.rec.Agent
-	a.restartAt = time.Time{}
-	if view.Restart != nil {
-		view.Restart.NextAt = nil
-	}
+	a.cancelRestart()
 	if !view.Status.Live() {
 		a.publish()
 		reply(a.view(), nil)
@@ -442,8 +441,23 @@ func (a *agent) halt(req town.StopRequest, reply func(town.Agent, error)) {
 	a.end(town.ReasonStopped, req)
 }
 
-// scheduleRestart plans the next start of a crashed agent, or parks it.
-func (a *agent) scheduleRestart() {
+// cancelRestart gives up the start that is planned for a crashed agent.
+func (a *agent) cancelRestart() {
+	a.restartAt = time.Time{}
+	a.dropRun()
+	if r := a.rec.Agent.Restart; r != nil && r.NextAt != nil {
+		state := *r
+		state.NextAt = nil
+		a.rec.Agent.Restart = &state
+	}
+}
+
+// scheduleRestart plans the next start of a crashed agent whose policy wants
+// it. It reports false when there is none, or too many have failed.
+func (a *agent) scheduleRestart() bool {
+	if a.rec.Request.Restart != town.RestartOnFailure {
+		return false
+	}
 	now := time.Now()
 	delay, recent, ok := nextRestart(append(a.rec.Failures, now), now)
 	a.rec.Failures = recent
@@ -454,6 +468,7 @@ func (a *agent) scheduleRestart() {
 	}
 	a.rec.Agent.Restart = &state
 	a.publish()
+	return ok
 }
 
 // restart starts a crashed agent again.

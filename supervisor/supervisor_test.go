@@ -562,6 +562,24 @@ func TestCrashedAgentIsStartedAgain(t *testing.T) {
 	}
 }
 
+// A restart that is due comes also from the next server, with the same environment.
+func TestNextServerStartsACrashedAgentAgain(t *testing.T) {
+	tt := newTown(t)
+	req := tt.request("toast", "sleep")
+	req.Command = []string{"bash", "-c", `[ -e again ] && echo "got $WORD" && exec sleep 1000; touch again; exit 1`}
+	req.Restart, req.EnvVars = town.RestartOnFailure, map[string]string{"WORD": "it"}
+	first := tt.start(req)
+	tt.until("toast", town.EventState, func(d map[string]any) bool { return d["reason"] == "crashed" })
+	tt.reopen()
+	waitFor(t, "the restart", func() bool {
+		a, _ := tt.Agent("toast")
+		return a.Status == town.StatusRunning && a.RunID != first.RunID
+	})
+	if got := tt.output("toast", 8); string(got) != "got it\r\n" {
+		t.Errorf("output = %q, want the caller's variable", got)
+	}
+}
+
 func TestLimitsEndAnAgent(t *testing.T) {
 	tt := newTown(t)
 	for id, c := range map[string]struct {
