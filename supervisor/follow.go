@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"time"
 
 	"townd/supervisor/agentcli"
@@ -56,12 +57,15 @@ func (f *follower) run(ctx context.Context) {
 	defer func() { _ = f.transcript.Close() }()
 	buf := make([]byte, followBytes)
 	for ctx.Err() == nil {
-		_, exit, err := f.feed.waitProcess(ctx, f.seq, f.offset)
+		size, exit, err := f.feed.waitProcess(ctx, f.seq, f.offset)
 		if err != nil {
 			return
 		}
+		if exit != nil {
+			size = math.MaxInt64 // all there is
+		}
 		before := f.offset
-		f.read(ctx, buf)
+		f.read(ctx, buf, size)
 		if ctx.Err() == nil && exit != nil && (f.offset >= exit.Size || f.offset == before) { // all, or all there is
 			f.finish(exit)
 			return
@@ -69,9 +73,10 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// read takes in what the transcript holds beyond the offset.
-func (f *follower) read(ctx context.Context, buf []byte) {
-	for ctx.Err() == nil {
+// read takes in what the transcript holds from the offset to size. It does not
+// look for more: finding the end costs several times what reading does.
+func (f *follower) read(ctx context.Context, buf []byte, size int64) {
+	for ctx.Err() == nil && f.offset < size {
 		n, err := f.transcript.ReadAt(buf, f.offset)
 		if n > 0 {
 			f.take(ctx, buf[:n])
