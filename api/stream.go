@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -121,6 +122,7 @@ type Stream struct {
 	Hello Hello
 	conn  *websocket.Conn
 	pos   int64
+	buf   bytes.Buffer
 }
 
 // Message is what a stream brings: bytes of the terminal, or one of the frames
@@ -195,7 +197,7 @@ func (s *Stream) Position() string { return s.Hello.RunID + ":" + strconv.Format
 // is another error, after which a new stream may go on from Position. When ctx
 // ends the stream is closed.
 func (s *Stream) Next(ctx context.Context) (Message, error) {
-	typ, data, err := s.conn.Read(ctx)
+	typ, data, err := s.read(ctx)
 	if err != nil {
 		if websocket.CloseStatus(err) == websocket.StatusNormalClosure {
 			return Message{}, io.EOF
@@ -214,6 +216,20 @@ func (s *Stream) Next(ctx context.Context) (Message, error) {
 		s.pos = gap.To
 	}
 	return Message{Frame: frame}, nil
+}
+
+// read is conn.Read with a buffer that is kept: growing a new one for each frame
+// costs more than reading it does.
+func (s *Stream) read(ctx context.Context) (websocket.MessageType, []byte, error) {
+	typ, r, err := s.conn.Reader(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	s.buf.Reset()
+	if _, err := s.buf.ReadFrom(r); err != nil {
+		return 0, nil, err
+	}
+	return typ, bytes.Clone(s.buf.Bytes()), nil
 }
 
 // decodeFrame returns the frame in data, nil for a type we do not know.
