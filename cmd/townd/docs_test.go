@@ -66,15 +66,12 @@ func TestDocsOfSettingsAreUpToDate(t *testing.T) {
 	var c Config
 	var b strings.Builder
 	b.WriteString("| variable | flag | default | what it is |\n|---|---|---|---|\n")
-	for _, s := range c.settings(func(string) string { return "" }) {
+	for _, s := range c.settings() {
 		flag, def := "", "`"+s.value.String()+"`"
 		if s.flag != "" {
 			flag = "`--" + s.flag + "`"
 		}
-		switch {
-		case s.env == "TOWND_HOME":
-			def = "`/var/lib/townd` for root, else `$XDG_STATE_HOME/townd` or `~/.local/state/townd`"
-		case s.value.String() == "":
+		if s.value.String() == "" {
 			def = ""
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.env, flag, def, s.usage)

@@ -26,7 +26,7 @@ import (
 
 func newServeCommand(std stdio) *cobra.Command {
 	var c Config
-	settings := c.settings(std.getenv)
+	settings := c.settings()
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server of a town",
@@ -40,10 +40,7 @@ Each setting is a flag or an environment variable; the flag wins. An empty varia
 counts as unset. TOWND_TOKEN is read from the environment only.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := applyEnvironment(cmd.Flags(), settings, std.getenv); err != nil {
-				return &exitError{code: exitUsage, err: err}
-			}
-			if err := c.validate(); err != nil {
+			if err := c.load(cmd.Flags(), settings, std.getenv); err != nil {
 				return &exitError{code: exitUsage, err: err}
 			}
 			return serve(cmd.Context(), &c, std.err)

@@ -43,12 +43,11 @@ type setting struct {
 	value pflag.Value
 }
 
-// settings returns every setting, each set to its default. getenv finds the
-// user's directories for the default of Home.
-func (c *Config) settings(getenv func(string) string) []setting {
+// settings returns every setting, each set to its default.
+func (c *Config) settings() []setting {
 	hours := func(h float64) time.Duration { return time.Duration(h * float64(time.Hour)) }
 	return []setting{
-		{"home", "TOWND_HOME", "directory of the town's state", text(&c.Home, defaultHome(getenv))},
+		{"home", "TOWND_HOME", "directory of the town's state (default /var/lib/townd for root, else townd in the XDG state directory)", text(&c.Home, "")},
 		{"listen", "TOWND_LISTEN", "address of the control API, host:port", text(&c.Listen, defaultListen)},
 		{"", "TOWND_TOKEN", "token that callers of the control API show; made in the file token of the home directory when unset", text(&c.Token, "")},
 		{"git-protocols", "TOWND_GIT_PROTOCOLS", "protocols that repositories may be reached by, of https, ssh, http, git, file", list(&c.GitProtocols, "https,ssh")},
@@ -99,6 +98,18 @@ func applyEnvironment(flags *pflag.FlagSet, settings []setting, getenv func(stri
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// load sets what no flag has set from the environment, fills in the home
+// directory, and returns all that is wrong.
+func (c *Config) load(flags *pflag.FlagSet, settings []setting, getenv func(string) string) error {
+	if err := applyEnvironment(flags, settings, getenv); err != nil {
+		return err
+	}
+	if c.Home == "" {
+		c.Home = defaultHome(getenv)
+	}
+	return c.validate()
 }
 
 // maxID is the largest user or group id; the one above it means "no change" to

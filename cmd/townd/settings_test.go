@@ -14,17 +14,14 @@ import (
 func parseSettings(args []string, env map[string]string) (Config, error) {
 	var c Config
 	getenv := func(name string) string { return env[name] }
-	settings := c.settings(getenv)
+	settings := c.settings()
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	addFlags(flags, settings)
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
-	if err := applyEnvironment(flags, settings, getenv); err != nil {
-		return c, err
-	}
-	return c, c.validate()
+	return c, c.load(flags, settings, getenv)
 }
 
 func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -231,8 +230,6 @@ func TestCommandsSayWhatToDo(t *testing.T) {
 	odd["TOWND_URL"] = "127.0.0.1:8080"
 	elsewhere := tt.env()
 	elsewhere["TOWND_HOME"] = shortDir(t)
-	rival := maps.Clone(elsewhere)
-	rival["TOWND_LISTEN"] = "127.0.0.1:0"
 	for _, c := range []struct {
 		name string
 		env  map[string]string
@@ -257,7 +254,6 @@ func TestCommandsSayWhatToDo(t *testing.T) {
 		{"no token here", elsewhere, []string{"token"}, exitFailure, "townd serve makes it"},
 		{"server of a taken home", tt.env(), []string{"serve"}, exitFailure, "runs already"},
 		{"server of a taken address", elsewhere, []string{"serve"}, exitFailure, "is in use by another program"},
-		{"server of taken users", rival, []string{"serve"}, exitFailure, "choose another TOWND_UID_BASE"},
 		{"a demonstration at a taken address", tt.env(), []string{"try"}, exitFailure, "TOWND_LISTEN=127.0.0.1:8081 make run"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -323,4 +319,25 @@ func TestHangupEndsTheServerOnly(t *testing.T) {
 		t.Errorf("logs -f ended with %d", code)
 	}
 	wantContains(t, "logs", out.String(), "heard you again")
+}
+
+func TestServerRefusesTheUsersOfAnotherTown(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: only root's agents have users of their own")
+	}
+	tt := startTown(t)
+	rival := tt.env()
+	rival["TOWND_HOME"], rival["TOWND_LISTEN"] = shortDir(t), "127.0.0.1:0"
+	r := runTownd(t.Context(), rival, "serve")
+	if r.code != exitFailure {
+		t.Errorf("code %d, want %d", r.code, exitFailure)
+	}
+	wantContains(t, "stderr", r.err, "choose another TOWND_UID_BASE")
+
+	// Its agents keep their users while it is down.
+	tt.ok("start", "--repo", tt.repo, "--name", "toast", "--", "sleep", "600")
+	tt.kill()
+	r = runTownd(t.Context(), rival, "serve")
+	wantContains(t, "stderr", r.err, "which is for this town's agents")
+	tt.serve()
 }
