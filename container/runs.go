@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"townd/supervisor"
 	"townd/supervisor/transcript"
@@ -23,7 +22,7 @@ type run struct {
 }
 
 // openRun opens an agent's run; id "" is its newest.
-func (s *Server) openRun(agent, id string) (*run, error) {
+func (s *Server) openRun(ctx context.Context, agent, id string) (*run, error) {
 	out, err := s.cfg.Supervisor.Output(agent)
 	if err != nil {
 		return nil, err
@@ -37,11 +36,18 @@ func (s *Server) openRun(agent, id string) (*run, error) {
 	if err := town.CheckID(id); err != nil {
 		return nil, badParam("run", "%.60q is no run's id", id)
 	}
+	dir, err := s.cfg.Supervisor.EarlierRun(ctx, agent, id)
+	if err != nil && !errors.Is(err, town.ErrNotFound) {
+		return nil, err
+	}
 	r := &run{
 		agent: agent, id: id, structured: out.Structured, status: town.StatusExited, // how is known of the newest only
-		reader: transcript.NewReader(filepath.Join(filepath.Dir(out.Dir), id)),
+		reader: transcript.NewReader(dir),
 	}
-	if _, _, err := r.reader.Bounds(); err != nil {
+	if err == nil {
+		_, _, err = r.reader.Bounds()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("run %s of agent %s is not held (its newest is %s): %w", id, agent, out.RunID, town.ErrNotFound)
 	}
 	return r, nil

@@ -107,7 +107,7 @@ func (s *Server) screen(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, err := s.openRun(id, runID)
+	run, err := s.openRun(r.Context(), id, runID)
 	if err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ func (s *Server) newViewer(r *http.Request, id string, p params, mode town.Ticke
 	if err != nil {
 		return nil, err
 	}
-	run, at, err := s.openAfter(id, after)
+	run, at, err := s.openAfter(r.Context(), id, after)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ const (
 )
 
 // openAfter opens the run that after names and returns the offset to begin at.
-func (s *Server) openAfter(id, after string) (*run, int64, error) {
+func (s *Server) openAfter(ctx context.Context, id, after string) (*run, int64, error) {
 	var pos transcript.Position
 	if after != "" && after != afterScreen && after != afterLive {
 		var err error
@@ -186,7 +186,7 @@ func (s *Server) openAfter(id, after string) (*run, int64, error) {
 			return nil, 0, badParam("after", "%.60q must be <runId>:<offset>, screen or live", after)
 		}
 	}
-	run, err := s.openRun(id, pos.Run)
+	run, err := s.openRun(ctx, id, pos.Run)
 	if errors.Is(err, town.ErrNotFound) && pos.Run != "" {
 		return nil, 0, badParam("after", "%v", err)
 	}

@@ -36,7 +36,7 @@ func (s *Server) transcript(r *http.Request) (any, error) {
 	if format != "" && format != "raw" && format != "asciicast" {
 		return nil, badParam("format", "%.40q must be raw or asciicast", format)
 	}
-	run, err := s.openRun(id, runID)
+	run, err := s.openRun(r.Context(), id, runID)
 	if err != nil {
 		return nil, err
 	}

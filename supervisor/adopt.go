@@ -123,6 +123,9 @@ func (a *agent) recall(run keeper.Run, feed *runFeed) {
 		a.log.Error("run's note not read", "error", err)
 	}
 	a.env = a.note.EnvVars
+	if a.s.cfg.Env != nil {
+		a.s.cfg.Env(a.env)
+	}
 }
 
 // resume goes on with a live agent's life.

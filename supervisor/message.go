@@ -206,6 +206,10 @@ func (s *Supervisor) Forget(ctx context.Context, id string) error {
 		return err
 	}
 	_, err = ask(ctx, a, func(reply func(struct{}, error)) {
+		if a.rec.Agent.RunID == "" { // made for a start that is being decided
+			reply(struct{}{}, errForgotten)
+			return
+		}
 		if a.discarding {
 			reply(struct{}{}, fmt.Errorf("agent %s is being forgotten: %w", a.id, town.ErrConflict))
 			return
@@ -216,9 +220,6 @@ func (s *Supervisor) Forget(ctx context.Context, id string) error {
 		}
 		a.discard(func(err error) { reply(struct{}{}, err) })
 	})
-	if errors.Is(err, errForgotten) {
-		return nil
-	}
 	return err
 }
 
@@ -263,7 +264,11 @@ func (s *Supervisor) removeWorktree(ctx context.Context, rec *record) error {
 	return nil
 }
 
-// remove forgets the agent and its transcripts.
+// remove forgets the agent and deletes the transcripts of its runs.
 func (a *agent) remove(reply func(error)) {
-	reply(errors.Join(a.forget(), os.RemoveAll(a.s.runDir(a.rec.Agent.RunID))))
+	err := a.forget()
+	for _, run := range append(a.rec.Runs, a.rec.Agent.RunID) {
+		err = errors.Join(err, os.RemoveAll(a.s.runDir(run)))
+	}
+	reply(err)
 }

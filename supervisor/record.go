@@ -26,6 +26,7 @@ type record struct {
 	GID         uint32            `json:"gid,omitempty"`
 	Seq         int               `json:"seq"`              // the run's newest process
 	Intent      town.Reason       `json:"intent,omitempty"` // why we are ending it; empty while we are not
+	Runs        []string          `json:"runs,omitempty"`   // ids of its earlier runs, the newest last
 	Epoch       string            `json:"epoch"`            // of its event log
 	Decoder     []byte            `json:"decoder,omitempty"`
 	Decoded     int64             `json:"decoded"`           // transcript offset up to which Decoder has read

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"townd/gitmgr"
@@ -184,6 +185,9 @@ func newRecord(req town.StartRequest, before record, uid uint32) record {
 		},
 		Request: req, UID: uid, Epoch: before.Epoch, Base: before.Base, Receipts: before.Receipts,
 	}
+	if before.Agent.RunID != "" {
+		rec.Runs = append(slices.Clone(before.Runs[max(0, len(before.Runs)-earlierRuns+1):]), before.Agent.RunID)
+	}
 	if req.Resume && req.CLI == before.Agent.CLI {
 		rec.Agent.SessionID = before.Agent.SessionID
 	}
@@ -192,6 +196,9 @@ func newRecord(req town.StartRequest, before record, uid uint32) record {
 	}
 	return rec
 }
+
+// earlierRuns bounds the runs that an agent is known to have had.
+const earlierRuns = 100
 
 // setFeed gives the agent the feed of its new run and has the keeper's news of
 // it delivered there.

@@ -36,9 +36,11 @@ type Config struct {
 	MaxAgents  int             // live at once; 0 means DefaultMaxAgents
 	UIDBase    uint32          // first user id for agents, used when the keeper can isolate by user
 	UIDCount   uint32          // how many there are; 0 means no isolation
-	Town       string          // the town of this container, for git identities; may be empty
 	Retention  Retention
-	Log        *slog.Logger
+	// Env, if set, is told of the environment that callers gave to agents adopted
+	// from an earlier process, so that what is secret in it can be kept out of logs.
+	Env func(map[string]string)
+	Log *slog.Logger
 }
 
 // Retention says what happens to the transcripts of runs that have ended.
@@ -214,6 +216,23 @@ func (s *Supervisor) Output(id string) (Output, error) {
 		Status:     view.Status,
 		Feed:       feed.Feed,
 	}, nil
+}
+
+// EarlierRun returns the directory of the transcript of a run that the agent had
+// before its newest, ErrNotFound when it had no such run.
+func (s *Supervisor) EarlierRun(ctx context.Context, id, run string) (dir string, err error) {
+	a, err := s.find(id)
+	if err != nil {
+		return "", err
+	}
+	earlier, err := ask(ctx, a, func(reply func([]string, error)) { reply(a.rec.Runs, nil) })
+	if err != nil {
+		return "", err
+	}
+	if !slices.Contains(earlier, run) {
+		return "", fmt.Errorf("run %s of agent %s: %w", run, id, town.ErrNotFound)
+	}
+	return s.runDir(run), nil
 }
 
 // Events returns at most limit events of the agent with an id above after.

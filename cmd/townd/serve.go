@@ -143,7 +143,7 @@ func openTown(ctx context.Context, c *Config, token string, secrets *container.S
 		MaxAgents:  c.MaxAgents,
 		UIDBase:    c.UIDBase,
 		UIDCount:   c.UIDCount,
-		Town:       c.TownID,
+		Env:        secrets.AddEnv,
 		Retention:  supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
 		Log:        log,
 	})

@@ -27,7 +27,6 @@ type Config struct {
 	UIDBase         uint32        // first user id for agents
 	UIDCount        uint32        // how many; 0 means agents run as the server's user
 	GIDBase         uint32        // first group id for repositories
-	TownID          string        // for git identities; may be empty
 	TranscriptBytes int64         // kept of one run's output
 	GzipAfter       time.Duration // output last written so long ago is compressed; 0 never
 	DeleteAfter     time.Duration // output of runs over for so long is deleted; 0 never
@@ -56,7 +55,6 @@ func (c *Config) settings() []setting {
 		{"uid-base", "TOWND_UID_BASE", "first user id for agents, used when the server runs as root", whole(&c.UIDBase, 40000)},
 		{"uid-count", "TOWND_UID_COUNT", "user ids for agents; 0 runs them as the server's user", whole(&c.UIDCount, 1000)},
 		{"gid-base", "TOWND_GID_BASE", "first group id for repositories, used when the server runs as root", whole(&c.GIDBase, 50000)},
-		{"town-id", "TOWND_TOWN_ID", "id of this town, for the git identities of its agents", text(&c.TownID, "")},
 		{"transcript-bytes", "TOWND_TRANSCRIPT_BYTES", "output kept of one run; the oldest goes first", whole(&c.TranscriptBytes, 64<<20)},
 		{"log-gzip-after-hours", "AGENT_LOG_GZIP_AFTER_HOURS", "age at which agents' output is compressed; 0 never", duration(&c.GzipAfter, time.Hour, hours(24))},
 		{"log-delete-after-days", "AGENT_LOG_DELETE_AFTER_DAYS", "age at which the output of ended runs is deleted; 0 never", duration(&c.DeleteAfter, 24*time.Hour, hours(30*24))},
