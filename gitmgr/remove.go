@@ -71,7 +71,14 @@ func (r *rig) remove(ctx context.Context, own *lock, branch string, force bool) 
 			}
 		}
 	}
-	return r.discard(admin)
+	if err := r.discard(admin); err != nil {
+		return err
+	}
+	// The user it belonged to is another agent's next.
+	if err := r.refDirs(branch, Owner{}); err != nil {
+		r.log.Warn("branch not taken back from its user", "branch", branch, "err", err)
+	}
+	return nil
 }
 
 // checkSaved returns an ErrConflict with counts when files of a worktree are in no

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"townd/town"
 )
 
@@ -82,6 +84,11 @@ func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, enter
 		return plan{}, err
 	}
 	var p plan
+	if !good && f.Base == "" {
+		if err := r.checkPlanted(s.Branch); err != nil {
+			return plan{}, err
+		}
+	}
 	if !good || f.Base == "" {
 		if err := r.refresh(ctx, l); err != nil {
 			return plan{}, err
@@ -316,6 +323,17 @@ func (r *rig) checkFree(branch string) error {
 		}
 	}
 	return nil
+}
+
+// checkPlanted refuses a branch that is there and was never ours: an agent that
+// could guess the name would have another one begin on its commits.
+func (r *rig) checkPlanted(branch string) error {
+	var st unix.Stat_t
+	if r.m.c.GIDBase == 0 || unix.Lstat(filepath.Join(r.repo, headsPrefix+branch), &st) != nil || st.Uid == 0 {
+		return nil
+	}
+	return fmt.Errorf("branch %q: was made in the rig's repository by an agent (user %d): choose another name, and give this one as start point to go on from it: %w",
+		branch, st.Uid, town.ErrConflict)
 }
 
 func (r *rig) factsPath(branch string) string {
