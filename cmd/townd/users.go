@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -14,25 +13,33 @@ import (
 
 // claimUsers makes the agents' user ids from base on this town's alone among the
 // towns of this machine, until the claim is closed: a town ends an agent by
-// ending every process of its user. The claim is a socket's name, so it cannot
-// be left behind; the namespace in it keeps containers apart that share a network.
+// ending every process of its user. The claim is a lock on a file, where agents
+// cannot go: a socket's name they would take when a server dies, and keep its
+// successor out. The namespace in it keeps containers apart that share /run.
 func claimUsers(c *Config) (io.Closer, error) {
 	namespace, err := os.Readlink("/proc/self/ns/pid")
 	if err != nil {
 		return nil, fmt.Errorf("claim users: %w", err)
 	}
-	l, err := net.Listen("unix", fmt.Sprintf("@townd-users-%s-%d", namespace, c.UIDBase))
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("another town on this machine has the users from %d on: choose another TOWND_UID_BASE and TOWND_GID_BASE", c.UIDBase)
+	f, err := os.OpenFile(fmt.Sprintf("/run/townd-users-%s-%d.lock", namespace, c.UIDBase), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil { // a container that cannot be written to, but for the home: no other town is in it
+		f, err = os.OpenFile(filepath.Join(c.Home, "users.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("claim users: %w", err)
 	}
-	if err := checkUsers(c); err != nil {
-		l.Close()
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = fmt.Errorf("another town on this machine has the users from %d on: choose another TOWND_UID_BASE and TOWND_GID_BASE", c.UIDBase)
+	}
+	if err == nil {
+		err = checkUsers(c)
+	}
+	if err != nil {
+		f.Close()
 		return nil, err
 	}
-	return l, nil
+	return f, nil
 }
 
 // checkUsers returns an error when a town that never ran an agent finds processes
