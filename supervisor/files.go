@@ -75,6 +75,15 @@ func writeOwned(file agentcli.File, home string, uid, gid uint32) error {
 	return own(rel)
 }
 
+// startKind is what a failure to write in an agent's home means: a full disk, or
+// something that the agent has put there.
+func startKind(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return town.ErrNoSpace
+	}
+	return town.ErrStartFailed
+}
+
 // authorEmail is the address of an agent in commits. ".invalid" never resolves (RFC 2606).
 func authorEmail(req *town.StartRequest) string {
 	return strings.ToLower(req.AgentID) + "@" + strings.ToLower(req.TownID) + ".invalid"

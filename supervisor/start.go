@@ -277,7 +277,7 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 	}
 	for _, file := range launch.Files {
 		if err := writeOwned(file, home, rec.UID, rec.GID); err != nil {
-			return m, err
+			return m, fmt.Errorf("%w: %w", err, startKind(err))
 		}
 	}
 	m.spawn = keeper.Spawn{
