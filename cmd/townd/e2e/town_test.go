@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -74,9 +75,7 @@ func prepareTown(t *testing.T, env map[string]string) *testTown {
 		"TOWND_UID_BASE": fmt.Sprint(tt.users), "TOWND_GID_BASE": fmt.Sprint(tt.users),
 		"TOWND_UID_COUNT": fmt.Sprint(userCount),
 	}
-	for name, value := range env {
-		tt.env[name] = value
-	}
+	maps.Copy(tt.env, env)
 	t.Cleanup(tt.end)
 	return tt
 }
