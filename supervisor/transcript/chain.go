@@ -85,32 +85,44 @@ func starts(dir string, suffixes ...string) ([]int64, error) {
 }
 
 // readChain returns the segments of dir that can be read without a gap up to the
-// newest, ascending; none when nothing was ever written.
+// newest, ascending; none when nothing was ever written. It holds all that was
+// written before the call.
 //
 // A listing made while a segment is compressed may hold neither of its two names
 // (readdir promises nothing about entries that change meanwhile). It happens
 // once to a segment, so two listings together name it; the lengths are taken
 // after both, when every listed segment but the newest has a successor and so
-// its final length.
+// its final length. Were even the newest dropped by then, the listing is worth
+// nothing.
 func readChain(dir string) ([]segment, error) {
-	first, err := starts(dir, segSuffix, gzSuffix)
-	if err != nil {
-		return nil, err
-	}
-	second, err := starts(dir, segSuffix, gzSuffix)
-	if err != nil {
-		return nil, err
-	}
-	all := append(first, second...)
-	slices.Sort(all)
-	var chain []segment
-	for _, start := range slices.Compact(all) {
-		s, ok, err := lookup(dir, start)
+	for {
+		first, err := starts(dir, segSuffix, gzSuffix)
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
-			continue // dropped since
+		second, err := starts(dir, segSuffix, gzSuffix)
+		if err != nil {
+			return nil, err
+		}
+		all := append(first, second...)
+		slices.Sort(all)
+		chain, err := link(dir, slices.Compact(all))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return chain, err
+		}
+	}
+}
+
+// link looks up the segments that begin at starts and returns the last chain of
+// them, fs.ErrNotExist when the newest is no longer there.
+func link(dir string, starts []int64) (chain []segment, err error) {
+	for i, start := range starts {
+		s, err := lookup(dir, start)
+		if errors.Is(err, fs.ErrNotExist) && i < len(starts)-1 || errors.Is(err, errNotSegment) {
+			continue // dropped since, or none of ours
+		}
+		if err != nil {
+			return nil, err
 		}
 		if n := len(chain); n > 0 && chain[n-1].end() != start {
 			chain = chain[:0] // a hole: what lies before it leads nowhere
@@ -120,31 +132,32 @@ func readChain(dir string) ([]segment, error) {
 	return chain, nil
 }
 
-// lookup finds the segment that begins at start, plain or compressed. The
-// compressed file exists before the plain one goes, so looking for them in this
-// order misses only a segment that is not there.
-func lookup(dir string, start int64) (s segment, ok bool, err error) {
+var errNotSegment = errors.New("not a segment")
+
+// lookup finds the segment that begins at start, plain or compressed;
+// fs.ErrNotExist when there is none, errNotSegment for a file that is something
+// else. The compressed file exists before the plain one goes, so looking for
+// them in this order misses only a segment that is not there.
+func lookup(dir string, start int64) (segment, error) {
 	info, err := os.Lstat(segmentPath(dir, start, segSuffix))
-	if err == nil {
-		return segment{start: start, length: info.Size()}, info.Mode().IsRegular() && info.Size() <= maxStart, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return s, false, fmt.Errorf("look up segment: %w", err)
-	}
-	length, err := gzLength(segmentPath(dir, start, gzSuffix))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotGzip) {
-		return s, false, nil
+	if errors.Is(err, fs.ErrNotExist) {
+		length, err := gzLength(segmentPath(dir, start, gzSuffix))
+		if err != nil {
+			return segment{}, fmt.Errorf("look up segment: %w", err)
+		}
+		return segment{start: start, length: length, gz: true}, nil
 	}
 	if err != nil {
-		return s, false, fmt.Errorf("look up segment: %w", err)
+		return segment{}, fmt.Errorf("look up segment: %w", err)
 	}
-	return segment{start: start, length: length, gz: true}, true, nil
+	if !info.Mode().IsRegular() || info.Size() > maxStart {
+		return segment{}, errNotSegment
+	}
+	return segment{start: start, length: info.Size()}, nil
 }
 
-var errNotGzip = errors.New("not a gzip file")
-
 // gzLength returns the uncompressed length of the gzip file at path from its
-// last four bytes (RFC 1952, ISIZE), or errNotGzip.
+// last four bytes (RFC 1952, ISIZE), or errNotSegment.
 func gzLength(path string) (int64, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -157,14 +170,14 @@ func gzLength(path string) (int64, error) {
 	}
 	const smallest = 18 // header and trailer
 	if !info.Mode().IsRegular() || info.Size() < smallest {
-		return 0, errNotGzip
+		return 0, errNotSegment
 	}
 	var b [4]byte
 	if _, err := f.ReadAt(b[:2], 0); err != nil {
 		return 0, err
 	}
 	if b[0] != 0x1f || b[1] != 0x8b {
-		return 0, errNotGzip
+		return 0, errNotSegment
 	}
 	if _, err := f.ReadAt(b[:], info.Size()-4); err != nil {
 		return 0, err

@@ -161,25 +161,37 @@ func TestABrokenCompressedSegmentIsAnError(t *testing.T) {
 }
 
 // Readers that never stop, beside a writer that rotates and drops and a
-// Compress that never rests: nobody sees a wrong byte, and a gap only where
-// output was dropped.
+// Compress that never rests: nobody sees a wrong byte, a gap only where output
+// was dropped, or an end before the end.
 func TestReadersBesideWriterAndCompress(t *testing.T) {
 	dir := t.TempDir()
-	o := Options{SegmentBytes: 2000, TotalBytes: 40_000}
+	compressed := 0
+	raceReaders(t, dir, Options{SegmentBytes: 2000, TotalBytes: 40_000}, 1_000_000, func() error {
+		n, err := Compress(dir, farFuture)
+		compressed += n
+		return err
+	})
+	if compressed < 10 {
+		t.Errorf("only %d segments were compressed meanwhile", compressed)
+	}
+}
+
+// All segments of a listing may be gone before they are looked up.
+func TestReadersBesideAWriterThatDropsAtOnce(t *testing.T) {
+	raceReaders(t, t.TempDir(), Options{SegmentBytes: 300, TotalBytes: 600}, 300_000, func() error { return nil })
+}
+
+func raceReaders(t *testing.T, dir string, o Options, total int64, beside func() error) {
 	w := mustOpen(t, dir, o)
-	const total = 1_000_000
 	written, stop := context.WithCancel(t.Context())
 	defer stop()
 	var wg sync.WaitGroup
-	compressed := 0
 	wg.Go(func() {
 		for written.Err() == nil {
-			n, err := Compress(dir, farFuture)
-			if err != nil {
+			if err := beside(); err != nil {
 				t.Error(err)
 				return
 			}
-			compressed += n
 		}
 	})
 	for i := range 3 {
@@ -195,9 +207,6 @@ func TestReadersBesideWriterAndCompress(t *testing.T) {
 	}
 	stop()
 	wg.Wait()
-	if compressed < 10 {
-		t.Errorf("only %d segments were compressed meanwhile", compressed)
-	}
 }
 
 // chase reads what w writes until its end at total, now and then jumping.
@@ -206,7 +215,7 @@ func chase(written context.Context, w *Writer, total int64, rnd *rand.Rand) erro
 	defer r.Close()
 	p := make([]byte, 5000)
 	for off := int64(0); off < total; {
-		done := written.Err() != nil
+		done, before := written.Err() != nil, w.Size()
 		n, err := r.ReadAt(p[:1+rnd.IntN(len(p))], off)
 		var gone *GoneError
 		switch {
@@ -216,8 +225,8 @@ func chase(written context.Context, w *Writer, total int64, rnd *rand.Rand) erro
 			}
 			off = gone.First
 		case errors.Is(err, io.EOF):
-			if done {
-				return fmt.Errorf("the end at %d of %d", off, total)
+			if off < before {
+				return fmt.Errorf("the end at %d of %d", off, before)
 			}
 		case err != nil:
 			return err
@@ -226,7 +235,7 @@ func chase(written context.Context, w *Writer, total int64, rnd *rand.Rand) erro
 			return err
 		}
 		off += int64(n)
-		if rnd.IntN(200) == 0 && !done {
+		if rnd.IntN(50) == 0 && !done {
 			before := w.Size()
 			first, end, err := r.Bounds()
 			after := w.Size()

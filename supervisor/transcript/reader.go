@@ -90,16 +90,18 @@ func (r *Reader) readOpen(p []byte, off int64) (int, error) {
 // is none, it reports whether the open one is still the newest: a file that lost
 // its name was compressed or dropped, and then so may have been the next.
 func (r *Reader) next(off int64) (ended bool, err error) {
-	seg, ok, err := lookup(r.dir, off)
-	if err != nil {
-		return false, err
-	}
-	if ok && off > r.seg.start {
-		err := r.open(seg)
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil // gone between look and open: look at all of them
+	if off > r.seg.start {
+		seg, err := lookup(r.dir, off)
+		if err == nil {
+			err = r.open(seg)
+			if errors.Is(err, fs.ErrNotExist) {
+				return false, nil // gone between look and open: look at all of them
+			}
+			return false, err
 		}
-		return false, err
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNotSegment) {
+			return false, err
+		}
 	}
 	if r.gz != nil {
 		return false, nil
