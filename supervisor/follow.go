@@ -175,15 +175,15 @@ func refused(events []agentcli.Decoded) bool {
 
 // decoded records events found in the run's output and what they say of the agent.
 func (a *agent) decoded(run string, events []agentcli.Decoded) {
-	var at position
+	at := &a.rec.Position
 	for _, d := range events {
 		if d.Offset == at.Offset {
 			at.Nth++
 		} else {
-			at = position{Offset: d.Offset}
+			*at = position{Offset: d.Offset}
 		}
 		a.learn(d)
-		if err := a.events.append(d.Event, d.Data, run, &at, time.Now()); err != nil {
+		if err := a.events.append(d.Event, d.Data, run, at, time.Now()); err != nil {
 			a.log.Error("event not kept", "event", d.Event, "error", err)
 		}
 	}

@@ -30,6 +30,7 @@ type record struct {
 	Epoch       string            `json:"epoch"`            // of its event log
 	Decoder     []byte            `json:"decoder,omitempty"`
 	Decoded     int64             `json:"decoded"`           // transcript offset up to which Decoder has read
+	Position    position          `json:"position"`          // of the newest event up to there
 	Failure     town.ErrorKind    `json:"failure,omitempty"` // the last error its CLI told of in this turn
 	FailureText string            `json:"failureText,omitempty"`
 	Giving      string            `json:"giving,omitempty"` // id of the queued message that process Seq was started with
