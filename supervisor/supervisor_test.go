@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -61,6 +62,7 @@ type testTown struct {
 	remote string
 	config supervisor.Config
 	git    *gitmgr.Manager
+	users  uint32 // the first of its agents' users: no other town's, for they are killed by user
 	once   sync.Once
 }
 
@@ -72,9 +74,10 @@ func newTown(t *testing.T) *testTown {
 		t.Fatal(err)
 	}
 	tt := &testTown{t: t, home: home, remote: gittest.New(t, gittest.Options{Files: 3}).URL()}
+	tt.users = 1<<25 + 1000*rand.Uint32N(1<<14) //nolint:gosec // not for secrets
 	tt.config = supervisor.Config{
 		Home: home, KeeperArgv: []string{self, "keeper", filepath.Join(home, "keeper")}, Townd: self,
-		UIDBase: 51000, UIDCount: 1000,
+		UIDBase: tt.users, UIDCount: 1000,
 		Log: slog.New(slog.NewJSONHandler(t.Output(), nil)),
 	}
 	tt.open()
@@ -86,7 +89,7 @@ func (tt *testTown) open() {
 	tt.t.Helper()
 	var gidBase uint32
 	if os.Getuid() == 0 {
-		gidBase = 51000
+		gidBase = tt.users
 	}
 	git, err := gitmgr.New(gitmgr.Config{Home: filepath.Join(tt.home, "rigs"), Protocols: []string{"file"}, GIDBase: gidBase, Log: tt.config.Log})
 	if err != nil {

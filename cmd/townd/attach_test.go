@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/term"
@@ -100,6 +102,21 @@ func (p *person) types(t *testing.T, keys string) {
 	}
 }
 
+// awaitCols returns when the agent's terminal is so wide. Nothing tells us when
+// a size has arrived there, so it asks.
+func awaitCols(t *testing.T, tt *testTown, id string, want int) {
+	t.Helper()
+	var screen struct{ Cols int }
+	for end := time.Now().Add(30 * time.Second); screen.Cols != want; time.Sleep(10 * time.Millisecond) {
+		if err := json.Unmarshal([]byte(tt.ok("screen", "--json", id)), &screen); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the terminal has %d columns, want %d", screen.Cols, want)
+		}
+	}
+}
+
 func TestAttachedPersonTypesDetachesAndComesBack(t *testing.T) {
 	tt := startTown(t)
 	tt.ok("start", "--repo", tt.repo, "--name", "toast", "--", "sh", "-c",
@@ -128,6 +145,7 @@ func TestAttachedPersonTypesDetachesAndComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	winch(t)
+	awaitCols(t, tt, "toast", 90)
 	writer.types(t, "three\r")
 	writer.screen.await(t, "[three] 20 90")
 
