@@ -48,7 +48,9 @@ func (w *warden) leaderEnded(r *run) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r.hunt.look(r.spawn.LeftoverGrace)
-	w.hunts[r] = r.hunt
+	if r.hunt.phase != phaseGone { // else it is under way still, or over: the loop may learn of the leader's end first
+		w.hunts[r] = r.hunt
+	}
 	w.nudge()
 }
 
