@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // proc is a process as /proc shows it. This is the tests' own look: what the
@@ -44,15 +43,23 @@ func allProcesses() (all []proc) {
 	return all
 }
 
+// statusOf reads who a process is; ok is false when it has ended.
+func statusOf(pid string) (p proc, ok bool) {
+	status, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil || bytes.Contains(status, []byte("State:\tZ")) || bytes.Contains(status, []byte("State:\tX")) {
+		return p, false
+	}
+	p.pid, err = strconv.Atoi(pid)
+	p.uid = uidOf(status)
+	return p, err == nil
+}
+
 // readProc reads one process; ok is false when it has ended.
 func readProc(pid int) (p proc, ok bool) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	var stat syscall.Stat_t
-	status, err := os.ReadFile(filepath.Join(dir, "status"))
-	if err != nil || bytes.Contains(status, []byte("State:\tZ")) || bytes.Contains(status, []byte("State:\tX")) || syscall.Stat(dir, &stat) != nil {
+	if p, ok = statusOf(strconv.Itoa(pid)); !ok {
 		return p, false
 	}
-	p = proc{pid: pid, uid: uidOf(status)}
 	command, _ := os.ReadFile(filepath.Join(dir, "cmdline")) // empty for one that has just ended
 	p.command = strings.ReplaceAll(string(command), "\x00", " ")
 	environ, _ := os.ReadFile(filepath.Join(dir, "environ")) // likewise
@@ -70,8 +77,8 @@ func readProc(pid int) (p proc, ok bool) {
 	return p, true
 }
 
-// uidOf returns the real user of /proc/<pid>/status. The owner of the directory
-// would be root for a process that may not be dumped.
+// uidOf returns the real user of a /proc/<pid>/status. The owner of the directory
+// is root for a process that may not be dumped.
 func uidOf(status []byte) uint32 {
 	_, rest, _ := bytes.Cut(status, []byte("\nUid:\t"))
 	field, _, _ := bytes.Cut(rest, []byte("\t"))
@@ -103,8 +110,7 @@ func (tt *testTown) isAgents(p proc) bool {
 	return p.uid >= tt.users && p.uid < tt.users+userCount || p.townID == tt.townID()
 }
 
-// ofRun lists the processes of one run: those with its marker, and those of its
-// user; uid 0 stands for none.
-func ofRun(run string, uid uint32) []proc {
-	return slices.DeleteFunc(allProcesses(), func(p proc) bool { return p.run != run && (uid == 0 || p.uid != uid) })
+// ofRun lists the processes that bear the mark of a run.
+func ofRun(run string) []proc {
+	return slices.DeleteFunc(allProcesses(), func(p proc) bool { return p.run != run })
 }
