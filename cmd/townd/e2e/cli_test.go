@@ -240,8 +240,9 @@ func shape(e town.Event) string {
 		return fmt.Sprint(e.Event, " ", d.OK != nil && *d.OK)
 	case town.EventText:
 		return "text " + d.Text
+	default:
+		return string(e.Event)
 	}
-	return string(e.Event)
 }
 
 func (c *cliConversation) checkDiff(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -241,7 +242,7 @@ func (tt *testTown) follow(id string, done func(output []byte) bool) []byte {
 		}
 		return nil
 	})
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		tt.t.Fatalf("follow %s: %v; it printed %q", id, err, tail(output, 2000))
 	}
 	return output
