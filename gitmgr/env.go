@@ -75,8 +75,12 @@ func prepareHome(c Config) ([]string, error) {
 		// git-upload-pack of a local remote sees none of GIT_CONFIG_COUNT, and
 		// refuses a repository of another user unless its user says otherwise.
 		global = filepath.Join(c.Home, ".gitconfig")
-		if err := writeFile(global, "[safe]\n\tdirectory = *\n", 0o644); err != nil {
-			return nil, fmt.Errorf("git home: %w", spaceKind(err))
+		const text = "[safe]\n\tdirectory = *\n"
+		// Not again when it is there: a server must start on a full disk too.
+		if have, err := os.ReadFile(global); err != nil || string(have) != text {
+			if err := writeFile(global, text, 0o644); err != nil {
+				return nil, fmt.Errorf("git home: %w", spaceKind(err))
+			}
 		}
 	}
 	path := os.Getenv("PATH")
