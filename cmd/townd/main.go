@@ -13,6 +13,8 @@ import (
 	"io"
 	"os"
 
+	"github.com/hashicorp/go-multierror"
+
 	"townd/town"
 )
 
@@ -72,9 +74,15 @@ func run(ctx context.Context, args []string, std stdio) int {
 	return exit.code
 }
 
-// printError prints an error for people: each thing that is wrong with a request
-// on a line of its own.
+// printError prints an error for people: each of several errors, and each thing
+// that is wrong with a request, on a line of its own.
 func printError(w io.Writer, err error) {
+	if several, ok := errors.AsType[*multierror.Error](err); ok {
+		for _, err := range several.Errors {
+			printError(w, err)
+		}
+		return
+	}
 	if invalid, ok := errors.AsType[*town.InvalidError](err); ok {
 		for _, issue := range invalid.Issues {
 			fmt.Fprintf(w, "townd: %s %s\n", issue.Path, issue.Message)
