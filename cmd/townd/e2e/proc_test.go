@@ -18,6 +18,7 @@ type proc struct {
 	run     string // value of its TOWND_RUN_ID
 	agentID string // value of its GASTOWN_AGENT_ID
 	townID  string // value of its GASTOWN_TOWN_ID
+	home    string // value of its HOME
 	command string
 }
 
@@ -64,14 +65,15 @@ func readProc(pid int) (p proc, ok bool) {
 	p.command = strings.ReplaceAll(string(command), "\x00", " ")
 	environ, _ := os.ReadFile(filepath.Join(dir, "environ")) // likewise
 	for entry := range bytes.SplitSeq(environ, []byte{0}) {
-		if value, ok := bytes.CutPrefix(entry, []byte("TOWND_RUN_ID=")); ok {
-			p.run = string(value)
-		}
-		if value, ok := bytes.CutPrefix(entry, []byte("GASTOWN_AGENT_ID=")); ok {
-			p.agentID = string(value)
-		}
-		if value, ok := bytes.CutPrefix(entry, []byte("GASTOWN_TOWN_ID=")); ok {
-			p.townID = string(value)
+		switch name, value, _ := strings.Cut(string(entry), "="); name {
+		case "TOWND_RUN_ID":
+			p.run = value
+		case "GASTOWN_AGENT_ID":
+			p.agentID = value
+		case "GASTOWN_TOWN_ID":
+			p.townID = value
+		case "HOME":
+			p.home = value
 		}
 	}
 	return p, true
@@ -86,11 +88,11 @@ func uidOf(status []byte) uint32 {
 	return uint32(uid)
 }
 
-// processes lists every process of the town: server, keeper, agents, and what
+// processes lists every process of the town: server, keeper, git, agents, and what
 // any of them left behind.
 func (tt *testTown) processes() []proc {
 	return slices.DeleteFunc(allProcesses(), func(p proc) bool {
-		return !tt.isAgents(p) && !strings.Contains(p.command, tt.home)
+		return !tt.isAgents(p) && !strings.Contains(p.command, tt.home) && !strings.HasPrefix(p.home, tt.home)
 	})
 }
 

@@ -45,7 +45,8 @@ type testTown struct {
 	http    *http.Client
 
 	server *exec.Cmd
-	log    *buffer // of all its servers
+	log    *buffer  // of all its servers
+	after  []func() // run when all has ended
 }
 
 // newTown starts a town with a repository for its agents. env adds to the
@@ -147,6 +148,11 @@ func (tt *testTown) restart() {
 func (tt *testTown) end() {
 	t := tt.t
 	t.Helper()
+	defer func() {
+		for _, f := range tt.after {
+			f()
+		}
+	}()
 	if tt.server == nil {
 		return
 	}
