@@ -91,3 +91,48 @@ func overLimit(l town.Limits, turns int64, u town.Usage, r town.Resources) town.
 	}
 	return ""
 }
+
+// cancelRestart gives up the start that is planned for a crashed agent.
+func (a *agent) cancelRestart() {
+	a.restartAt = time.Time{}
+	a.dropRun()
+	if r := a.rec.Agent.Restart; r != nil && r.NextAt != nil {
+		state := *r
+		state.NextAt = nil
+		a.rec.Agent.Restart = &state
+	}
+}
+
+// scheduleRestart plans the next start of a crashed agent whose policy wants
+// it. It reports false when there is none, or too many have failed.
+func (a *agent) scheduleRestart() bool {
+	if a.rec.Request.Restart != town.RestartOnFailure {
+		return false
+	}
+	now := time.Now()
+	delay, recent, ok := nextRestart(append(a.rec.Failures, now), now)
+	a.rec.Failures = recent
+	state := *a.rec.Agent.Restart
+	if state.Parked = !ok; ok {
+		a.restartAt = now.Add(delay)
+		state.NextAt = new(a.restartAt.UTC())
+	}
+	a.rec.Agent.Restart = &state
+	a.publish()
+	return ok
+}
+
+// restart starts a crashed agent again.
+func (a *agent) restart() {
+	a.restartAt = time.Time{}
+	state := *a.rec.Agent.Restart
+	state.Count, state.NextAt = state.Count+1, nil
+	req := a.rec.Request
+	req.Resume = true
+	a.begin(req, a.env, &state, func(_ town.Agent, err error) {
+		if err != nil {
+			a.log.Warn("not restarted", "error", err)
+			a.scheduleRestart()
+		}
+	})
+}
