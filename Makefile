@@ -19,7 +19,7 @@ run: build
 # every test, with the race detector where there is a C compiler
 test:
 	go test -json -shuffle=on $(RACE) -timeout 15m ./... | go run -C .tools ./gotest
-	go test -json -C .tools ./gotest | go run -C .tools ./gotest
+	go test -C .tools -json ./gotest | go run -C .tools ./gotest
 
 # what must hold before a change goes in
 lint:
