@@ -90,7 +90,7 @@ func (in *input) checkLines(p []byte) (unfinished int, err error) {
 	}
 	mode, err := in.term.mode()
 	if err != nil {
-		return 0, fmt.Errorf("terminal mode: %w", err)
+		return 0, closedInput(err)
 	}
 	if mode.Lflag&unix.ICANON == 0 {
 		return 0, nil
