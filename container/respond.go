@@ -144,6 +144,9 @@ func (s *Server) problemOf(err error) api.Problem {
 		return newProblem(status, "internal error")
 	}
 	p := newProblem(status, s.cfg.Secrets.Mask(err.Error()))
+	if status == http.StatusBadRequest { // older clients read the issues alone
+		p.Issues = []town.Issue{{Path: "body", Message: p.Detail}}
+	}
 	if invalid, ok := errors.AsType[*town.InvalidError](err); ok {
 		p.Issues = invalid.Issues
 		if _, param := errors.AsType[*paramError](err); !param {

@@ -72,9 +72,10 @@ func badBranch(name string) string {
 
 var commitPattern = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 
-// checkStartPoint takes what names a commit without git's revision syntax: a
-// branch, a tag, either with its full refs/ name, or a hash.
-func checkStartPoint(s string) error {
+// CheckStartPoint returns an ErrInvalid that says what is wrong with the name of a
+// commit, nil for a good one: a branch, a tag, either with its full refs/ name, or a
+// hash, without the rest of git's revision syntax.
+func CheckStartPoint(s string) error {
 	if s == "" || commitPattern.MatchString(s) {
 		return nil
 	}

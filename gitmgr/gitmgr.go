@@ -223,7 +223,7 @@ func (m *Manager) checkSpec(s Spec) error {
 			return fmt.Errorf("default branch %q: %w", s.DefaultBranch, err)
 		}
 	}
-	if err := checkStartPoint(s.StartPoint); err != nil {
+	if err := CheckStartPoint(s.StartPoint); err != nil {
 		return fmt.Errorf("start point %q: %w", s.StartPoint, err)
 	}
 	if s.Branch == s.DefaultBranch {

@@ -62,8 +62,17 @@ func (s *Supervisor) validate(req *town.StartRequest) error {
 		}
 	}
 	note(req.Validate(), "")
-	if req.Branch != "" {
-		note(gitmgr.CheckBranch(req.Branch), "branch")
+	for _, f := range []struct {
+		path, name string
+		check      func(string) error
+	}{
+		{"branch", req.Branch, gitmgr.CheckBranch},
+		{"defaultBranch", req.DefaultBranch, gitmgr.CheckBranch},
+		{"startPoint", req.StartPoint, gitmgr.CheckStartPoint},
+	} {
+		if f.name != "" {
+			note(f.check(f.name), f.path)
+		}
 	}
 	if req.GitURL != "" {
 		note(s.cfg.Git.CheckURL(req.GitURL), "gitUrl")

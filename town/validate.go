@@ -155,8 +155,10 @@ func (l Limits) validate(is *issues) {
 		}
 	}
 	const year = 366 * 24 * 3600 // keeps seconds inside time.Duration
-	if l.Seconds > year || l.IdleSeconds > year {
-		is.add("limits", "seconds and idleSeconds may be at most a year (%d)", year)
+	for path, seconds := range map[string]float64{"limits.seconds": l.Seconds, "limits.idleSeconds": l.IdleSeconds} {
+		if seconds > year {
+			is.add(path, "may be at most a year (%d)", year)
+		}
 	}
 }
 
