@@ -238,6 +238,8 @@ func (a *agent) spawn(m message, reply func(town.Agent, error)) {
 }
 
 // spawnGated spawns when fewer than the gate's number of spawns are under way.
+// Until then ctx ends it; once the keeper is asked, its answer is awaited: a
+// process that was started must have an owner.
 func (s *Supervisor) spawnGated(ctx context.Context, spawn keeper.Spawn) (keeper.Run, error) {
 	select {
 	case s.gate <- struct{}{}:
@@ -245,8 +247,13 @@ func (s *Supervisor) spawnGated(ctx context.Context, spawn keeper.Spawn) (keeper
 	case <-ctx.Done():
 		return keeper.Run{}, context.Cause(ctx)
 	}
+	if ctx.Err() != nil {
+		return keeper.Run{}, context.Cause(ctx)
+	}
 	s.counters.starts.Add(1)
-	return s.keeper.client().Spawn(ctx, spawn)
+	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), keeperTimeout)
+	defer cancel()
+	return s.keeper.client().Spawn(asked, spawn)
 }
 
 // launched takes in how a spawn went.
