@@ -70,6 +70,7 @@ type raw struct {
 	body           string
 	noAuth, noHost bool
 	any            bool // refused by net/http itself, in plain text
+	hurry          bool // the status is all that is wanted
 }
 
 // send sends a request byte for byte and returns the answer, nil when there was none.
@@ -80,7 +81,13 @@ func (bt *badTown) send(r raw) (*http.Response, string) {
 		bt.t.Fatal(err)
 	}
 	defer conn.Close()
-	lines := []string{r.method + " " + r.target + " HTTP/1.1", "Connection: close"}
+	lines := []string{r.method + " " + r.target + " HTTP/1.1"}
+	switch {
+	case r.hurry:
+		lines = append(lines, "Connection: Upgrade")
+	case !slices.ContainsFunc(r.header, func(h string) bool { return strings.HasPrefix(h, "Connection:") }):
+		lines = append(lines, "Connection: close")
+	}
 	if !r.noHost {
 		lines = append(lines, "Host: "+bt.address)
 	}
@@ -107,7 +114,10 @@ func (bt *badTown) send(r raw) (*http.Response, string) {
 		return nil, err.Error()
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return resp, ""
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, max(resp.ContentLength, 1<<20)))
 	if err != nil {
 		bt.t.Errorf("answer to %s: %v", r, err)
 	}
