@@ -282,8 +282,7 @@ func (s *Supervisor) Stats() Stats {
 		Degraded:    []string{},
 	}
 	for _, a := range s.all() {
-		view := a.view()
-		st.Agents[view.Status]++
+		st.Agents[a.snapshot.Load().Status]++
 		if why := a.stalled.Load(); why != nil && *why != "" {
 			st.Degraded = append(st.Degraded, fmt.Sprintf("agent %s waits: %s", a.id, *why))
 		}
