@@ -28,7 +28,7 @@ func measureHealth(ctx context.Context, s *server) (err error) {
 	if err := pause(ctx, 2*time.Second); err != nil { // what starting left to do is done
 		return err
 	}
-	quiet, err := s.askHealth(ctx, empty, pick(b, 5, 2), 600)
+	quiet, err := s.askHealth(ctx, empty)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func measureHealth(ctx context.Context, s *server) (err error) {
 	starting, stop := context.WithCancel(ctx)
 	churned := make(chan error, 1)
 	go func() { churned <- s.churn(starting) }() // ends with starting
-	busy, err := s.askHealth(ctx, empty, pick(b, 7, 3), 300)
+	busy, err := s.askHealth(ctx, empty)
 	stop()
 	if err = errors.Join(err, <-churned, s.halt(ctx, printing...)); err != nil {
 		return err
@@ -76,11 +76,12 @@ func (s *server) churn(ctx context.Context) error {
 type latencies struct{ health, empty []float64 }
 
 // askHealth asks the town and the empty handler in turns, every few milliseconds.
-func (s *server) askHealth(ctx context.Context, empty *handler, rounds, each int) (latencies, error) {
+func (s *server) askHealth(ctx context.Context, empty *handler) (latencies, error) {
+	const asked = 1000 // a p99 of fewer is chance
 	var got latencies
-	for range rounds {
+	for range pick(s.b, 5, 1) {
 		var health, handled []float64
-		for i := range each {
+		for i := range asked {
 			for turn := range 2 {
 				ask, out := empty.ask, &handled
 				if turn == i%2 {

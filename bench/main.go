@@ -39,7 +39,7 @@ func main() {
 	if len(os.Args) > 2 && os.Args[1] == agentArgument {
 		os.Exit(beAgent(os.Args[2], os.Args[3:]))
 	}
-	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, release := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	err := run(ctx, os.Args[1:])
 	release()
 	switch {
