@@ -74,7 +74,7 @@ type raw struct {
 }
 
 // send sends a request byte for byte and returns the answer, nil when there was none.
-func (bt *badTown) send(r raw) (*http.Response, string) {
+func (bt *badTown) send(r raw) (*answer, string) {
 	bt.t.Helper()
 	conn, err := net.DialTimeout("tcp", bt.address, patience)
 	if err != nil {
@@ -115,13 +115,25 @@ func (bt *badTown) send(r raw) (*http.Response, string) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return resp, ""
+		return answerOf(resp), ""
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, max(resp.ContentLength, 1<<20)))
 	if err != nil {
 		bt.t.Errorf("answer to %s: %v", r, err)
 	}
-	return resp, string(body)
+	return answerOf(resp), string(body)
+}
+
+// answer is the head of an answer; its body, if any, has been read.
+type answer struct {
+	StatusCode    int
+	Status        string
+	Header        http.Header
+	ContentLength int64
+}
+
+func answerOf(resp *http.Response) *answer {
+	return &answer{StatusCode: resp.StatusCode, Status: resp.Status, Header: resp.Header, ContentLength: resp.ContentLength}
 }
 
 func (r raw) String() string {

@@ -31,7 +31,7 @@ func (bt *badTown) ticket(id string, mode town.TicketMode) string {
 
 // open sends a handshake, with other headers instead of the usual when given, and
 // returns the connection and the answer.
-func (bt *badTown) open(target string, header ...string) (net.Conn, *bufio.Reader, *http.Response) {
+func (bt *badTown) open(target string, header ...string) (net.Conn, *bufio.Reader, *answer) {
 	bt.t.Helper()
 	if header == nil {
 		header = handshake
@@ -53,7 +53,8 @@ func (bt *badTown) open(target string, header ...string) (net.Conn, *bufio.Reade
 	if err != nil {
 		bt.t.Fatal(err)
 	}
-	return conn, in, resp
+	bt.t.Cleanup(func() { _ = resp.Body.Close() })
+	return conn, in, answerOf(resp)
 }
 
 func TestWrongTicketsAreRefused(t *testing.T) {

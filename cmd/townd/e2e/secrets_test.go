@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,9 +49,7 @@ func TestSecretsStayWhereTheyBelong(t *testing.T) {
 	t.Parallel()
 	secrets := newCanaries()
 	env := map[string]string{"LOG_LEVEL": "debug"}
-	for name, value := range secrets.server {
-		env[name] = value
-	}
+	maps.Copy(env, secrets.server)
 	tt := newTown(t, env)
 	watch := tt.watchProcesses()
 	req := tt.request("toast", "bash", "-c", "echo work >work.txt; git add work.txt; git commit -qm work; echo more >more.txt; echo ready; exec sleep 10000")
