@@ -52,6 +52,28 @@ var rules = map[string]rule{
 		ours: []string{"town"},
 		why:  "a CLI is described, not run: no processes, no HTTP",
 	},
+	"supervisor/driver": {
+		ours: []string{"town", "supervisor/agentcli"},
+		why:  "it runs in the agent's own process, beside one CLI; the town is reached by lines only",
+	},
+	"llm": {
+		ours: []string{"town", "api"},
+		why:  "the gateway knows models and money, never agents' lives: whose call it is, it asks by an interface of its own",
+	},
+	"coordinator/tools": {
+		ours:   []string{"town", "api", "coordinator"},
+		theirs: []string{"golang.org/x/sys"},
+		why:    "the agents' socket passes on what agents ask; who decides is wired in main",
+	},
+	"supervisor/rules": {
+		ours:   []string{"town"},
+		theirs: []string{"mvdan.cc/sh/v3"},
+		why:    "what an agent may not do is judged from the call alone: no I/O",
+	},
+	"supervisor/typing": {
+		ours: []string{"town", "supervisor/screen"},
+		why:  "typing looks at a screen and presses keys; whose terminal it is, it does not know",
+	},
 	"api": {
 		ours:   []string{"town"},
 		theirs: []string{"nhooyr.io/websocket"},
@@ -59,13 +81,14 @@ var rules = map[string]rule{
 	},
 	"supervisor": {
 		ours: []string{
-			"town", "supervisor/transcript", "supervisor/screen", "supervisor/keeper", "supervisor/agentcli", "gitmgr", "prompts",
+			"town", "supervisor/transcript", "supervisor/screen", "supervisor/keeper", "supervisor/agentcli", "supervisor/rules",
+			"supervisor/typing", "gitmgr", "prompts",
 		},
 		theirs: []string{"github.com/hashicorp/go-multierror", "github.com/google/renameio/v2", "golang.org/x/sys"},
 		why:    "an agent's life needs its rooms, and no face: HTTP can change without it",
 	},
 	"container": {
-		ours: []string{"town", "api", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr"},
+		ours: []string{"town", "api", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr", "llm"},
 		theirs: []string{
 			"github.com/getkin/kin-openapi", "github.com/gorilla/mux", "github.com/prometheus/client_golang",
 			"github.com/shirou/gopsutil/v3", "nhooyr.io/websocket",
@@ -75,7 +98,7 @@ var rules = map[string]rule{
 	"cmd/townd": {
 		ours: []string{
 			"town", "api", "container", "supervisor", "supervisor/keeper", "supervisor/transcript", "supervisor/screen",
-			"supervisor/agentcli", "gitmgr", "prompts",
+			"supervisor/agentcli", "supervisor/driver", "gitmgr", "prompts", "llm", "coordinator/tools",
 		},
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",

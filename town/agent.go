@@ -25,6 +25,8 @@ type StartRequest struct {
 	Cols          uint16            `json:"cols,omitempty"`       // DefaultCols when 0
 	Rows          uint16            `json:"rows,omitempty"`       // DefaultRows when 0
 	Resume        bool              `json:"resume,omitempty"`     // go on with the CLI's earlier session of this agent
+	Fork          bool              `json:"fork,omitempty"`       // with Resume: in a copy of that session
+	Effort        Effort            `json:"effort,omitempty"`     // how hard the model thinks; the CLI's default when empty
 	Restart       RestartPolicy     `json:"restart,omitempty"`    // RestartNever when empty
 	Limits        Limits            `json:"limits,omitzero"`
 }
@@ -37,6 +39,12 @@ const (
 	DefaultCols = 120
 	DefaultRows = 40
 )
+
+// Effort says how much a model may think before it answers.
+type Effort string
+
+// Efforts returns every effort from the least.
+func Efforts() []Effort { return []Effort{"low", "medium", "high", "xhigh", "max"} }
 
 // RestartPolicy says what follows when an agent's program fails unasked.
 type RestartPolicy string

@@ -18,6 +18,7 @@ var (
 	ErrConflict     = errors.New("conflict")            // what is asked contradicts what is
 	ErrGone         = errors.New("gone")                // it was held once and is no longer
 	ErrTooLarge     = errors.New("too large")           //
+	ErrBudget       = errors.New("budget used up")      // of turns, tokens or money
 	ErrCapacity     = errors.New("at capacity")         // try again later, see CapacityError
 	ErrGit          = errors.New("git remote failed")   // the remote refused, hung or could not be reached
 	ErrUnavailable  = errors.New("unavailable")         // not now: draining or closed
@@ -33,6 +34,7 @@ var httpStatuses = []struct {
 }{
 	{ErrInvalid, http.StatusBadRequest},
 	{ErrUnauthorized, http.StatusUnauthorized},
+	{ErrBudget, http.StatusPaymentRequired},
 	{ErrForbidden, http.StatusForbidden},
 	{ErrNotFound, http.StatusNotFound},
 	{ErrConflict, http.StatusConflict},

@@ -23,6 +23,7 @@ const (
 	EventTurnEnded   EventType = "turn.ended"
 	EventMessage     EventType = "message"
 	EventHook        EventType = "hook"
+	EventBudget      EventType = "budget"
 	EventCheckpoint  EventType = "checkpoint"
 	EventGap         EventType = "gap" // events before this one are no longer held
 )
@@ -91,6 +92,19 @@ type (
 		MessageID string  `json:"messageId"`
 		Receipt   Receipt `json:"receipt"`
 	}
+	// HookData is the data of EventHook: what a hook told and what we answered.
+	HookData struct {
+		Name     HookPoint `json:"name"`
+		Tool     string    `json:"tool,omitempty"`
+		Decision string    `json:"decision"` // "allow" or "deny"
+		Reason   string    `json:"reason,omitempty"`
+	}
+	// BudgetData is the data of EventBudget: a limit is used up, or almost.
+	BudgetData struct {
+		Limit string  `json:"limit"` // the field of Limits, as costUsd
+		Used  float64 `json:"used"`
+		Of    float64 `json:"of"`
+	}
 	// CheckpointData is the data of EventCheckpoint.
 	CheckpointData struct {
 		Ref    string `json:"ref"`
@@ -107,10 +121,10 @@ type Receipt string
 
 // The stages of a message.
 const (
-	ReceiptQueued    Receipt = "queued"    // held until the turn ends
-	ReceiptDelivered Receipt = "delivered" // written to the program's input
-	ReceiptSeen      Receipt = "seen"      // the CLI acknowledged it
-	ReceiptFailed    Receipt = "failed"
+	ReceiptQueued    Receipt = "queued"    // held until its time comes
+	ReceiptDelivered Receipt = "delivered" // the CLI acknowledged it, or its screen shows that it was entered
+	ReceiptSeen      Receipt = "seen"      // the model has answered since
+	ReceiptFailed    Receipt = "failed"    // it did not reach the agent
 )
 
 // ErrorKind classes what went wrong between a CLI and its model.

@@ -42,6 +42,8 @@ func TestStartRequestIssuesNameTheirFields(t *testing.T) {
 		"command[1]":          func(r *town.StartRequest) { r.CLI, r.Command = "command", []string{"a", "b\x00"} },
 		"generation":          func(r *town.StartRequest) { r.Generation = -1 },
 		"restart":             func(r *town.StartRequest) { r.Restart = "always" },
+		"effort":              func(r *town.StartRequest) { r.Effort = "huge" },
+		"fork":                func(r *town.StartRequest) { r.Fork = true },
 		"cols":                func(r *town.StartRequest) { r.Cols = 1001 },
 		"rows":                func(r *town.StartRequest) { r.Rows = 60000 },
 		"limits.turns":        func(r *town.StartRequest) { r.Limits.Turns = -1 },
@@ -120,7 +122,7 @@ func TestIDsAreOrderedAndDistinct(t *testing.T) {
 func TestKindsAndStatusesMatchBothWays(t *testing.T) {
 	for _, kind := range []error{
 		town.ErrInvalid, town.ErrUnauthorized, town.ErrForbidden, town.ErrNotFound, town.ErrConflict, town.ErrGone,
-		town.ErrTooLarge, town.ErrCapacity, town.ErrGit, town.ErrUnavailable, town.ErrNoSpace, town.ErrStartFailed,
+		town.ErrTooLarge, town.ErrBudget, town.ErrCapacity, town.ErrGit, town.ErrUnavailable, town.ErrNoSpace, town.ErrStartFailed,
 	} {
 		status := town.HTTPStatus(fmt.Errorf("doing: %w", kind))
 		if status == http.StatusInternalServerError || !errors.Is(town.KindOf(status), kind) {

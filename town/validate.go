@@ -86,6 +86,12 @@ func (r *StartRequest) Validate() error {
 	if r.Restart != "" && r.Restart != RestartNever && r.Restart != RestartOnFailure {
 		is.add("restart", "must be %q or %q", RestartNever, RestartOnFailure)
 	}
+	if r.Effort != "" && !slices.Contains(Efforts(), r.Effort) {
+		is.add("effort", "must be one of %s", quoteAll(Efforts()))
+	}
+	if r.Fork && !r.Resume {
+		is.add("fork", "goes only with resume")
+	}
 	checkSize(&is, "cols", r.Cols)
 	checkSize(&is, "rows", r.Rows)
 	r.Limits.validate(&is)

@@ -117,7 +117,7 @@ func eventLine(e town.Event) (string, error) {
 		return fmt.Sprintf("● saved as %s", d.Ref), err
 	case town.EventGap:
 		return "● earlier events are no longer held", nil
-	case town.EventSession, town.EventTurnStarted, town.EventThinking, town.EventUsage, town.EventMessage, town.EventHook:
+	case town.EventSession, town.EventTurnStarted, town.EventThinking, town.EventUsage, town.EventMessage, town.EventHook, town.EventBudget:
 	}
 	return "", nil
 }

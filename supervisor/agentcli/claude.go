@@ -3,21 +3,34 @@ package agentcli
 import (
 	"encoding/json"
 	"path/filepath"
+
+	"townd/town"
 )
 
 // claude is Claude Code, kept running over many turns: lines of JSON in by a
 // pipe, lines of JSON out.
-type claude struct{}
+type claude struct{ noHooks }
 
 func (claude) Name() string        { return "claude" }
 func (claude) PerTurn() bool       { return false }
 func (claude) Structured() bool    { return true }
 func (claude) NewDecoder() Decoder { return newLineDecoder(&claudeDecoder{}) }
 
+func (claude) Program() Program {
+	return Program{Name: "claude", Install: "npm install -g @anthropic-ai/claude-code@2.1.329", Tested: "2.1.329"}
+}
+
+func (claude) Dialects() []town.Dialect { return []town.Dialect{town.DialectAnthropic} }
+
+func (claude) Credentialed(env map[string]string) bool {
+	return anyOf(env, "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN",
+		"CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
+}
+
 // Launch returns claude in its headless mode with every permission granted: nobody
 // is there to be asked, and the agent's worktree and user are its bounds.
 func (c claude) Launch(s Spec) (Launch, error) {
-	program, err := s.look("claude", "npm install -g @anthropic-ai/claude-code")
+	program, err := s.look(c.Program())
 	if err != nil {
 		return Launch{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"townd/town"
@@ -28,10 +29,36 @@ type Spec struct {
 	Home         string            // the agent's own HOME: absolute, exists
 	SessionID    string            // the CLI's session to go on with, "" for a new one
 	Command      []string          // argv, for cli "command"
-	Townd        string            // absolute path of our own program, for cli "demo"
+	Townd        string            // absolute path of our own program
 	Env          map[string]string // the caller's envVars
+	Effort       town.Effort       // "" for the CLI's own default
+	Fork         bool              // go on in a copy of SessionID
+	Models       *Models           // the town's gateway; nil when the CLI reaches its model by Env
+	MCP          []MCPServer       // servers whose tools it gets
+	Hooks        bool              // its hooks call `townd hook NAME`, which finds the town by its environment
+	ProjectHooks bool              // the repository's own hooks and settings may run
 
 	LookPath func(string) (string, error) // exec.LookPath when nil
+}
+
+// Models is the way to a CLI's models through the town's gateway.
+type Models struct {
+	town.ModelEndpoint
+	Key string // the agent's capability, in the place of an API key
+}
+
+// MCPServer is a program that offers tools on its standard input and output.
+type MCPServer struct {
+	Name string // as "gastown"; CLIs put it into the names of its tools
+	Argv []string
+	Env  map[string]string
+}
+
+// Program is the program behind a CLI.
+type Program struct {
+	Name    string // as it is found in PATH, "" for one that is built in or given
+	Install string // the command that brings it
+	Tested  string // the version that the tests ran with
 }
 
 // Launch is what to run. The program's environment is, later wins: what the
@@ -57,6 +84,13 @@ type File struct {
 // CLI describes one agent CLI. It holds no state and is safe for concurrent use.
 type CLI interface {
 	Name() string
+	Program() Program
+	// Dialects returns what model APIs the CLI can be pointed at, the best first;
+	// nil for one that cannot be.
+	Dialects() []town.Dialect
+	// Credentialed reports whether the caller's envVars name a model or its key
+	// already, so that the gateway is left alone.
+	Credentialed(env map[string]string) bool
 	// PerTurn reports whether each turn is a process of its own, which the next
 	// message starts with the session's id.
 	PerTurn() bool
@@ -67,13 +101,46 @@ type CLI interface {
 	// program that is not installed and for a spec that the CLI cannot carry out.
 	Launch(Spec) (Launch, error)
 	// Input returns the bytes that give text to a running program, nil for a CLI
-	// that is PerTurn. messageID comes back in the receipt, as in Spec.
+	// that is PerTurn. A structured program acknowledges it: its decoder emits an
+	// EventMessage with that messageID and ReceiptDelivered.
 	Input(text, messageID string) []byte
 	// Interrupt returns the bytes that end the turn of a running program and leave
 	// it waiting for input, nil if it knows none.
 	Interrupt() []byte
 	// NewDecoder returns a decoder of this CLI's output.
 	NewDecoder() Decoder
+	// ParseHook reads what the CLI gives to a program that it calls as a hook.
+	ParseHook(stdin []byte) (town.HookCall, error)
+	// AnswerHook returns what that program must print and exit with, so that the
+	// CLI does as the town answers.
+	AnswerHook(town.HookCall, town.HookAnswer) HookOutput
+}
+
+// HookOutput is how a hook program ends.
+type HookOutput struct {
+	Stdout, Stderr []byte
+	Exit           int
+}
+
+// noHooks is what a CLI without hooks has in their place.
+type noHooks struct{}
+
+func (noHooks) ParseHook([]byte) (town.HookCall, error) {
+	return town.HookCall{}, fmt.Errorf("this CLI has no hooks: %w", town.ErrInvalid)
+}
+
+func (noHooks) AnswerHook(town.HookCall, town.HookAnswer) HookOutput { return HookOutput{} }
+
+// builtIn is a CLI with no model that we know of and no program of its own.
+type builtIn struct{ noHooks }
+
+func (builtIn) Program() Program                    { return Program{} }
+func (builtIn) Dialects() []town.Dialect            { return nil }
+func (builtIn) Credentialed(map[string]string) bool { return true }
+
+// anyOf reports whether env has a value for one of names.
+func anyOf(env map[string]string, names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return env[name] != "" })
 }
 
 // clis lists the known CLIs in the order shown to people.
@@ -104,10 +171,10 @@ func invalid(path, format string, args ...any) error {
 
 // look returns the absolute path of an installed CLI, or an error that says how
 // to get it.
-func (s *Spec) look(program, install string) (string, error) {
-	path, err := s.lookPath(program)
+func (s *Spec) look(p Program) (string, error) {
+	path, err := s.lookPath(p.Name)
 	if err != nil {
-		return "", invalid("cli", "%s is not installed (%v); get it with: %s", program, err, install)
+		return "", invalid("cli", "%s is not installed (%v); get it with: %s", p.Name, err, p.Install)
 	}
 	return path, nil
 }

@@ -7,7 +7,7 @@ import (
 
 // command is any program on a terminal. Nothing is typed unasked: it finds its
 // prompts in the files that TOWND_PROMPT_FILE and TOWND_SYSTEM_PROMPT_FILE name.
-type command struct{}
+type command struct{ builtIn }
 
 func (command) Name() string        { return "command" }
 func (command) PerTurn() bool       { return false }
@@ -35,7 +35,7 @@ func (command) Launch(s Spec) (Launch, error) {
 func (command) Input(text, _ string) []byte { return typed(text) }
 
 // demo is the agent built into townd, which needs no model.
-type demo struct{}
+type demo struct{ builtIn }
 
 func (demo) Name() string        { return "demo" }
 func (demo) PerTurn() bool       { return false }

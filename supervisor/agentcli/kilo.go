@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"maps"
 	"path/filepath"
+
+	"townd/town"
 )
 
 // kilo is the Kilo CLI, one process a turn: the message on stdin, lines of JSON out.
-type kilo struct{}
+type kilo struct{ noHooks }
 
 func (kilo) Name() string                { return "kilo" }
 func (kilo) PerTurn() bool               { return true }
@@ -23,10 +25,20 @@ const maxConfig = 128<<10 - len("OPENCODE_CONFIG_CONTENT=") - 1
 // kiloAgent is the name of the agent definition that carries our system prompt.
 const kiloAgent = "townd"
 
+func (kilo) Program() Program {
+	return Program{Name: "kilo", Install: "npm install -g @kilocode/cli@7.7.7", Tested: "7.7.7"}
+}
+
+func (kilo) Dialects() []town.Dialect { return []town.Dialect{town.DialectOpenAI} }
+
+func (kilo) Credentialed(env map[string]string) bool {
+	return anyOf(env, "KILO_API_KEY", "KILO_CONFIG_CONTENT", "OPENCODE_CONFIG_CONTENT")
+}
+
 // Launch returns one turn of kilo. Its configuration goes by environment, so that
 // no file lands in the worktree.
-func (kilo) Launch(s Spec) (Launch, error) {
-	program, err := s.look("kilo", "npm install -g @kilocode/cli")
+func (k kilo) Launch(s Spec) (Launch, error) {
+	program, err := s.look(k.Program())
 	if err != nil {
 		return Launch{}, err
 	}
