@@ -74,15 +74,14 @@ func (a *agent) message(m town.MessageRequest, key string, reply func(string, er
 // this process gives it again, and the keeper knows what was written.
 func (a *agent) deliverQueue() {
 	view := &a.rec.Agent
-	busy := a.launch != nil || a.rec.Giving != (giving{}) || a.rec.Replacing
-	if view.Status != town.StatusRunning || busy || len(a.rec.Queue) == 0 {
+	if view.Status != town.StatusRunning || a.launch != nil || a.rec.Replacing || len(a.rec.Queue) == 0 {
 		return
 	}
 	m := a.nextMessage()
 	switch {
-	case view.Turn.State == town.TurnWorking:
+	case a.rec.Giving != (giving{}) || view.Turn.State == town.TurnWorking:
 		a.noteQueued()
-		if m.When == town.DeliverNow {
+		if m.When == town.DeliverNow && m.ID != a.rec.Giving.ID && view.Turn.State == town.TurnWorking {
 			a.interrupt(m)
 		}
 	case a.rec.Request.Limits.Turns > 0 && view.Turn.Count >= a.rec.Request.Limits.Turns && a.structured.Load():
@@ -113,7 +112,7 @@ func (a *agent) nextMessage() message {
 // noteQueued gives every waiting message its receipt, once.
 func (a *agent) noteQueued() {
 	for i := range a.rec.Queue {
-		if m := &a.rec.Queue[i]; !m.Queued {
+		if m := &a.rec.Queue[i]; !m.Queued && m.ID != a.rec.Giving.ID {
 			m.Queued = true
 			a.dirty = true
 			a.emit(town.EventMessage, town.MessageData{MessageID: m.ID, Receipt: town.ReceiptQueued})

@@ -80,7 +80,7 @@ const (
 func (a *agent) summary() string {
 	var b strings.Builder
 	b.WriteString("Your earlier conversation could not be opened again. What is known of it:\n")
-	if task := a.rec.Request.Prompt; task != "" {
+	if task := a.rec.Task; task != "" {
 		fmt.Fprintf(&b, "\nIt began with this task:\n%s\n", clip(task, summaryBytes))
 	}
 	page, err := a.events.page(max(0, a.events.newest()-summaryEvents), summaryEvents)

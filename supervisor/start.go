@@ -170,7 +170,7 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 	}
 	a.limits.Store(&a.rec.Request.Limits)
 	a.metered.set(town.Usage{})
-	a.tools = make(map[string]toolCall)
+	clear(a.tools)
 	a.setFeed()
 	a.s.linkBead(req.BeadID, a.rec.Agent.RunID)
 	a.become(town.StatusStarting, "")
@@ -220,8 +220,9 @@ func newRecord(req town.StartRequest, before record, uid uint32) record {
 	if before.Agent.RunID != "" {
 		rec.Runs = append(slices.Clone(before.Runs[max(0, len(before.Runs)-earlierRuns+1):]), before.Agent.RunID)
 	}
-	if req.Resume && req.CLI == before.Agent.CLI {
-		rec.Agent.SessionID = before.Agent.SessionID
+	rec.Task = req.Prompt
+	if req.Resume && req.CLI == before.Agent.CLI && before.Agent.SessionID != "" {
+		rec.Agent.SessionID, rec.Task = before.Agent.SessionID, before.Task
 	}
 	if req.Restart == town.RestartOnFailure {
 		rec.Agent.Restart = &town.RestartState{Policy: req.Restart}

@@ -145,7 +145,6 @@ func (a *agent) settle(exit keeper.Exit) {
 	case status == town.StatusFailed:
 		view.Error = a.rec.FailureText
 	}
-	a.rec.Cut = view.Turn.State == town.TurnWorking
 	crashed := status == town.StatusFailed && reason == town.ReasonCrashed
 	a.finish(status, reason, crashed && a.mayRestart())
 	if exit.Escalated {

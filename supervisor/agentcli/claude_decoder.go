@@ -93,7 +93,7 @@ func (d *claudeDecoder) decode(line []byte, emit emitFunc) bool {
 		d.assistant(&l, emit)
 	case "user":
 		if l.IsReplay && l.UUID != "" {
-			emit(town.EventMessage, town.MessageData{MessageID: l.UUID, Receipt: town.ReceiptSeen})
+			emit(town.EventMessage, town.MessageData{MessageID: l.UUID, Receipt: town.ReceiptDelivered})
 		}
 		toolResults(l.Message.Content, emit)
 	case "result":
