@@ -121,7 +121,14 @@ func (g gemini) events(w io.Writer, r *Request, st Step) {
 	send(g.answer(r, g.calls(r, st), "STOP", st))
 }
 
+// geminiRoute answers Gemini CLI's errand before a message when no model is named:
+// which one is to have it.
+const geminiRoute = `{"reasoning":"scripted","model_choice":"pro","complexity_reasoning":"scripted","complexity_score":50}`
+
 func (g gemini) whole(r *Request, st Step) any {
+	if r.Chore {
+		st.Text = geminiRoute
+	}
 	return g.answer(r, append([]object{{"text": st.Text}}, g.calls(r, st)...), "STOP", st)
 }
 

@@ -193,6 +193,27 @@ func TestGeminiWorksOverTwoMessages(t *testing.T) {
 	}
 }
 
+// TestGeminiChoosesAModelWhenNoneIsNamed, by one errand a message.
+func TestGeminiChoosesAModelWhenNoneIsNamed(t *testing.T) {
+	t.Parallel()
+	model, url := llmtest.Serve(t, llmtest.Steps())
+	a := newGemini(t, url)
+	a.spec.Models.Model = ""
+	if code := a.turn("hello"); code != 0 {
+		t.Errorf("exit code %d; output:\n%s", code, a.output)
+	}
+	all := model.All()
+	if len(all) != 2 || !all[0].Chore || all[1].Chore {
+		for _, r := range all {
+			t.Errorf("request of %s, chore %v: %.1500s", r.Model, r.Chore, r.Body)
+		}
+	}
+	want := `usage {"inputTokens":200,"outputTokens":40,"cacheReadTokens":0,"cacheWriteTokens":0,"costUsd":0}` // of both
+	if got := a.shape(); !slices.Contains(got, want) {
+		t.Errorf("events %q, want in it %s", got, want)
+	}
+}
+
 // TestGeminiRunsTheRepositorysHooksWhenTheyMayRun, beside the town's.
 func TestGeminiRunsTheRepositorysHooksWhenTheyMayRun(t *testing.T) {
 	t.Parallel()
