@@ -18,7 +18,10 @@ import (
 )
 
 // exits is how the process of a recording ended, where not with 0.
-var exits = map[string]int{"claude-unknown-session": 1, "kilo-auth": 1, "kilo-unknown-session": 1}
+var exits = map[string]int{
+	"claude-unknown-session": 1, "kilo-auth": 1, "kilo-unknown-session": 1,
+	"gemini-auth": 145, "gemini-rate-limit": 173, "gemini-overloaded": 244, "gemini-malformed": 1, "gemini-unknown-session": 42,
+}
 
 // TestRecordingsDecodeToTheirGoldens needs no CLI: real_test.go recorded them.
 func TestRecordingsDecodeToTheirGoldens(t *testing.T) {
@@ -126,7 +129,7 @@ func FuzzDecodersGiveTheSameEventsForAnySplit(f *testing.F) {
 	f.Add([]byte("Error: {\"type\":\"text\",\"sessionID\":\"s\",\"part\":{\"text\":\"\\ud83d\"}}\x00\n{\"type\":\"error\",\"sessionID\":\"s\",\"error\":[]}"), uint16(1), true)
 	f.Fuzz(func(t *testing.T, output []byte, size uint16, restart bool) {
 		restart = restart && len(output)/(1+int(size)) < 100 // each costs a marshalling
-		for _, name := range []string{"claude", "kilo"} {
+		for _, name := range []string{"claude", "kilo", "gemini"} {
 			want := decodeWhole(t, name, output)
 			var got []agentcli.Decoded
 			emit := func(d agentcli.Decoded) { got = append(got, d) }

@@ -277,6 +277,9 @@ func render(t *testing.T, e agentcli.Decoded) string {
 // madePaths are names that a CLI makes of the directory it works in.
 var madePaths = regexp.MustCompile(`-tmp-Test[A-Za-z0-9-]*`)
 
+// modulePaths are where a CLI is installed, in the stacks that it prints.
+var modulePaths = regexp.MustCompile(`file://\S*?/node_modules/`)
+
 // record keeps what the CLI's newest process printed as a fixture of the decoder's tests.
 func (a *agent) record(name string) {
 	a.t.Helper()
@@ -288,6 +291,7 @@ func (a *agent) record(name string) {
 	out := bytes.ReplaceAll(a.output[a.began:], []byte(a.spec.Workdir), []byte("/work"))
 	out = bytes.ReplaceAll(out, []byte(a.spec.Home), []byte("/home/agent"))
 	out = madePaths.ReplaceAll(out, []byte("-work"))
+	out = modulePaths.ReplaceAll(out, []byte("file:///node_modules/"))
 	if err := os.WriteFile(filepath.Join("testdata", name+".out"), out, 0o644); err != nil {
 		a.t.Fatal(err)
 	}
