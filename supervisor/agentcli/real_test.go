@@ -33,6 +33,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if play, ok := parts[os.Getenv("AGENTCLI_TEST_PART")]; ok && len(os.Args) > 1 {
+		play(os.Args[1:])
+	}
 	flag.Parse()
 	before := runtime.NumGoroutine()
 	code := m.Run()
