@@ -101,12 +101,15 @@ func New(c Config) (*Server, error) {
 }
 
 func listen(path string) (net.Listener, error) {
-	dir, mode := fs.FileMode(0o700), fs.FileMode(0o600)
+	passable, mode := fs.FileMode(0o700), fs.FileMode(0o600)
 	if os.Geteuid() == 0 {
-		dir, mode = 0o711, 0o666
+		passable, mode = 0o711, 0o666
 	}
-	if err := os.MkdirAll(filepath.Dir(path), dir); err != nil {
-		return nil, err
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); err != nil { // one that is there has the mode that its maker wants
+		if err := errors.Join(os.MkdirAll(dir, passable), os.Chmod(dir, passable)); err != nil {
+			return nil, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
