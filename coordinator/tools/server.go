@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"townd/api"
@@ -113,8 +114,11 @@ func listen(path string) (net.Listener, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if conn, err := sock.Dial(ctx, path); err == nil {
+	conn, err := sock.Dial(ctx, path)
+	if err == nil {
 		_ = conn.Close()
+	}
+	if err == nil || ctx.Err() != nil || errors.Is(err, syscall.EAGAIN) { // or it has no time to accept
 		return nil, fmt.Errorf("another server listens at %s: %w", path, town.ErrConflict)
 	}
 	return sock.Listen(path, mode)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,14 +29,11 @@ var parts = map[string]func(args []string){"hook": playHook, "mcp": playMCP}
 // Of playHook: where it writes each call that it is told, and what it does.
 const (
 	hookLog    = "AGENTCLI_TEST_HOOK_LOG"
-	hookPolicy = "AGENTCLI_TEST_HOOK_POLICY" // deny, crash, hang, or the number of stops that are sent back
+	hookPolicy = "AGENTCLI_TEST_HOOK_POLICY" // deny, crash, or the number of stops that are sent back
 )
 
 // playHook is `townd hook CLI POINT` without a town.
 func playHook(args []string) {
-	if args[0] == "serve" {
-		playMCP(args)
-	}
 	input, err := io.ReadAll(os.Stdin)
 	cli, lookErr := agentcli.Lookup(args[1])
 	if err != nil || lookErr != nil {
@@ -85,9 +83,7 @@ func (a *agent) hooked(policy string) (calls func() []town.HookCall) {
 	}
 	log := filepath.Join(a.t.TempDir(), "calls")
 	a.spec.Hooks, a.spec.Townd = true, self
-	for name, value := range map[string]string{"AGENTCLI_TEST_PART": "hook", hookLog: log, hookPolicy: policy} {
-		a.spec.Env[name] = value
-	}
+	maps.Copy(a.spec.Env, map[string]string{"AGENTCLI_TEST_PART": "hook", hookLog: log, hookPolicy: policy})
 	return func() []town.HookCall {
 		b, err := os.ReadFile(log)
 		if err != nil {
@@ -298,6 +294,63 @@ func TestClaudeRunsAMessageOnceThroughAKill(t *testing.T) {
 	}
 }
 
+// TestClaudeLosesNoMessageThroughAKillWhileItIsBusy: what waited for the end of a
+// tool is given again after the kill, and reaches the model.
+func TestClaudeLosesNoMessageThroughAKillWhileItIsBusy(t *testing.T) {
+	var again atomic.Bool
+	model, url := llmtest.Serve(t, func(r *llmtest.Request) llmtest.Step {
+		if again.Load() {
+			return llmtest.Step{Text: "Yes."}
+		}
+		return llmtest.Step{Tools: []llmtest.Tool{{Name: "Bash", Input: map[string]any{"command": "sleep 60", "description": "wait", "timeout": 90000}}}}
+	})
+	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
+	a.spec.Prompt, a.spec.MessageID = "the first thing", "message-1"
+	p := a.start()
+	a.wait(town.EventToolCall, 1)
+	a.spec.Prompt, a.spec.MessageID = "the second thing", "message-2"
+	p.stdin.Write(a.cli.Input(a.spec.Prompt, a.spec.MessageID))
+	a.waitOutput(`"command_uuid":"message-2","state":"queued"`)
+	p.cmd.Process.Kill()
+	p.wait(t)
+	if n := a.count(`message {"messageId":"message-2"`); n != 0 {
+		t.Errorf("%d receipts of a message that waits", n)
+	}
+	again.Store(true)
+	before := len(model.Requests())
+	a.spec.SessionID = a.session()
+	p = a.start()
+	a.waitOutput(`"command_uuid":"message-2","state":"completed"`)
+	a.finish(p)
+	if !slices.ContainsFunc(model.Requests()[before:], func(r *llmtest.Request) bool { return bytes.Contains(r.Body, []byte("the second thing")) }) {
+		t.Errorf("the message is lost; output:\n%s", a.output[a.began:])
+	}
+}
+
+// TestClaudeGoesOnWithATurnThatWasCut, when it is resumed and told nothing.
+func TestClaudeGoesOnWithATurnThatWasCut(t *testing.T) {
+	var again atomic.Bool
+	model, url := llmtest.Serve(t, func(r *llmtest.Request) llmtest.Step {
+		return llmtest.Step{Text: "I think", Hang: !again.Load()}
+	})
+	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
+	a.spec.Prompt = "think about it"
+	arrived := model.Arrived()
+	p := a.start()
+	a.wait(town.EventSession, 1)
+	<-arrived
+	p.cmd.Process.Kill()
+	p.wait(t)
+	again.Store(true)
+	a.spec.SessionID, a.spec.Prompt = a.session(), ""
+	p = a.start()
+	a.wait(town.EventTurnEnded, 2)
+	a.finish(p)
+	if requests := model.Requests(); len(requests) != 2 || !bytes.Contains(requests[1].Body, []byte("think about it")) {
+		t.Errorf("%d requests", len(requests))
+	}
+}
+
 func TestClaudeForksASession(t *testing.T) {
 	model, url := llmtest.Serve(t, func(*llmtest.Request) llmtest.Step { return llmtest.Step{Text: "Yes."} })
 	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
@@ -435,11 +488,41 @@ func TestClaudesHooksTellItsWork(t *testing.T) {
 			if c.Text != "Done." {
 				t.Errorf("stop: %+v", c)
 			}
+		case town.HookError, town.HookComplete:
 		}
 	}
 	want := []town.HookPoint{town.HookThinking, town.HookToolBefore, town.HookToolAfter, town.HookStop}
 	if !slices.Equal(points, want) {
 		t.Errorf("points %q, want %q", points, want)
+	}
+}
+
+// TestClaudesHooksTellWhatFails proves R3: a tool, and then the turn.
+func TestClaudesHooksTellWhatFails(t *testing.T) {
+	_, url := llmtest.Serve(t, func(r *llmtest.Request) llmtest.Step {
+		if slices.ContainsFunc(r.Messages, func(m llmtest.Message) bool { return m.Role == "tool" }) {
+			return llmtest.Step{Status: 400}
+		}
+		return llmtest.Step{Tools: []llmtest.Tool{{Name: "Bash", Input: map[string]any{"command": "echo oops >&2; exit 3", "description": "x"}}}}
+	})
+	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
+	calls := a.hooked("")
+	a.spec.Prompt = "break it"
+	p := a.start()
+	a.wait(town.EventTurnEnded, 1)
+	a.finish(p)
+	told := map[town.HookPoint]town.HookCall{}
+	for _, c := range calls() {
+		told[c.Point] = c
+	}
+	if c := told[town.HookToolAfter]; c.OK || !strings.Contains(c.Output, "oops") || c.Shell != "echo oops >&2; exit 3" {
+		t.Errorf("after: %+v", c)
+	}
+	if c := told[town.HookError]; c.Text == "" {
+		t.Errorf("of %+v no error", told)
+	}
+	if _, ok := told[town.HookStop]; ok {
+		t.Error("a turn that failed is told as one that stops")
 	}
 }
 

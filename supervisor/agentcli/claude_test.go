@@ -279,3 +279,14 @@ func TestAStartThatIsRefusedForItsSignInIsAuth(t *testing.T) {
 		}
 	}
 }
+
+// TestADeadMCPServerIsToldOnce, though each turn lists it.
+func TestADeadMCPServerIsToldOnce(t *testing.T) {
+	const init = `{"type":"system","subtype":"init","session_id":"s","mcp_servers":[{"name":"a","status":"failed"},{"name":"b","status":"connected"},{"name":"c","status":"pending"}]}` + "\n"
+	const result = `{"type":"result","result":"ok"}` + "\n"
+	turn := []string{`turn.started {}`, `turn.ended {"ok":true,"text":"ok"}`}
+	want := append([]string{`session {"id":"s"}`, turn[0], `error {"kind":"unknown","message":"MCP server a is dead: its tools are missing"}`, turn[1]}, turn...)
+	if diff := cmp.Diff(want, decode(t, newDecoder(t, "claude"), init+result+init+result, 50)); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
