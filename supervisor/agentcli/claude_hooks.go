@@ -26,7 +26,9 @@ const claudeHookSeconds = 60
 
 // claudeSettings returns the file of --settings, by which claude calls our program
 // at each of its points, without a shell. A hook before a tool that cannot start,
-// hangs, crashes or says nonsense denies the tool: claude itself would go on.
+// hangs, crashes or says nonsense denies the tool: claude itself would go on. The
+// settings of the agent's home, which claude reads again while it runs, cannot turn
+// hooks off: these come before them.
 func claudeSettings(townd string) []byte {
 	type hook struct {
 		Type      string   `json:"type"`
@@ -46,7 +48,7 @@ func claudeSettings(townd string) []byte {
 		}
 		all[name] = []matcher{{[]hook{h}}}
 	}
-	return mustJSON(map[string]any{"hooks": all})
+	return mustJSON(map[string]any{"hooks": all, "disableAllHooks": false})
 }
 
 // claudeHook is what claude 2.1.329 gives to its hooks.

@@ -29,7 +29,7 @@ var parts = map[string]func(args []string){"hook": playHook, "mcp": playMCP}
 // Of playHook: where it writes each call that it is told, and what it does.
 const (
 	hookLog    = "AGENTCLI_TEST_HOOK_LOG"
-	hookPolicy = "AGENTCLI_TEST_HOOK_POLICY" // deny, crash, or the number of stops that are sent back
+	hookPolicy = "AGENTCLI_TEST_HOOK_POLICY" // deny, deny forbidden, crash, or the number of stops that are sent back
 )
 
 // playHook is `townd hook CLI POINT` without a town.
@@ -55,7 +55,7 @@ func playHook(args []string) {
 	switch {
 	case policy == "crash" && call.Point == town.HookToolBefore:
 		os.Exit(1)
-	case policy == "deny" && call.Point == town.HookToolBefore:
+	case call.Point == town.HookToolBefore && (policy == "deny" || policy == "deny forbidden" && strings.Contains(call.Shell, "forbidden")):
 		answer = town.HookAnswer{Deny: true, Reason: "House rule 42: not here."}
 	case call.Point == town.HookStop:
 		if limit, err := strconv.Atoi(policy); err == nil && stopsTold(os.Getenv(hookLog)) <= limit {
@@ -550,6 +550,35 @@ func TestClaudesHookDeniesATool(t *testing.T) {
 				t.Errorf("%d requests; the last one ends with %q", len(requests), last.Last().Text)
 			}
 			if n := a.count(`tool.result {"ok":false}`); n != 1 {
+				t.Errorf("events: %q", a.shape())
+			}
+		})
+	}
+}
+
+// TestAnAgentDoesNotTurnItsHooksOff by the settings of its home, which claude reads
+// again as they change. The tools that write them are allowed here, the next is not.
+func TestAnAgentDoesNotTurnItsHooksOff(t *testing.T) {
+	for _, file := range []string{"$CLAUDE_CONFIG_DIR/settings.json", "$HOME/.townd/claude-settings.json"} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			_, url := llmtest.Serve(t, llmtest.Steps(
+				llmtest.Step{Tools: []llmtest.Tool{{Name: "Bash", Input: map[string]any{
+					// claude waits a second for a file to be at rest.
+					"command": `echo '{"disableAllHooks":true,"hooks":{}}' > "` + file + `"; sleep 3`, "description": "x",
+				}}}},
+				llmtest.Step{Tools: []llmtest.Tool{{Name: "Bash", Input: map[string]any{"command": "touch forbidden", "description": "x"}}}},
+			))
+			a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
+			a.hooked("deny forbidden")
+			a.spec.Prompt = "try"
+			p := a.start()
+			a.wait(town.EventTurnEnded, 1)
+			a.finish(p)
+			if _, err := os.Stat(filepath.Join(a.spec.Workdir, "forbidden")); err == nil {
+				t.Error("the tool ran")
+			}
+			if a.count(`tool.result {"ok":true}`) != 1 || a.count(`tool.result {"ok":false}`) != 1 {
 				t.Errorf("events: %q", a.shape())
 			}
 		})
