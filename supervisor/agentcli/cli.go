@@ -197,6 +197,14 @@ func (s *Spec) lookPath(program string) (string, error) {
 // dataDir is where our own files lie below an agent's Home.
 const dataDir = ".townd"
 
+// model returns the model's name where the CLI asks for it.
+func (s *Spec) model() string {
+	if s.Models != nil && s.Models.Model != "" {
+		return s.Models.Model
+	}
+	return s.Model
+}
+
 // promptFile returns the file for a prompt, readable by the agent alone.
 func (s *Spec) promptFile(name, text string) File {
 	return File{Path: filepath.Join(s.Home, dataDir, name), Data: []byte(text), Mode: 0o600}

@@ -33,6 +33,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if play, ok := parts[os.Getenv("AGENTCLI_TEST_PART")]; ok && len(os.Args) > 1 {
+		play(os.Args[1:])
+	}
 	flag.Parse()
 	before := runtime.NumGoroutine()
 	code := m.Run()
@@ -370,7 +373,7 @@ func TestClaudeWorksOverTwoMessages(t *testing.T) {
 	turn := func(file, message string) []string {
 		return []string{
 			`turn.started {}`,
-			`message {"messageId":"` + message + `","receipt":"seen"}`,
+			`message {"messageId":"` + message + `","receipt":"delivered"}`,
 			`usage {"inputTokens":100,"outputTokens":1,"cacheReadTokens":0,"cacheWriteTokens":0,"costUsd":0}`,
 			`text {"text":"I write ` + file + `."}`,
 			`tool.call {"name":"Write","input":{"file_path":"` + file + `","content":"written\n"}}`,
@@ -383,7 +386,7 @@ func TestClaudeWorksOverTwoMessages(t *testing.T) {
 	}
 	want := append([]string{`session {}`}, turn("one.txt", "01jd4qx8r2mzv7k3n5p9t0w6ab")...)
 	want = append(want, turn("two.txt", "message-2")...)
-	want = append(want, `message {"messageId":"message-2","receipt":"seen"}`)
+	want = append(want, `message {"messageId":"message-2","receipt":"delivered"}`)
 	if diff := cmp.Diff(want, a.shape()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
