@@ -74,7 +74,7 @@ func kindOf(status int, t *told) town.ErrorKind {
 	switch {
 	case specific != "" && !(specific == town.KindOverloaded && status < 500 && !ok): // "api_error" is a word for anything
 		return specific
-	case status == http.StatusBadRequest || ok:
+	case status == http.StatusBadRequest || status < 300:
 		message := strings.ToLower(t.message)
 		for _, s := range sentences {
 			if strings.Contains(message, s.words) {
@@ -137,7 +137,11 @@ var dialectWords = map[int]words{
 // told not to try again where that is no use.
 func writeFault(w http.ResponseWriter, d town.Dialect, status int, message string, retryAfter time.Duration) {
 	word, ok := dialectWords[status]
-	if !ok {
+	switch {
+	case ok:
+	case status < 500:
+		word = dialectWords[http.StatusBadRequest]
+	default:
 		word = words{"api_error", "server_error", "INTERNAL"}
 	}
 	type object = map[string]any

@@ -51,6 +51,13 @@ var dialectPaths = map[town.Dialect][]operation{
 
 // findOperation returns what a path asks for.
 func findOperation(d town.Dialect, path string) (operation, bool) {
+	if d == town.DialectGemini && strings.Contains(path, ":") { // a method of a model
+		m := geminiModel.FindStringSubmatch(path)
+		if m == nil {
+			return operation{}, false
+		}
+		return operation{method: http.MethodPost, path: "/v1beta/models/%s:" + m[2], model: m[1], free: m[2] == "countTokens"}, true
+	}
 	for _, op := range dialectPaths[d] {
 		if path == op.path {
 			return op, true
@@ -59,9 +66,6 @@ func findOperation(d town.Dialect, path string) (operation, bool) {
 			op.path = path
 			return op, true
 		}
-	}
-	if m := geminiModel.FindStringSubmatch(path); m != nil && d == town.DialectGemini {
-		return operation{method: http.MethodPost, path: "/v1beta/models/%s:" + m[2], model: m[1], free: m[2] == "countTokens"}, true
 	}
 	return operation{}, false
 }
