@@ -27,7 +27,7 @@ func (g *Gateway) Handler(agents Agents) http.Handler {
 		c := &call{g: g, agents: agents, w: w, r: r, began: time.Now()}
 		c.asked, c.dialect, c.rest = splitPath(r.URL)
 		if !g.begin() {
-			writeFault(w, c.dialect, http.StatusServiceUnavailable, "the town is ending", 5*time.Second)
+			writeFault(w, c.dialect, fault{status: http.StatusServiceUnavailable, message: "the town is ending", retryAfter: 5 * time.Second})
 			return
 		}
 		defer g.calls.Done()
@@ -40,8 +40,8 @@ func (g *Gateway) Handler(agents Agents) http.Handler {
 			_ = errors.Join(control.SetReadDeadline(past), control.SetWriteDeadline(past))
 		})()
 		c.ctx = ctx
-		if fault := c.serve(); fault != nil {
-			writeFault(w, c.dialect, fault.status, fault.message, fault.retryAfter)
+		if f := c.serve(); f != nil {
+			writeFault(w, c.dialect, *f)
 		}
 	})
 }
@@ -70,6 +70,7 @@ type fault struct {
 	status     int
 	message    string
 	retryAfter time.Duration
+	budget     bool // a budget is used up, whatever the status
 }
 
 // serve answers the request, or returns what is wrong with it.
@@ -107,7 +108,10 @@ func (c *call) refuse(agent town.Agent, err error) *fault {
 	c.g.log.Warn("model call refused", "agent", agent.AgentID, "provider", c.asked, "status", status, "reason", c.g.mask.text(err.Error()))
 	switch {
 	case errors.Is(err, town.ErrBudget):
-		return &fault{status: status, message: err.Error() + ": no more calls of a model are passed on. Do not try again; the limit must be raised first"}
+		if c.dialect == town.DialectResponses {
+			status = http.StatusBadRequest // Codex tries again after every other one (0.169.0, measured)
+		}
+		return &fault{status: status, budget: true, message: err.Error() + ": no more calls of a model are passed on. Do not try again; the limit must be raised first"}
 	case errors.Is(err, town.ErrUnauthorized):
 		return &fault{status: status, message: "this is no key of a living agent of this town"}
 	case status == http.StatusInternalServerError:

@@ -135,11 +135,13 @@ var dialectWords = map[int]words{
 
 // writeFault answers in the way that clients of the dialect understand. They are
 // told not to try again where that is no use.
-func writeFault(w http.ResponseWriter, d town.Dialect, status int, message string, retryAfter time.Duration) {
-	word, ok := dialectWords[status]
+func writeFault(w http.ResponseWriter, d town.Dialect, f fault) {
+	word, ok := dialectWords[f.status]
 	switch {
+	case f.budget:
+		word = dialectWords[http.StatusPaymentRequired]
 	case ok:
-	case status < 500:
+	case f.status < 500:
 		word = dialectWords[http.StatusBadRequest]
 	default:
 		word = words{"api_error", "server_error", "INTERNAL"}
@@ -148,20 +150,20 @@ func writeFault(w http.ResponseWriter, d town.Dialect, status int, message strin
 	var body any
 	switch d {
 	case town.DialectAnthropic:
-		body = object{"type": "error", "error": object{"type": word.anthropic, "message": message}}
+		body = object{"type": "error", "error": object{"type": word.anthropic, "message": f.message}}
 	case town.DialectGemini:
-		body = object{"error": object{"code": status, "message": message, "status": word.gemini}}
+		body = object{"error": object{"code": f.status, "message": f.message, "status": word.gemini}}
 	default:
-		body = object{"error": object{"message": message, "type": word.openai, "param": nil, "code": word.openai}}
+		body = object{"error": object{"message": f.message, "type": word.openai, "param": nil, "code": word.openai}}
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	if retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((retryAfter+time.Second-1)/time.Second)))
+	if f.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((f.retryAfter+time.Second-1)/time.Second)))
 	}
-	if status < 500 && status != http.StatusTooManyRequests {
+	if f.status < 500 && f.status != http.StatusTooManyRequests {
 		h.Set("X-Should-Retry", "false") // the clients of Anthropic and OpenAI obey it
 	}
-	w.WriteHeader(status)
+	w.WriteHeader(f.status)
 	json.NewEncoder(w).Encode(body) // fails with the connection
 }

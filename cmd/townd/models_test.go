@@ -35,7 +35,8 @@ func TestProvidersAreChosenByWhatIsSet(t *testing.T) {
 		{"a key goes to the one that is named", map[string]string{"LLM_API_KEY": "k", "LLM_PROVIDER": "claude"}, "claude:k"},
 		{
 			"a key goes to nobody else",
-			map[string]string{"LLM_API_KEY": "k", "LLM_PROVIDER": "claude", "OPENROUTER_API_KEY": "o"}, "claude:k openrouter:o",
+			map[string]string{"LLM_API_KEY": "k", "LLM_PROVIDER": "claude", "OPENROUTER_API_KEY": "o"},
+			"claude:k openrouter:o",
 		},
 		{
 			"keys alone make the chain",
