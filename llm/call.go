@@ -41,6 +41,8 @@ func (g *Gateway) Handler(agents Agents) http.Handler {
 		})()
 		c.ctx = ctx
 		if f := c.serve(); f != nil {
+			// A client that is still sending would not see an answer before its connection ends.
+			_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, MaxBodyBytes))
 			writeFault(w, c.dialect, *f)
 		}
 	})
@@ -135,20 +137,30 @@ func (c *call) readBody() *fault {
 	if enc := c.r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return &fault{status: http.StatusUnsupportedMediaType, message: "a body must not be compressed"}
 	}
-	var body bytes.Buffer
-	body.Grow(int(min(max(c.r.ContentLength, 0), MaxBodyBytes) + bytes.MinRead))
-	if _, err := body.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, MaxBodyBytes)); err != nil {
+	arriving := http.MaxBytesReader(c.w, c.r.Body, MaxBodyBytes)
+	body := make([]byte, 0, min(max(c.r.ContentLength, 0), MaxBodyBytes)+bytes.MinRead)
+	asking := newAsking()
+	for {
+		n, err := arriving.Read(body[len(body):cap(body)])
+		asking.scan.feed(body[len(body) : len(body)+n])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			break
+		}
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return &fault{status: http.StatusRequestEntityTooLarge, message: fmt.Sprintf("a body has at most %d bytes", MaxBodyBytes)}
+		} else if err != nil {
+			return &fault{status: http.StatusBadRequest, message: "the body did not arrive"}
 		}
-		return &fault{status: http.StatusBadRequest, message: "the body did not arrive"}
+		if len(body) == cap(body) {
+			body = slices.Grow(body, len(body))
+		}
 	}
-	c.body = body.Bytes()
-	ask, err := readAsk(c.body)
+	ask, err := asking.end(body)
 	if err != nil {
 		return &fault{status: http.StatusBadRequest, message: err.Error()}
 	}
-	c.ask = ask
+	c.body, c.ask = body, ask
 	if c.op.model != "" {
 		c.ask.model = c.op.model
 	}

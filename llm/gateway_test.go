@@ -226,6 +226,10 @@ func TestAnAgentWithoutBudgetIsToldSoBeforeACall(t *testing.T) {
 			}
 		}
 	}
+	long := `{"model":"m","x":"` + strings.Repeat("x", 8<<20) + `"}`
+	if a := f.ask(t, "POST", path("openrouter", town.DialectAnthropic), long, "X-Api-Key", ofSpender); a.status != 402 {
+		t.Errorf("a long conversation: %+v", a)
+	}
 	f.agents.none(t)
 	if len(got) > 0 {
 		t.Error("a provider was asked")

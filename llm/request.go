@@ -25,22 +25,39 @@ type ask struct {
 // span is where something stands in a body; zero when it does not.
 type span struct{ start, end int64 }
 
-// readAsk finds in a body what the gateway must know. It returns ErrInvalid for
-// one that is no JSON object, or names two models, of which the provider could
-// take another one than we.
+// readAsk finds in a body what the gateway must know, see asking.
 func readAsk(body []byte) (ask, error) {
-	var a ask
-	s := scanner{found: a.take}
-	s.feed(body)
-	if !s.done() || a.object.end == 0 {
+	a := newAsking()
+	a.scan.feed(body)
+	return a.end(body)
+}
+
+// asking reads a body while it arrives: a long conversation takes milliseconds to
+// read, and as long to arrive.
+type asking struct {
+	ask  ask
+	scan scanner
+}
+
+func newAsking() *asking {
+	a := new(asking)
+	a.scan.found = a.ask.take
+	return a
+}
+
+// end returns what the body asks for. It returns ErrInvalid for one that is no
+// JSON object, or names two models, of which the provider could take another one
+// than we.
+func (a *asking) end(body []byte) (ask, error) {
+	if !a.scan.done() || a.ask.object.end == 0 {
 		return ask{}, fmt.Errorf("the body is not a JSON object: %w", town.ErrInvalid)
 	}
-	if a.models > 1 {
-		return ask{}, fmt.Errorf("the body names its model %d times: %w", a.models, town.ErrInvalid)
+	if a.ask.models > 1 {
+		return ask{}, fmt.Errorf("the body names its model %d times: %w", a.ask.models, town.ErrInvalid)
 	}
-	rest := bytes.TrimLeft(body[a.streamOptions.end:], " \t\r\n")
-	a.optionsEmpty = a.streamOptions.end > 0 && len(rest) > 0 && rest[0] == '}'
-	return a, nil
+	rest := bytes.TrimLeft(body[a.ask.streamOptions.end:], " \t\r\n")
+	a.ask.optionsEmpty = a.ask.streamOptions.end > 0 && len(rest) > 0 && rest[0] == '}'
+	return a.ask, nil
 }
 
 func (a *ask) take(f *field) {
