@@ -21,7 +21,7 @@ import (
 // measureModels compares calls of a model through the gateway with calls past
 // it, in turns: the time to the first byte of a stream, and what passes when many
 // streams run at once. Gateway, model and agents share this process.
-func measureModels(ctx context.Context, s *server) error {
+func measureModels(ctx context.Context, s *server) (err error) {
 	model := httptest.NewServer(http.HandlerFunc(streamModel))
 	defer model.Close()
 	mux := http.NewServeMux()
@@ -33,7 +33,7 @@ func measureModels(ctx context.Context, s *server) error {
 	if err != nil {
 		return err
 	}
-	defer g.Close()
+	defer func() { err = errors.Join(err, g.Close()) }()
 	mux.Handle("/llm/", g.Handler(everybody{}))
 	at, ok := g.Endpoint([]town.Dialect{town.DialectAnthropic}, "m")
 	if !ok {

@@ -213,24 +213,22 @@ func (c *call) answer(p *provider) *fault {
 			if t.tried {
 				continue
 			}
-			v := c.g.quota.check(t.name, t.model)
-			if !v.open && !(soft && v.soft) {
-				if !v.soft && (closed == 0 || v.wait < closed) {
-					closed = v.wait
-				}
+			if v := c.g.quota.check(t.name, t.model); !v.open && !v.soft {
+				closed = cmp.Or(min(closed, v.wait), v.wait)
+				continue
+			} else if !v.open && !soft {
 				continue
 			}
 			t.tried = true
 			attempts++
 			f := c.attempt(t, attempts)
-			if f == nil {
+			switch {
+			case f == nil:
 				return nil
-			}
-			if shown == nil || passing(f.call.Kind) && !passing(shown.call.Kind) {
-				shown = f
-			}
-			if !another(f.call.Kind) {
+			case !another(f.call.Kind):
 				return c.give(f)
+			case shown == nil || passing(f.call.Kind) && !passing(shown.call.Kind):
+				shown = f
 			}
 		}
 	}

@@ -10,9 +10,6 @@ import (
 	"townd/town"
 )
 
-// statusOverloaded is Anthropic's.
-const statusOverloaded = 529
-
 // codes says which kind of fault a provider's word for one means. They are the
 // values of error.type, error.code, error.status and error.details[].reason.
 var codes = map[string]town.ErrorKind{
@@ -71,8 +68,9 @@ func kindOf(status int, t *told) town.ErrorKind {
 			break
 		}
 	}
+	vague := specific == town.KindOverloaded && !ok && status < 500 // "api_error" is a word for anything
 	switch {
-	case specific != "" && !(specific == town.KindOverloaded && status < 500 && !ok): // "api_error" is a word for anything
+	case specific != "" && !vague:
 		return specific
 	case status == http.StatusBadRequest || status < 300:
 		message := strings.ToLower(t.message)

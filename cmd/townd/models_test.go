@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -12,9 +13,7 @@ import (
 // modelsOf does what serve does with the variables of model providers.
 func modelsOf(env map[string]string) (llm.Config, error) {
 	all := map[string]string{"TOWND_HOME": "/h"}
-	for name, value := range env {
-		all[name] = value
-	}
+	maps.Copy(all, env)
 	c, err := parseSettings(nil, all)
 	if err != nil {
 		return llm.Config{}, err
