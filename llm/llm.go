@@ -116,16 +116,19 @@ func New(c Config) (*Gateway, error) {
 		log: c.Log, url: strings.TrimRight(c.URL, "/"), providers: providers, prices: c.Prices, stall: stallAfter,
 		mask: newMasker(c.Secrets()), quota: newQuota(c.Log), counters: newCounters(providers, c.Prices), ctx: ctx, stop: stop,
 		transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment, // by CONNECT: the key stays inside TLS
-			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSHandshakeTimeout:   10 * time.Second,
-			ForceAttemptHTTP2:     true,
-			MaxIdleConnsPerHost:   64,
-			IdleConnTimeout:       90 * time.Second,
-			DisableCompression:    true, // usage is read from what passes by
-			ExpectContinueTimeout: time.Second,
-			WriteBufferSize:       64 << 10, // a conversation is long
-			ReadBufferSize:        32 << 10,
+			Proxy:               http.ProxyFromEnvironment, // by CONNECT: the key stays inside TLS
+			DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout: 10 * time.Second,
+			ForceAttemptHTTP2:   true,
+			// A connection that died in silence is noticed long before stallAfter.
+			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+			MaxResponseHeaderBytes: 256 << 10,
+			MaxIdleConnsPerHost:    64,
+			IdleConnTimeout:        90 * time.Second,
+			DisableCompression:     true, // usage is read from what passes by
+			ExpectContinueTimeout:  time.Second,
+			WriteBufferSize:        64 << 10, // a conversation is long
+			ReadBufferSize:         32 << 10,
 		},
 	}
 	return g, nil

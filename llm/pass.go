@@ -28,7 +28,11 @@ func (c *call) pass(t *target, resp *http.Response, stall *time.Timer, began tim
 		h["Content-Length"] = resp.Header["Content-Length"]
 	}
 	c.w.WriteHeader(resp.StatusCode)
-	m := newMeter(c.dialect, strings.Contains(resp.Header.Get("Content-Type"), "event-stream"))
+	events := strings.Contains(resp.Header.Get("Content-Type"), "event-stream")
+	if events { // a model may think long before it says something, and clients wait less for a header
+		_ = http.NewResponseController(c.w).Flush() // or the first write fails
+	}
+	m := newMeter(c.dialect, events)
 	readErr, writeErr := c.stream(resp.Body, m, stall)
 	usage := m.usage(c.g.prices[t.model])
 	switch {

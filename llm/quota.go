@@ -139,8 +139,8 @@ func (q *quota) close(provider, model string, kind town.ErrorKind, delay time.Du
 		delay = min(first<<min(g.failures, 12), most)
 	}
 	g.failures++
-	delay = min(delay, longest)
-	delay += rand.N(delay/10 + time.Millisecond) // or everybody who waits wakes at once
+	delay = min(delay, longest-longest/10)
+	delay += rand.N(delay/10 + time.Millisecond) // or every town that waits wakes at once
 	g.hard, g.until, g.probing = kind == town.KindRateLimit, time.Now().Add(delay), time.Time{}
 	return g.until
 }

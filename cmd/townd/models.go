@@ -117,6 +117,8 @@ func (m *modelSettings) order() (preferred string, names []string, err error) {
 	for _, name := range stand {
 		switch p := m.provider(name, false); {
 		case name == "none" && len(stand) == 1, slices.Contains(names, name), !known("LLM_FALLBACK", name):
+		case name == "compatible":
+			errs = append(errs, errors.New("LLM_FALLBACK: compatible can only be the preferred provider, LLM_PROVIDER"))
 		case p.Key == "" && p.Token == "":
 			errs = append(errs, fmt.Errorf("LLM_FALLBACK: %s has no key of its own: set %s", name, keyVariables[name]))
 		default:

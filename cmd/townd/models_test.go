@@ -115,7 +115,7 @@ func TestSettingsOfModelsThatCannotBeUsedAreAllNamed(t *testing.T) {
 		{"unknown names", map[string]string{"LLM_PROVIDER": "closedai", "LLM_API_KEY": secret, "LLM_FALLBACK": "nobody"}, []string{
 			"LLM_PROVIDER", `"closedai"`, "openrouter, ai-gateway, claude", "LLM_FALLBACK", `"nobody"`,
 		}},
-		{"no key", map[string]string{"LLM_PROVIDER": "claude", "LLM_FALLBACK": "openai"}, []string{"ANTHROPIC_API_KEY", "OPENAI_API_KEY", "LLM_FALLBACK"}},
+		{"no key", map[string]string{"LLM_PROVIDER": "claude", "LLM_FALLBACK": "openai,compatible"}, []string{"ANTHROPIC_API_KEY", "compatible can only", "OPENAI_API_KEY", "LLM_FALLBACK"}},
 		{"a key that is none", map[string]string{"LLM_API_KEY": secret + " x"}, []string{"LLM_PROVIDER", "printable"}},
 		{"a base URL for nobody", map[string]string{"ANTHROPIC_API_KEY": secret, "LLM_BASE_URL": "https://example.com", "LLM_MODEL": "m"}, []string{"LLM_BASE_URL", "LLM_MODEL"}},
 		{"no TLS", map[string]string{"LLM_API_KEY": secret, "LLM_BASE_URL": "http://models.example.com/v1"}, []string{"models.example.com", "without TLS"}},
