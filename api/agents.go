@@ -23,6 +23,16 @@ type Health struct {
 	MaxAgents int       `json:"maxAgents"`
 	Degraded  []string  `json:"degraded"` // what is wrong now
 	Host      *Host     `json:"host,omitempty"`
+
+	Providers []ModelProvider `json:"providers,omitempty"` // the preferred one first
+}
+
+// ModelProvider is how a provider of models was when it was last asked.
+type ModelProvider struct {
+	Name    string         `json:"name"`
+	Kind    town.ErrorKind `json:"kind,omitempty"` // why it did not serve; empty when it did, or was not asked yet
+	Message string         `json:"message,omitempty"`
+	Until   *time.Time     `json:"until,omitempty"` // it is not asked before then, if another one can serve
 }
 
 // The statuses of Health.

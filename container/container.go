@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"townd/llm"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -23,7 +24,8 @@ import (
 // Config is what a Server needs. Supervisor, Token and Log are required.
 type Config struct {
 	Supervisor *supervisor.Supervisor
-	Token      string // of any length; a Server without one refuses every call that needs it
+	Models     *llm.Gateway // served under /llm/ to the agents; may be nil
+	Token      string       // of any length; a Server without one refuses every call that needs it
 	Version    string
 	Home       string // the directory whose disk /health shows; "/" when empty
 	Loopback   bool   // we listen on a loopback address: foreign Host and Origin are refused

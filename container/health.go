@@ -2,6 +2,7 @@ package container
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"runtime"
 	"time"
@@ -39,6 +40,12 @@ func (s *Server) health(*http.Request) (any, error) {
 		MaxAgents: st.MaxAgents,
 		Degraded:  st.Degraded,
 	}
+	h.Providers = s.providers()
+	for _, p := range h.Providers {
+		if p.Kind == town.KindAuth || p.Kind == town.KindBilling {
+			h.Degraded = append(h.Degraded, fmt.Sprintf("model provider %s: %s: %s", p.Name, p.Kind, p.Message))
+		}
+	}
 	if sample := s.host.Load(); sample != nil {
 		h.Host = sample.host
 		if sample.err != nil {
@@ -49,6 +56,22 @@ func (s *Server) health(*http.Request) (any, error) {
 		return reply{http.StatusServiceUnavailable, h}, nil
 	}
 	return h, nil
+}
+
+// providers tells how the model providers were when they were last asked.
+func (s *Server) providers() []api.ModelProvider {
+	if s.cfg.Models == nil {
+		return nil
+	}
+	var all []api.ModelProvider
+	for _, p := range s.cfg.Models.Stats().Providers {
+		m := api.ModelProvider{Name: p.Provider, Kind: p.Kind, Message: p.Message}
+		if !p.Until.IsZero() {
+			m.Until = new(p.Until.UTC())
+		}
+		all = append(all, m)
+	}
+	return all
 }
 
 // healthStatus says the worst that is true.

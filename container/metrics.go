@@ -22,6 +22,7 @@ type Metrics struct {
 	registry    *prometheus.Registry
 	requests    *prometheus.HistogramVec
 	git         *prometheus.HistogramVec
+	tools       *toolMetrics
 	streamBytes prometheus.Counter
 	viewers     prometheus.Gauge
 }
@@ -40,6 +41,7 @@ func NewMetrics() *Metrics {
 			Help:    "Duration of git operations.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 		}, []string{"op", "outcome"}),
+		tools: newToolMetrics(),
 		streamBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "townd_stream_bytes_total",
 			Help: "Terminal bytes sent to viewers.",
@@ -49,7 +51,7 @@ func NewMetrics() *Metrics {
 			Help: "Open streams.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.git, m.streamBytes, m.viewers,
+	m.registry.MustRegister(m.requests, m.git, m.tools.calls, m.tools.duration, m.streamBytes, m.viewers,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -87,7 +89,12 @@ func (m *Metrics) request(rt route, method string, status int, d time.Duration) 
 }
 
 // follow shows the figures of the server's supervisor, read at each scrape.
-func (m *Metrics) follow(s *Server) { m.registry.MustRegister(townCollector{s.cfg.Supervisor}) }
+func (m *Metrics) follow(s *Server) {
+	m.registry.MustRegister(townCollector{s.cfg.Supervisor})
+	if s.cfg.Models != nil {
+		m.registry.MustRegister(modelCollector{s.cfg.Models})
+	}
+}
 
 // handler serves the registry.
 func (m *Metrics) handler() http.Handler {

@@ -64,6 +64,9 @@ func (s *Server) newRouter() *mux.Router {
 		}
 		router.Handle(r.path, s.serve(r)).Methods(methods...)
 	}
+	if s.cfg.Models != nil { // with authorization and errors of its own: agents' programs speak to it, each in its dialect
+		router.PathPrefix("/llm/").Handler(s.cfg.Models.Handler(s.cfg.Supervisor))
+	}
 	router.NotFoundHandler = s.serve(route{path: "none", access: accessPublic, handle: notFound})
 	router.MethodNotAllowedHandler = s.serve(route{path: "none", access: accessPublic, handle: s.methodNotAllowed})
 	return router

@@ -45,6 +45,9 @@ func (s *Supervisor) environ(rec *record, capability string, caller, cli map[str
 			env[name] = value
 		}
 	}
+	if dir := filepath.Dir(s.cfg.Townd); s.cfg.Socket != "" && !slices.Contains(filepath.SplitList(env["PATH"]), dir) {
+		env["PATH"] += ":" + dir // for `townd report`
+	}
 	maps.Copy(env, caller)
 	maps.Copy(env, cli)
 	list := make([]string, 0, len(env))

@@ -149,7 +149,7 @@ func (f *follower) hand(events []agentcli.Decoded, exit *keeper.Exit) {
 			return
 		}
 		a.rec.Decoder, a.rec.Decoded, a.dirty = state, offset, true // saved with what the events say
-		if exit != nil { // before the decoder's word that this ended the turn
+		if exit != nil {                                            // before the decoder's word that this ended the turn
 			a.rec.Cut = a.rec.Agent.Turn.State == town.TurnWorking
 		}
 		a.decoded(run, events)

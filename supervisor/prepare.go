@@ -47,7 +47,7 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 	if cli.Structured() {
 		spec.Prompt, spec.MessageID = next.Text, next.ID
 	}
-	spec.SessionID, spec.Fork = rec.Agent.SessionID, req.Fork && rec.Seq == 0
+	spec.SessionID, spec.Fork = rec.Agent.SessionID, spec.Fork && rec.Seq == 0
 	spec.Model, spec.Models = rec.Agent.Model, s.models(cli, env, rec.Agent.Model, capability)
 	spec.Hooks, spec.ProjectHooks = s.cfg.Socket != "", s.cfg.ProjectHooks[req.RigID]
 	if rec.System != "" {
@@ -98,7 +98,7 @@ const leftoverGrace = 2 * time.Second
 func (s *Supervisor) cliSpec(req *town.StartRequest, env map[string]string, workdir, home string) agentcli.Spec {
 	return agentcli.Spec{
 		Role: req.Role, Prompt: req.Prompt, SystemPrompt: req.SystemPrompt, Model: req.Model,
-		Workdir: workdir, Home: home, Command: req.Command, Townd: s.cfg.Townd, Env: env, Effort: req.Effort,
+		Workdir: workdir, Home: home, Command: req.Command, Townd: s.cfg.Townd, Env: env, Effort: req.Effort, Fork: req.Fork,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -19,7 +20,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"townd/container"
+	"townd/coordinator/tools"
 	"townd/gitmgr"
+	"townd/llm"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -83,7 +86,7 @@ func serve(ctx context.Context, c *Config, logs io.Writer) error {
 		}
 		defer claim.Close()
 	}
-	t, err := openTown(ctx, c, token, secrets, log)
+	t, err := openTown(ctx, c, listener.Addr(), token, secrets, log)
 	if err != nil {
 		return err
 	}
@@ -110,12 +113,15 @@ type townServer struct {
 	log    *slog.Logger
 	budget time.Duration
 	git    *gitmgr.Manager
+	models *llm.Gateway
 	agents *supervisor.Supervisor
+	socket *tools.Server
 	face   *container.Server
 }
 
-// openTown wires the rooms of a town and adopts the agents that run already.
-func openTown(ctx context.Context, c *Config, token string, secrets *container.Secrets, log *slog.Logger) (*townServer, error) {
+// openTown wires the rooms of a town that is reached at address, and adopts the
+// agents that run already.
+func openTown(ctx context.Context, c *Config, address net.Addr, token string, secrets *container.Secrets, log *slog.Logger) (_ *townServer, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find our own program: %w", err)
@@ -125,36 +131,76 @@ func openTown(ctx context.Context, c *Config, token string, secrets *container.S
 		return nil, err
 	}
 	metrics := container.NewMetrics()
-	gitConfig := gitmgr.Config{
+	t := &townServer{log: log, budget: c.StopBudget}
+	defer func() {
+		if err != nil {
+			err = multierror.Append(err, t.closeRooms()).ErrorOrNil()
+		}
+	}()
+	if t.git, err = openGit(c, metrics, log); err != nil {
+		return nil, err
+	}
+	if t.models, err = openModels(c, address, secrets, log); err != nil {
+		return nil, err
+	}
+	socket := filepath.Join(c.Home, "agents.sock")
+	if t.agents, err = supervisor.Open(ctx, supervisor.Config{
+		Home:         c.Home,
+		Git:          t.git,
+		KeeperArgv:   []string{self, "keeper", "--dir", keeperDir(c.Home)},
+		Townd:        forAgents,
+		MaxAgents:    c.MaxAgents,
+		UIDBase:      c.UIDBase,
+		UIDCount:     c.UIDCount,
+		Env:          secrets.AddEnv,
+		Models:       t.models,
+		Socket:       socket,
+		ProjectHooks: c.ProjectHooks,
+		ToolUsed:     metrics.ToolUsed,
+		Retention:    supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
+		Log:          log,
+	}); err != nil {
+		return nil, err
+	}
+	if t.socket, err = tools.New(tools.Config{Path: socket, Agents: t.agents, Log: log.With("room", "tools")}); err != nil {
+		return nil, err
+	}
+	t.face = container.New(container.Config{
+		Supervisor: t.agents, Models: t.models, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
+		Metrics: metrics, Secrets: secrets, Log: log,
+	})
+	return t, nil
+}
+
+func openGit(c *Config, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
+	config := gitmgr.Config{
 		Home: filepath.Join(c.Home, "rigs"), Protocols: c.GitProtocols, Log: log.With("room", "git"), Observe: metrics.Observe,
 	}
 	if os.Geteuid() == 0 && c.UIDCount > 0 {
-		gitConfig.GIDBase = c.GIDBase
+		config.GIDBase = c.GIDBase
 	}
-	git, err := gitmgr.New(gitConfig)
+	return gitmgr.New(config)
+}
+
+// openModels makes the gateway to model providers, whose keys stay in it.
+func openModels(c *Config, address net.Addr, secrets *container.Secrets, log *slog.Logger) (*llm.Gateway, error) {
+	config, err := c.Models.config()
 	if err != nil {
 		return nil, err
 	}
-	agents, err := supervisor.Open(ctx, supervisor.Config{
-		Home:       c.Home,
-		Git:        git,
-		KeeperArgv: []string{self, "keeper", "--dir", keeperDir(c.Home)},
-		Townd:      forAgents,
-		MaxAgents:  c.MaxAgents,
-		UIDBase:    c.UIDBase,
-		UIDCount:   c.UIDCount,
-		Env:        secrets.AddEnv,
-		Retention:  supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
-		Log:        log,
-	})
-	if err != nil {
-		return nil, multierror.Append(err, git.Close()).ErrorOrNil()
+	config.URL, config.Log = "http://"+forThisMachine(address.String()), log.With("room", "llm")
+	secrets.Add(config.Secrets()...)
+	return llm.New(config)
+}
+
+// forThisMachine is an address to be reached at from this machine: that of every
+// interface is no address to dial everywhere.
+func forThisMachine(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if addr, parseErr := netip.ParseAddr(host); err != nil || parseErr != nil || !addr.IsUnspecified() {
+		return address
 	}
-	face := container.New(container.Config{
-		Supervisor: agents, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
-		Metrics: metrics, Secrets: secrets, Log: log,
-	})
-	return &townServer{log: log, budget: c.StopBudget, git: git, agents: agents, face: face}, nil
+	return net.JoinHostPort("127.0.0.1", port)
 }
 
 // loopbackOnly reports whether only this machine can reach address.
@@ -246,5 +292,23 @@ func (t *townServer) close(ctx context.Context, web *http.Server) error {
 	if err := web.Shutdown(last); err != nil {
 		errs = multierror.Append(errs, web.Close())
 	}
-	return multierror.Append(errs, t.agents.Close(), t.git.Close()).ErrorOrNil()
+	return multierror.Append(errs, t.closeRooms()).ErrorOrNil()
+}
+
+// closeRooms closes the rooms that are open, those that ask others first.
+func (t *townServer) closeRooms() error {
+	var errs *multierror.Error
+	if t.socket != nil {
+		errs = multierror.Append(errs, t.socket.Close())
+	}
+	if t.models != nil {
+		errs = multierror.Append(errs, t.models.Close())
+	}
+	if t.agents != nil {
+		errs = multierror.Append(errs, t.agents.Close())
+	}
+	if t.git != nil {
+		errs = multierror.Append(errs, t.git.Close())
+	}
+	return errs.ErrorOrNil()
 }

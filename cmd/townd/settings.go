@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +33,7 @@ type Config struct {
 	GzipAfter       time.Duration // output last written so long ago is compressed; 0 never
 	DeleteAfter     time.Duration // output of runs over for so long is deleted; 0 never
 	LogLevel        slog.Level
+	ProjectHooks    map[string]bool // rigs whose repositories' own hooks and settings agents' programs run
 	Models          modelSettings
 }
 
@@ -59,6 +62,7 @@ func (c *Config) settings() []setting {
 		{"transcript-bytes", "TOWND_TRANSCRIPT_BYTES", "output kept of one run; the oldest goes first", whole(&c.TranscriptBytes, 64<<20)},
 		{"log-gzip-after-hours", "AGENT_LOG_GZIP_AFTER_HOURS", "age at which agents' output is compressed; 0 never", duration(&c.GzipAfter, time.Hour, hours(24))},
 		{"log-delete-after-days", "AGENT_LOG_DELETE_AFTER_DAYS", "age at which the output of ended runs is deleted; 0 never", duration(&c.DeleteAfter, 24*time.Hour, hours(30*24))},
+		{"project-hooks", "TOWND_PROJECT_HOOKS", "rigs whose repositories' own hooks and settings agents' programs may run", set(&c.ProjectHooks)},
 		{"log-level", "LOG_LEVEL", "least of the server's own log: debug, info, warn or error", level(&c.LogLevel, slog.LevelInfo)},
 	}, c.Models.settings()...)
 }
@@ -187,6 +191,23 @@ func text(p *string, def string) pflag.Value {
 		p, "text",
 		func(s string) (string, error) { return s, nil },
 		func(s string) string { return s },
+	}
+}
+
+// set is a list of names without order.
+func set(p *map[string]bool) pflag.Value {
+	return &value[map[string]bool]{
+		p, "list",
+		func(s string) (map[string]bool, error) {
+			names := map[string]bool{}
+			for name := range strings.SplitSeq(s, ",") {
+				if name = strings.TrimSpace(name); name != "" {
+					names[name] = true
+				}
+			}
+			return names, nil
+		},
+		func(names map[string]bool) string { return strings.Join(slices.Sorted(maps.Keys(names)), ",") },
 	}
 }
 

@@ -15,20 +15,25 @@ import (
 	"townd/town"
 )
 
-// claudeTown is a town with Claude Code and a model that plays script.
+// claudeTown is a town with Claude Code, whose model behind the gateway plays a script.
 type claudeTown struct {
 	*testTown
 	model   *llmtest.Server
 	request town.StartRequest
 }
 
+// canary is the key of the model's provider, which no agent may get hold of.
+const canary = "sk-canary-6f1d0b7c2e"
+
 func newClaudeTown(t *testing.T, script llmtest.Script) *claudeTown {
 	t.Helper()
 	model, url := llmtest.Serve(t, script)
 	dir := reachable(t, llmtest.Program(t, "claude"))
-	c := &claudeTown{testTown: newTown(t, map[string]string{"PATH": dir + ":" + os.Getenv("PATH")}), model: model}
+	c := &claudeTown{model: model, testTown: newTown(t, map[string]string{
+		"PATH": dir + ":" + os.Getenv("PATH"), "LLM_PROVIDER": "claude", "LLM_BASE_URL": url, "ANTHROPIC_API_KEY": canary,
+	})}
 	c.request = c.testTown.request("toast")
-	c.request.CLI, c.request.Command, c.request.EnvVars = "claude", nil, llmtest.ClaudeEnv(url)
+	c.request.CLI, c.request.Command = "claude", nil
 	c.request.Prompt, c.request.SystemPrompt, c.request.Model = "begin", "You are Toast.", "claude-sonnet-4-5"
 	return c
 }
@@ -286,6 +291,60 @@ func TestABudgetIsToldAndKept(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The end of a turn is not the end of the work: an agent with a bead is sent back
+// while it has not said that it is done, so often and no more (R14), and ends with
+// the reason that it gave.
+func TestAnAgentEndsWhenItSaysThatItIsDone(t *testing.T) {
+	t.Parallel()
+	c := newClaudeTown(t, func(r *llmtest.Request) llmtest.Step {
+		switch told := news(r); {
+		case strings.Contains(told, "is still open"):
+			return llmtest.Step{Tools: []llmtest.Tool{{Name: "bash", Input: map[string]any{"command": "townd report done all is well && echo reported"}}}}
+		default:
+			return llmtest.Step{Text: "Well."}
+		}
+	})
+	c.request.BeadID = "bead-1"
+	c.start(c.request)
+	a := c.untilStatus("toast", town.StatusExited)
+	if a.Reason != town.ReasonDone {
+		t.Errorf("reason %q, want done", a.Reason)
+	}
+	events := c.event("toast", func(e town.Event) bool { return isState(e, town.StatusExited) })
+	if denied := denials(events, town.HookStop); len(denied) != 1 {
+		t.Errorf("sent back %d times, want once: %v", len(denied), denied)
+	}
+}
+
+func TestAnAgentIsSentBackABoundedNumberOfTimes(t *testing.T) {
+	t.Parallel()
+	c := newClaudeTown(t, func(*llmtest.Request) llmtest.Step { return llmtest.Step{Text: "I am done, am I not?"} })
+	c.request.BeadID = "bead-1"
+	// Beyond the CLI's own cap the town begins the next turn.
+	c.request.EnvVars = map[string]string{"CLAUDE_CODE_STOP_HOOK_BLOCK_CAP": "2"}
+	c.start(c.request)
+	const reminders = 5
+	c.asked("is still open", reminders)
+	events := c.turns(2)
+	if denied := denials(events, town.HookStop); len(denied) < 2 || len(denied) > reminders {
+		t.Errorf("its own hook sent it back %d times, want 2 at least and %d at most", len(denied), reminders)
+	}
+	if a := c.status("toast"); a.Status != town.StatusRunning || a.Turn.State != town.TurnIdle {
+		t.Errorf("agent %s, turn %s; want running, idle", a.Status, a.Turn.State)
+	}
+}
+
+// denials are the reasons given at a hook.
+func denials(events []town.Event, point town.HookPoint) (reasons []string) {
+	for _, e := range events {
+		var d town.HookData
+		if e.Event == town.EventHook && json.Unmarshal(e.Data, &d) == nil && d.Name == point && d.Decision == "deny" {
+			reasons = append(reasons, d.Reason)
+		}
+	}
+	return reasons
 }
 
 // isQueued is true of the receipt that says only that a message waits.
