@@ -146,9 +146,10 @@ func claudeMCP(servers []MCPServer) []byte {
 //
 // What claude 2.1.329 does with a message, measured, with the variable
 // CLAUDE_CODE_RESUME_INTERRUPTED_TURN that Launch sets:
-//   - idle: it writes the message to the session's file, asks the model, and
-//     prints the replay only with the model's first words. So a message that is
-//     acknowledged is on disk, and one that is not may have reached the model.
+//   - idle: it asks the model, writes the message to the session's file at about
+//     the same time, and prints the replay only with the model's first words. A
+//     message that is acknowledged was on disk in every trial; one that is not may
+//     have reached the model.
 //   - busy: it prints the replay at the next tool's end, when it adds the message
 //     to the turn, or as the next turn begins. The session's file has it 50 ms
 //     later; until then only a "queue-operation" that resuming does not heed.
@@ -158,6 +159,9 @@ func claudeMCP(servers []MCPServer) []byte {
 //     not. From busy it is run at least once: the cut turn goes on first, and
 //     if the message was part of that already, it comes a second time.
 //   - given again under the same uuid after its turn: it is replayed, not run.
+//
+// Killed within the first moments of a new session, claude has no file of it yet
+// and refuses to resume: "No conversation found".
 //
 // Without the variable a turn that was cut is not gone on with, though its message
 // is acknowledged; and the file has a message 100 ms after the model only.
