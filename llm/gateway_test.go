@@ -223,4 +223,3 @@ func TestAnAgentWithoutBudgetIsToldSoBeforeACall(t *testing.T) {
 		t.Error("a provider was asked")
 	}
 }
-
