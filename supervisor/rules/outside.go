@@ -101,8 +101,8 @@ func (j *judge) sed(sc *scope, args []string) {
 			scripts++
 		case strings.HasPrefix(a, "-") && !strings.HasPrefix(a, "--"):
 			flags := a[1:]
-			if i := strings.IndexByte(flags, 'i'); i >= 0 {
-				inPlace, flags = true, flags[:i]
+			if before0, _, ok := strings.Cut(flags, "i"); ok {
+				inPlace, flags = true, before0
 			}
 			if strings.HasSuffix(flags, "e") || strings.HasSuffix(flags, "f") {
 				scripts++

@@ -318,12 +318,13 @@ func monsters() map[string]string {
 		"nested loops":  strings.Repeat("for i in 1 2 3 4 5 6 7 8 9; do ", 30) + "true;" + strings.Repeat(" done;", 30),
 		"nested shells": strings.Repeat("sh -c ", 5000) + "x", "nested substitutions": strings.Repeat("$(echo ", 5000) + strings.Repeat(")", 5000),
 		"doubling functions": func() string {
-			s := "f0() { true; }; "
+			var s strings.Builder
+			s.WriteString("f0() { true; }; ")
 			for i := range 40 {
 				a, b := string(rune('a'+i%26))+strings.Repeat("f", i/26), string(rune('a'+(i+1)%26))+strings.Repeat("f", (i+1)/26)
-				s += b + "() { " + a + "; " + a + "; }; "
+				s.WriteString(b + "() { " + a + "; " + a + "; }; ")
 			}
-			return s + "of"
+			return s.String() + "of"
 		}(),
 		"doubling finds": strings.Repeat("find a b c d -exec ", 200) + "true",
 	}
