@@ -147,7 +147,7 @@ func askVersion(ctx context.Context, path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("make a home for %s: %w", filepath.Base(path), err)
 	}
-	defer os.RemoveAll(home)
+	defer func() { _ = os.RemoveAll(home) }() // nothing of ours is in it
 	var out limited
 	cmd := exec.CommandContext(ctx, path, "--version")
 	cmd.Env, cmd.Dir, cmd.Stdout = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home}, home, &out
