@@ -35,6 +35,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/health", accessPublic, s.health},
 		{http.MethodGet, "/openapi.json", accessPublic, s.openapi},
 		{http.MethodGet, "/metrics", accessToken, s.scrape},
+		{http.MethodGet, "/clis", accessToken, s.listCLIs},
 		{http.MethodGet, "/agents", accessToken, s.listAgents},
 		{http.MethodPost, "/agents/start", accessToken, s.startAgent},
 		{http.MethodDelete, "/agents/{id}", accessToken, s.deleteAgent},

@@ -19,6 +19,9 @@ type Data struct {
 	Workdir                                string   // absolute path of the agent's worktree
 	Tools                                  []string // the town's tools that the agent can call, as gt_done
 	ToolPrefix                             string   // what the agent's CLI puts before their names, as mcp__gastown__
+	Report                                 bool     // the agent can run `townd report` in its shell
+	Rules                                  []string // what its hooks deny, a sentence each
+	CustomInstructions                     string   // the town's own, as they are
 }
 
 // Tool returns the name under which the agent's CLI offers a tool of the town's,

@@ -17,26 +17,52 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata")
 
-var full = prompts.Data{
-	Name: "Toast", Identity: "acme/web/polecats/toast", AgentID: "agent-1", RigID: "web", TownID: "acme",
-	Branch: "polecat/toast/bd-12345", DefaultBranch: "main", BeadID: "bd-1234567", Workdir: "/rigs/web/toast",
-	Tools: []string{
-		"gt_prime", "gt_bead_status", "gt_bead_close", "gt_done", "gt_escalate", "gt_checkpoint", "gt_mail_check",
-		"gt_mail_send", "gt_status", "gt_sling", "gt_request_changes", "gt_triage_resolve",
+// tools are those that each role has.
+var tools = map[town.Role][]string{
+	town.RolePolecat: {
+		"gt_prime", "gt_bead_status", "gt_bead_close", "gt_bead_create", "gt_note", "gt_done", "gt_escalate", "gt_ask", "gt_checkpoint",
+		"gt_mail_check", "gt_mail_send", "gt_nudge", "gt_status",
 	},
-	ToolPrefix: "mcp__gastown__",
+	town.RoleMayor: {
+		"gt_sling", "gt_sling_batch", "gt_list_rigs", "gt_list_beads", "gt_list_agents", "gt_list_convoys", "gt_convoy_start", "gt_bead_status",
+		"gt_bead_create", "gt_bead_update", "gt_bead_reassign", "gt_bead_close", "gt_agent_reset", "gt_agent_stop", "gt_nudge", "gt_mail_send",
+		"gt_mail_check", "gt_escalation_acknowledge", "gt_ask", "gt_ui_action",
+	},
+	town.RoleRefinery: {
+		"gt_prime", "gt_bead_status", "gt_bead_create", "gt_request_changes", "gt_done", "gt_escalate", "gt_mail_send", "gt_mail_check",
+	},
+	town.RoleTriage:  {"gt_triage_resolve", "gt_done"},
+	town.RoleWitness: {"gt_escalate"},
+}
+
+// kinds are the ways in which an agent may be equipped.
+var kinds = map[string]func(town.Role, *prompts.Data){
+	"tools": func(role town.Role, d *prompts.Data) { d.Tools = tools[role] },
+	"bare":  func(town.Role, *prompts.Data) {},
+	"report": func(_ town.Role, d *prompts.Data) {
+		d.Report, d.Rules, d.CustomInstructions = true, []string{"Publishing.", "Printing the environment."}, "Speak Dutch to people."
+	},
+}
+
+func render(t *testing.T, role town.Role, kind string) string {
+	t.Helper()
+	d := prompts.Data{
+		Name: "Toast", Identity: "acme/web/polecats/toast", AgentID: "agent-1", RigID: "web", TownID: "acme",
+		Branch: "polecat/toast/bd-12345", DefaultBranch: "main", BeadID: "bd-1234567", Workdir: "/rigs/web/toast", ToolPrefix: "mcp__gastown__",
+	}
+	kinds[kind](role, &d)
+	got, err := prompts.Render(role, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }
 
 func TestPromptsEqualTheirGoldens(t *testing.T) {
-	bare := full
-	bare.Tools = nil
 	for _, role := range town.Roles() {
-		for name, d := range map[string]prompts.Data{"tools": full, "bare": bare} {
-			got, err := prompts.Render(role, d)
-			if err != nil {
-				t.Fatal(err)
-			}
-			golden := filepath.Join("testdata", string(role)+"-"+name+".md")
+		for kind := range kinds {
+			got := render(t, role, kind)
+			golden := filepath.Join("testdata", string(role)+"-"+kind+".md")
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -47,32 +73,20 @@ func TestPromptsEqualTheirGoldens(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s, %s (-want +got):\n%s", role, name, diff)
+				t.Errorf("%s, %s (-want +got):\n%s", role, kind, diff)
 			}
 		}
 	}
 }
 
-// TestPolecatIsToldEveryPoint proves N11.
-func TestPolecatIsToldEveryPoint(t *testing.T) {
-	got, err := prompts.Render(town.RolePolecat, full)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for point, text := range map[string]string{
-		"name and role": "You are Toast, a polecat",
-		"identity":      "acme/web/polecats/toast",
-		"rig":           "web",
-		"bead":          "bd-1234567",
-		"GUPP":          "If there is work on your hook, you run it.",
-		"push":          "git push origin HEAD:polecat/toast/bd-12345",
-		"commit often":  "Commit after each step",
-		"done flow":     "push, then call `mcp__gastown__gt_done`",
-		"escalation":    "Call `mcp__gastown__gt_escalate` with what you tried",
-		"own branch":    "Push only your own branch. Never push to main",
-	} {
-		if !strings.Contains(got, text) {
-			t.Errorf("%s is missing: %q", point, text)
+// TestEveryToolOfARoleIsExplained, under the name that the agent's CLI gives it.
+func TestEveryToolOfARoleIsExplained(t *testing.T) {
+	for role, names := range tools {
+		got := render(t, role, "tools")
+		for _, name := range names {
+			if !strings.Contains(got, "`mcp__gastown__"+name+"`") {
+				t.Errorf("%s is not told of %s", role, name)
+			}
 		}
 	}
 }
@@ -98,7 +112,7 @@ func TestNoPromptNamesAToolThatIsNotThere(t *testing.T) {
 
 func TestARoleWithoutAPromptIsInvalid(t *testing.T) {
 	for _, role := range []town.Role{"", "king", "common", "../polecat"} {
-		if _, err := prompts.Render(role, full); !errors.Is(err, town.ErrInvalid) {
+		if _, err := prompts.Render(role, prompts.Data{}); !errors.Is(err, town.ErrInvalid) {
 			t.Errorf("Render(%q): %v, want ErrInvalid", role, err)
 		}
 	}

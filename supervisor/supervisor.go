@@ -80,6 +80,7 @@ type Supervisor struct {
 	draining     bool                     // set by Shutdown: nothing starts any more
 
 	counters counters
+	versions versions // of the installed CLIs
 }
 
 // counters are figures for Stats.

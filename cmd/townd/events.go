@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +29,10 @@ their results, usage, errors. The words are the same for every agent program.`,
 				if asJSON {
 					return json.NewEncoder(std.out).Encode(e)
 				}
-				_, err := fmt.Fprintf(std.out, "%s  %-12s %s\n", e.Timestamp.Local().Format("15:04:05"), e.Event, printable(string(e.Data)))
+				text, err := eventText(e)
+				if err == nil {
+					_, err = fmt.Fprintf(std.out, "%s  %-12s %s\n", e.Timestamp.Local().Format("15:04:05"), e.Event, printable(text))
+				}
 				return err
 			}
 			if follow {
@@ -70,6 +75,57 @@ func followEvents(ctx context.Context, r *remote, id string, show func(town.Even
 		}
 		return nil
 	})
+}
+
+// eventText says an event in a line: in words where its fields alone say little,
+// else as its fields are.
+func eventText(e town.Event) (string, error) {
+	switch e.Event {
+	case town.EventHook:
+		d, err := dataOf[town.HookData](e)
+		return hookText(d), err
+	case town.EventBudget:
+		d, err := dataOf[town.BudgetData](e)
+		return budgetText(d), err
+	case town.EventMessage:
+		d, err := dataOf[town.MessageData](e)
+		return d.MessageID + " " + string(d.Receipt), err
+	default:
+		return string(e.Data), nil
+	}
+}
+
+// hookText says what a hook told, and what the town answered when it denied.
+func hookText(d town.HookData) string {
+	s := string(d.Name)
+	if d.Tool != "" {
+		s += " " + d.Tool
+	}
+	if d.Decision == "deny" {
+		s += ": denied: " + d.Reason
+	}
+	return s
+}
+
+// budgetText says how much of a limit is used up, in the limit's own unit.
+func budgetText(d town.BudgetData) string {
+	unit := func(n float64) string {
+		switch d.Limit {
+		case "costUsd":
+			return fmt.Sprintf("$%.2f", n)
+		case "seconds", "idleSeconds":
+			return ago(time.Duration(n * float64(time.Second)))
+		}
+		return strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	s := fmt.Sprintf("%s: %s of %s", d.Limit, unit(d.Used), unit(d.Of))
+	if d.Used >= d.Of {
+		return s + ", used up"
+	}
+	if d.Of > 0 {
+		s += fmt.Sprintf(" (%.0f%%)", 100*d.Used/d.Of)
+	}
+	return s
 }
 
 // drawEvent prints an event as people want to read it: what was said and done.
@@ -117,7 +173,22 @@ func eventLine(e town.Event) (string, error) {
 		return fmt.Sprintf("● saved as %s", d.Ref), err
 	case town.EventGap:
 		return "● earlier events are no longer held", nil
-	case town.EventSession, town.EventTurnStarted, town.EventThinking, town.EventUsage, town.EventMessage, town.EventHook, town.EventBudget:
+	case town.EventHook:
+		d, err := dataOf[town.HookData](e)
+		if d.Decision != "deny" {
+			return "", err
+		}
+		return printable("✗ " + hookText(d)), err
+	case town.EventBudget:
+		d, err := dataOf[town.BudgetData](e)
+		return printable("● " + budgetText(d)), err
+	case town.EventMessage:
+		d, err := dataOf[town.MessageData](e)
+		if d.Receipt != town.ReceiptFailed {
+			return "", err
+		}
+		return printable("✗ message " + d.MessageID + " did not reach the agent"), err
+	case town.EventSession, town.EventTurnStarted, town.EventThinking, town.EventUsage:
 	}
 	return "", nil
 }
