@@ -152,6 +152,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, r, body, anthropic{})
 	case r.Method == http.MethodPost && strings.HasSuffix(path, "/chat/completions"):
 		s.answer(w, r, body, openai{})
+	case r.Method == http.MethodPost && strings.HasSuffix(path, "/responses"):
+		s.answer(w, r, body, &responses{})
 	case strings.HasSuffix(path, "/models"):
 		writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": []any{}})
 	default:
