@@ -39,12 +39,14 @@ func (p *responses) parse(body []byte) (*Request, error) {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return nil, err
 	}
-	r := &Request{Model: in.Model, Stream: in.Stream, System: in.Instructions, Chore: len(in.Tools) == 0}
-	for _, item := range in.Input {
-		item.addTo(r)
-	}
+	r := &Request{Model: in.Model, Stream: in.Stream, System: in.Instructions}
 	p.offers = map[string]offer{}
 	p.offer(r, in.Tools, "")
+	for _, item := range in.Input {
+		p.offer(r, item.Tools, "") // of an item "additional_tools"
+		item.addTo(r)
+	}
+	r.Chore = len(r.Tools) == 0
 	return r, nil
 }
 
@@ -77,6 +79,7 @@ type inputItem struct {
 	Name    string          `json:"name"`
 	Content responsesText   `json:"content"`
 	Output  responsesOutput `json:"output"`
+	Tools   []responsesTool `json:"tools"`
 }
 
 func (in *inputItems) UnmarshalJSON(p []byte) error {
@@ -212,14 +215,36 @@ func (p *responses) output(r *Request, st Step) []object {
 		})
 	}
 	for i, t := range st.Tools {
+		if _, ok := p.offers[t.Name]; !ok && t.Name == "write" {
+			t = p.write(t)
+		}
 		output = append(output, p.call(r.callID("fc", i), r.callID("call", i), t))
 	}
 	return output
 }
 
+// write returns the call that writes a file with what is offered: Codex has no tool
+// of that name.
+func (p *responses) write(t Tool) Tool {
+	name, content := fmt.Sprint(t.Input["file_path"]), fmt.Sprint(t.Input["content"])
+	if _, ok := p.offers["apply_patch"]; ok {
+		patch := "*** Begin Patch\n*** Add File: " + name + "\n"
+		for line := range strings.Lines(content) {
+			patch += "+" + strings.TrimSuffix(line, "\n") + "\n"
+		}
+		return Tool{Name: "apply_patch", Input: map[string]any{"input": patch + "*** End Patch\n"}}
+	}
+	script := fmt.Sprintf("cat >'%s' <<'END'\n%s\nEND\n", name, strings.TrimSuffix(content, "\n"))
+	return Tool{Name: "exec_command", Input: map[string]any{"cmd": script}}
+}
+
 func (p *responses) call(id, callID string, t Tool) object {
 	call := object{"id": id, "call_id": callID, "status": "completed", "name": t.Name}
-	switch o := p.offers[t.Name]; o.kind {
+	o := p.offers[t.Name]
+	if o.namespace != "" {
+		call["namespace"] = o.namespace
+	}
+	switch o.kind {
 	case "custom":
 		call["type"], call["input"] = "custom_tool_call", t.Input["input"]
 	case "local_shell":
@@ -230,9 +255,6 @@ func (p *responses) call(id, callID string, t Tool) object {
 			panic(err) // of a script's own making
 		}
 		call["type"], call["arguments"] = "function_call", string(input)
-		if o.namespace != "" {
-			call["namespace"] = o.namespace
-		}
 	}
 	return call
 }

@@ -1,5 +1,5 @@
 // Package llmtest is a model server that plays a script: it speaks Anthropic's
-// /v1/messages and the OpenAI-compatible /v1/chat/completions well enough for the
+// /v1/messages, the OpenAI-compatible /v1/chat/completions and OpenAI's /v1/responses well enough for the
 // real agent CLIs, and keeps every request for assertions.
 package llmtest
 
@@ -139,7 +139,7 @@ func (s *Server) Arrived() <-chan struct{} {
 
 const maxRequestBytes = 64 << 20
 
-// ServeHTTP answers both protocols, under any path prefix.
+// ServeHTTP answers all protocols, under any path prefix.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBytes))
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wire is one of the two protocols.
+// wire is one of the protocols.
 type wire interface {
 	parse(body []byte) (*Request, error)
 	// events writes an answer as a stream; whole writes it at once.

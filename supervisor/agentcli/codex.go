@@ -102,8 +102,6 @@ func codexConfig(s *Spec, env map[string]string) ([]string, error) {
 		"features.goals=false",
 		// Without an end to its retries a model out of reach is never told.
 		"features.unbounded_connection_retries=false",
-		// Its standard input takes commands into a shell that runs, past every hook.
-		"features.unified_exec=false",
 	}
 	provider, err := codexProvider(s)
 	if err != nil {
@@ -120,7 +118,8 @@ func codexConfig(s *Spec, env map[string]string) ([]string, error) {
 		config = append(config, "mcp_servers="+toml(servers))
 	}
 	if s.Hooks {
-		config = append(config, "hooks="+toml(codexHooks(s.Townd)))
+		// A command on a terminal takes more input later, past every hook.
+		config = append(config, "hooks="+toml(codexHooks(s.Townd)), "features.unified_exec_tty=false")
 	}
 	if s.ProjectHooks {
 		config = append(config, "projects="+toml(map[string]any{s.Workdir: map[string]any{"trust_level": "trusted"}}))

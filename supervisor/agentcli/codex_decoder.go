@@ -17,6 +17,7 @@ type codexDecoder struct {
 	Failed  bool                  // its error is told
 	Faulted bool                  // this process told why it could not go on
 	Attempt int                   // retries since the model last answered
+	Retried town.ErrorKind        // why the newest of them
 	Text    string                // the model's newest text in this turn
 	Asked   []string              // messages that the model has not answered yet
 	Totals  map[string]codexUsage // of each thread, as told last: a subagent is a thread

@@ -112,17 +112,21 @@ type codexFault struct {
 
 // fault tells of an error, or of another attempt after it.
 func (d *codexDecoder) fault(f *codexFault, again bool, emit emitFunc) {
+	kind := f.kind()
 	if again {
-		d.Attempt++
-		emit(town.EventRetry, town.RetryData{Kind: f.kind(), Attempt: d.Attempt})
+		d.Attempt, d.Retried = d.Attempt+1, kind
+		emit(town.EventRetry, town.RetryData{Kind: kind, Attempt: d.Attempt})
 		return
+	}
+	if d.Attempt > 0 && kind == town.KindUnknown { // codex gives up, and forgets the kind
+		kind = d.Retried
 	}
 	d.Failed = true
 	message := strings.TrimSpace(f.Message)
 	if f.Details != "" && !strings.Contains(message, f.Details) {
 		message = strings.TrimSpace(message + "\n" + f.Details)
 	}
-	emit(town.EventError, town.ErrorData{Kind: f.kind(), Message: cut(firstOf(message, "codex does not say why"))})
+	emit(town.EventError, town.ErrorData{Kind: kind, Message: cut(firstOf(message, "codex does not say why"))})
 }
 
 func (f *codexFault) kind() town.ErrorKind {
@@ -138,6 +142,9 @@ func (f *codexFault) kind() town.ErrorKind {
 			return statusKind(status)
 		}
 		word = name
+	}
+	if word == "usageLimitExceeded" && strings.HasPrefix(f.Message, "Quota exceeded") {
+		return town.KindBilling // of a key; else of a plan, which fills up again
 	}
 	return codexKind(word)
 }

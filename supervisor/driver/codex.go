@@ -23,13 +23,13 @@ type codex struct {
 	town *output
 	in   io.WriteCloser // codex's input
 
-	system string                        // the system prompt
+	system string // the system prompt
 	calls  int
 	asked  map[int]func(codexLine) error // what to do with the answers still to come
 	thread string                        // "" until codex has opened it
 	busy   bool                          // a turn is running, or asked for
 	turn   string                        // its id, "" until codex tells
-	cancel bool                          // the turn is to be interrupted once its id is known
+	cancel bool                          // the turn, or the next, is to be interrupted once its id is known
 	held   []agentcli.DriverInput        // messages for the turns to come
 	ending bool                          // no input comes any more
 	failed bool                          // the thread could not be opened
@@ -41,7 +41,7 @@ var codexQuiet = []string{
 	"item/agentMessage/delta", "item/plan/delta",
 	"item/reasoning/summaryTextDelta", "item/reasoning/summaryPartAdded", "item/reasoning/textDelta",
 	"item/commandExecution/outputDelta", "item/fileChange/outputDelta", "item/fileChange/patchUpdated",
-	"turn/diff/updated", "account/rateLimits/updated", "thread/readState/changed",
+	"turn/diff/updated", "account/rateLimits/updated", "thread/readState/changed", "remoteControl/status/changed",
 }
 
 // driveCodex runs codex until it ends. The end of our input ends it too, after the
@@ -224,7 +224,15 @@ func (c *codex) fail(why string) error {
 }
 
 func (c *codex) refuse(m agentcli.DriverInput, why string) error {
-	return c.town.say(agentcli.DriverOutput{Townd: agentcli.DriverRefused, ID: m.ID, Message: why})
+	return c.receipt(agentcli.DriverRefused, m, why)
+}
+
+// receipt tells what became of a message that has an id.
+func (c *codex) receipt(kind string, m agentcli.DriverInput, why string) error {
+	if m.ID == "" {
+		return nil
+	}
+	return c.town.say(agentcli.DriverOutput{Townd: kind, ID: m.ID, Message: why})
 }
 
 // want takes a line of the town's.
@@ -241,7 +249,7 @@ func (c *codex) want(line []byte) error {
 		c.held = append(c.held, m)
 		return c.next()
 	case agentcli.DriverInterrupt:
-		c.cancel = c.busy
+		c.cancel = c.busy || len(c.held) > 0
 		return c.interrupt()
 	}
 	return c.town.say(codexFault(town.KindUnknown, fmt.Sprintf("input of type %q", m.Type)))
@@ -293,7 +301,7 @@ func (c *codex) started(m agentcli.DriverInput, l codexLine) error {
 		c.busy, c.cancel = false, false
 		return errors.Join(c.refuse(m, l.Error.Message), c.next())
 	}
-	return c.town.say(agentcli.DriverOutput{Townd: agentcli.DriverAccepted, ID: m.ID})
+	return c.receipt(agentcli.DriverAccepted, m, "")
 }
 
 // hear takes a line of codex's, after it has been passed on.
