@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -186,9 +187,7 @@ func (p *responses) events(w io.Writer, r *Request, st Step) {
 }
 
 func merged(a, b object) object {
-	for key, value := range a {
-		b[key] = value
-	}
+	maps.Copy(b, a)
 	return b
 }
 
@@ -228,11 +227,9 @@ func (p *responses) output(r *Request, st Step) []object {
 func (p *responses) write(t Tool) Tool {
 	name, content := fmt.Sprint(t.Input["file_path"]), fmt.Sprint(t.Input["content"])
 	if _, ok := p.offers["apply_patch"]; ok {
-		patch := "*** Begin Patch\n*** Add File: " + name + "\n"
-		for line := range strings.Lines(content) {
-			patch += "+" + strings.TrimSuffix(line, "\n") + "\n"
-		}
-		return Tool{Name: "apply_patch", Input: map[string]any{"input": patch + "*** End Patch\n"}}
+		lines := "+" + strings.ReplaceAll(strings.TrimSuffix(content, "\n"), "\n", "\n+")
+		patch := "*** Begin Patch\n*** Add File: " + name + "\n" + lines + "\n*** End Patch\n"
+		return Tool{Name: "apply_patch", Input: map[string]any{"input": patch}}
 	}
 	script := fmt.Sprintf("cat >'%s' <<'END'\n%s\nEND\n", name, strings.TrimSuffix(content, "\n"))
 	return Tool{Name: "exec_command", Input: map[string]any{"cmd": script}}

@@ -55,18 +55,15 @@ func (codex) ParseHook(stdin []byte) (town.HookCall, error) {
 		return town.HookCall{}, fmt.Errorf("codex's hook %q: %w", h.Event, town.ErrInvalid)
 	}
 	call := town.HookCall{Point: point}
-	switch point {
-	case town.HookThinking:
-		call.Text = h.Prompt
-	case town.HookStop:
-		call.Text = h.Last
-	case town.HookToolBefore, town.HookToolAfter:
-		if h.Tool == "" {
-			return town.HookCall{}, fmt.Errorf("codex's hook %s names no tool: %w", h.Event, town.ErrInvalid)
-		}
-		call.ToolID, call.Tool, call.Input = h.ToolID, h.Tool, h.Input
-		codexTool(&call)
+	if point == town.HookThinking || point == town.HookStop {
+		call.Text = h.Prompt + h.Last // each has its own
+		return call, nil
 	}
+	if h.Tool == "" {
+		return town.HookCall{}, fmt.Errorf("codex's hook %s names no tool: %w", h.Event, town.ErrInvalid)
+	}
+	call.ToolID, call.Tool, call.Input = h.ToolID, h.Tool, h.Input
+	codexTool(&call)
 	if point == town.HookToolAfter {
 		call.OK, call.Output = true, codexOutput(h.Response)
 	}

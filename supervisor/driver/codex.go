@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -47,7 +48,7 @@ var codexQuiet = []string{
 // driveCodex runs codex until it ends. The end of our input ends it too, after the
 // turns that were asked for.
 func driveCodex(ctx context.Context, o Options, out *output) (int, error) {
-	cmd := exec.CommandContext(ctx, o.Program, append(o.Args[:len(o.Args):len(o.Args)], "app-server")...)
+	cmd := exec.CommandContext(ctx, o.Program, append(slices.Clip(o.Args), "app-server")...)
 	cmd.Stderr = os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second // from the interrupt to the kill
