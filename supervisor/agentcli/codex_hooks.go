@@ -25,7 +25,10 @@ func codexHooks(townd string) map[string]any {
 			// codex goes on when a hook fails, save for this code with a text.
 			command += " || { echo 'The town could not be asked, so the call is refused.' >&2; exit 2; }"
 		}
-		hooks[name] = []any{map[string]any{"hooks": []any{map[string]any{"type": "command", "command": command}}}}
+		hooks[name] = []any{map[string]any{"hooks": []any{map[string]any{
+			"type": "command", "command": command,
+			"timeout": 3600, // of seconds; codex goes on after it, so that the hook must end by itself before
+		}}}}
 	}
 	return hooks
 }

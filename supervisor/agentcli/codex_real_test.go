@@ -163,20 +163,38 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
-func TestCodexWorksOverTwoMessages(t *testing.T) {
-	a, model := newCodex(t, edits)
+// furnish gives the repository a rule and a hook, which touches hook-ran.
+func (a *agent) furnish() {
+	a.t.Helper()
 	for name, content := range map[string]string{
 		"AGENTS.md":         "House rule 17.\n",
 		".codex/hooks.json": `{"hooks":{"UserPromptSubmit":[{"hooks":[{"type":"command","command":"touch hook-ran"}]}]}}`,
 	} {
 		path := filepath.Join(a.spec.Workdir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+			a.t.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
+			a.t.Fatal(err)
 		}
 	}
+}
+
+func TestCodexRunsTheRepositorysHooksWhereTheyMay(t *testing.T) {
+	t.Parallel()
+	a, _ := newCodex(t, llmtest.Steps())
+	a.furnish()
+	a.spec.ProjectHooks, a.spec.Prompt = true, "hello"
+	p := a.start()
+	a.wait(town.EventTurnEnded, 1)
+	p.stop(t)
+	a.wantFile("hook-ran", "")
+}
+
+func TestCodexWorksOverTwoMessages(t *testing.T) {
+	t.Parallel()
+	a, model := newCodex(t, edits)
+	a.furnish()
 	a.spec.Prompt, a.spec.MessageID = "please write one.txt", "message-1"
 	a.spec.SystemPrompt, a.spec.Effort = systemPrompt, "high"
 	p := a.start()
@@ -229,6 +247,7 @@ func TestCodexWorksOverTwoMessages(t *testing.T) {
 // TestCodexTakesAMessageAfterTheTurn: what comes while it is busy waits, and no
 // turn is made of two messages.
 func TestCodexTakesAMessageAfterTheTurn(t *testing.T) {
+	t.Parallel()
 	answer := make(chan struct{})
 	a, model := newCodex(t, func(r *llmtest.Request) llmtest.Step {
 		if r.Last().Text == "first" {
@@ -258,6 +277,7 @@ func TestCodexTakesAMessageAfterTheTurn(t *testing.T) {
 }
 
 func TestCodexIsInterruptedAndGoesOn(t *testing.T) {
+	t.Parallel()
 	a, model := newCodex(t, llmtest.Steps(llmtest.Step{Text: "I think", Hang: true}, llmtest.Step{Text: "Here."}))
 	a.spec.Prompt, a.spec.MessageID = "think for ever", "message-1"
 	arrived := model.Arrived()
@@ -282,6 +302,7 @@ func TestCodexIsInterruptedAndGoesOn(t *testing.T) {
 // TestCodexResumesItsSession proves resume after kill -9, new rules, the usage of
 // the new turn alone, and a fork that leaves the session as it is.
 func TestCodexResumesItsSession(t *testing.T) {
+	t.Parallel()
 	a, model := newCodex(t, func(*llmtest.Request) llmtest.Step { return llmtest.Step{Text: "Yes."} })
 	a.spec.Prompt, a.spec.SystemPrompt = "remember the number 7", "old rules"
 	p := a.start()
@@ -331,6 +352,7 @@ func TestCodexResumesItsSession(t *testing.T) {
 }
 
 func TestCodexSaysThatASessionIsUnknown(t *testing.T) {
+	t.Parallel()
 	a, _ := newCodex(t, nil)
 	a.spec.Prompt, a.spec.MessageID, a.spec.SessionID = "hello", "message-1", "01a21b87-aaaa-7473-ba08-387025a5275f"
 	p := a.start()
@@ -349,6 +371,7 @@ func TestCodexSaysThatASessionIsUnknown(t *testing.T) {
 
 // TestCodexTellsWhyItsModelFailed proves kinds of errors by structure.
 func TestCodexTellsWhyItsModelFailed(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		step llmtest.Step
@@ -362,6 +385,7 @@ func TestCodexTellsWhyItsModelFailed(t *testing.T) {
 		{"too-large", llmtest.Step{Status: 413}, town.KindContextFull},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			a, _ := newCodex(t, func(*llmtest.Request) llmtest.Step { return c.step })
 			a.spec.Prompt = "hello"
 			p := a.start()
@@ -376,11 +400,13 @@ func TestCodexTellsWhyItsModelFailed(t *testing.T) {
 // TestCodexTellsOfAnAnswerThatMakesNoSense: a stream of nonsense, and one that
 // breaks off. It asks again, and then says so.
 func TestCodexTellsOfAnAnswerThatMakesNoSense(t *testing.T) {
+	t.Parallel()
 	for name, stream := range map[string]string{
 		"nonsense": "data: {\"type\":\"resp\n\nevent: ping\n\n\x00\xff\n\n",
 		"cut":      "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")
 				io.WriteString(w, stream)
@@ -399,6 +425,7 @@ func TestCodexTellsOfAnAnswerThatMakesNoSense(t *testing.T) {
 
 // TestCodexDoesNotBeginWithoutTheTownsTools: the start fails, and says why.
 func TestCodexDoesNotBeginWithoutTheTownsTools(t *testing.T) {
+	t.Parallel()
 	a, _ := newCodex(t, nil)
 	a.spec.MCP = []agentcli.MCPServer{{Name: "gastown", Argv: []string{"/bin/false"}}}
 	a.spec.Prompt, a.spec.MessageID = "finish", "message-1"
@@ -416,6 +443,7 @@ func TestCodexDoesNotBeginWithoutTheTownsTools(t *testing.T) {
 // TestCodexGetsTheToolsOfAServer: named, called without a question, and with the
 // server's own variable, which is in no argument.
 func TestCodexGetsTheToolsOfAServer(t *testing.T) {
+	t.Parallel()
 	a, model := newCodex(t, func(r *llmtest.Request) llmtest.Step {
 		if r.Last().Role == "tool" {
 			return llmtest.Step{Text: r.Last().Text}
@@ -449,6 +477,7 @@ func TestCodexGetsTheToolsOfAServer(t *testing.T) {
 // reason that the model reads, one refused because the town is gone, and an end
 // of the turn sent back.
 func TestCodexAsksTheTownFirst(t *testing.T) {
+	t.Parallel()
 	shell := func(command string) llmtest.Step {
 		return llmtest.Step{Tools: []llmtest.Tool{{Name: "exec_command", Input: map[string]any{"cmd": command}}}}
 	}
@@ -479,6 +508,7 @@ func TestCodexAsksTheTownFirst(t *testing.T) {
 		return calls, a, model
 	}
 	t.Run("and is told of everything", func(t *testing.T) {
+		t.Parallel()
 		calls, a, _ := run(t, "", then(shell("echo >one.txt; echo said")))
 		want := []town.HookCall{
 			{Point: town.HookThinking, Text: "begin"},
@@ -493,6 +523,7 @@ func TestCodexAsksTheTownFirst(t *testing.T) {
 		a.record("codex-hooks")
 	})
 	t.Run("and may not call a tool", func(t *testing.T) {
+		t.Parallel()
 		_, a, model := run(t, "one.txt", then(shell("touch one.txt")))
 		if _, err := os.Stat(filepath.Join(a.spec.Workdir, "one.txt")); err == nil {
 			t.Error("the command ran")
@@ -503,6 +534,7 @@ func TestCodexAsksTheTownFirst(t *testing.T) {
 		a.record("codex-hook-denies")
 	})
 	t.Run("and may not call a tool from a script", func(t *testing.T) {
+		t.Parallel()
 		exec := llmtest.Tool{Name: "exec", Input: map[string]any{"input": "const r = await tools.exec_command({cmd: 'touch one.txt'}); text(r.output)"}}
 		model, url := llmtest.Serve(t, then(llmtest.Step{Tools: []llmtest.Tool{exec}}))
 		a := newCodexAt(t, url)
@@ -520,6 +552,7 @@ func TestCodexAsksTheTownFirst(t *testing.T) {
 		}
 	})
 	t.Run("and may not write a file", func(t *testing.T) {
+		t.Parallel()
 		calls, a, _ := run(t, "one.txt", then(llmtest.WriteFile("one.txt", "written\n")(&llmtest.Request{})))
 		if _, err := os.Stat(filepath.Join(a.spec.Workdir, "one.txt")); err == nil {
 			t.Error("the file was written")
@@ -529,6 +562,7 @@ func TestCodexAsksTheTownFirst(t *testing.T) {
 		}
 	})
 	t.Run("and does nothing when the town is gone", func(t *testing.T) {
+		t.Parallel()
 		_, a, model := run(t, "", then(shell("touch crash.txt")))
 		if _, err := os.Stat(filepath.Join(a.spec.Workdir, "crash.txt")); err == nil {
 			t.Error("the command ran")
@@ -538,6 +572,7 @@ func TestCodexAsksTheTownFirst(t *testing.T) {
 		}
 	})
 	t.Run("and gives no orders to a shell that runs", func(t *testing.T) {
+		t.Parallel()
 		for _, tty := range []bool{true, false} {
 			asked := false
 			_, a, _ := run(t, "", func(r *llmtest.Request) llmtest.Step {
@@ -561,6 +596,7 @@ func TestCodexAsksTheTownFirst(t *testing.T) {
 		}
 	})
 	t.Run("and may not stop", func(t *testing.T) {
+		t.Parallel()
 		_, a, model := run(t, "Stopping", then(llmtest.Step{Text: "Stopping."}))
 		requests := model.Requests()
 		if len(requests) != 2 || !strings.Contains(requests[1].Last().Text, "the town forbids it") {
@@ -575,6 +611,7 @@ func TestCodexAsksTheTownFirst(t *testing.T) {
 
 // TestCodexReachesItsModelByTheCallersKey needs no login.
 func TestCodexReachesItsModelByTheCallersKey(t *testing.T) {
+	t.Parallel()
 	a, model := newCodex(t, func(*llmtest.Request) llmtest.Step { return llmtest.Step{Text: "Hi."} })
 	url := strings.TrimSuffix(a.spec.Models.BaseURL, "/v1")
 	a.spec.Models, a.spec.Env, a.spec.Prompt, a.spec.Model = nil, llmtest.CodexEnv(url), "hello", llmtest.CodexModel

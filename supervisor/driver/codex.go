@@ -104,7 +104,7 @@ func (c *codex) talk(stdout io.Reader) error {
 		select {
 		case line, ok := <-said:
 			if !ok {
-				return nil
+				return c.refuseHeld("codex has ended")
 			}
 			err = c.hear(line)
 		case line, ok := <-wanted:
@@ -215,17 +215,20 @@ func (c *codex) fail(why string) error {
 	if err := c.town.say(codexFault(town.KindUnknown, why)); err != nil {
 		return err
 	}
+	if err := c.refuseHeld(why); err != nil {
+		return err
+	}
+	return c.end()
+}
+
+func (c *codex) refuseHeld(why string) error {
 	for _, m := range c.held {
-		if err := c.refuse(m, why); err != nil {
+		if err := c.receipt(agentcli.DriverRefused, m, why); err != nil {
 			return err
 		}
 	}
 	c.held = nil
-	return c.end()
-}
-
-func (c *codex) refuse(m agentcli.DriverInput, why string) error {
-	return c.receipt(agentcli.DriverRefused, m, why)
+	return nil
 }
 
 // receipt tells what became of a message that has an id.
@@ -245,7 +248,7 @@ func (c *codex) want(line []byte) error {
 	switch m.Type {
 	case agentcli.DriverMessage:
 		if c.failed {
-			return c.refuse(m, "codex has no thread")
+			return c.receipt(agentcli.DriverRefused, m, "codex has no thread")
 		}
 		c.held = append(c.held, m)
 		return c.next()
@@ -300,7 +303,7 @@ func (c *codex) end() error {
 func (c *codex) started(m agentcli.DriverInput, l codexLine) error {
 	if l.Error != nil {
 		c.busy, c.cancel = false, false
-		return errors.Join(c.refuse(m, l.Error.Message), c.next())
+		return errors.Join(c.receipt(agentcli.DriverRefused, m, l.Error.Message), c.next())
 	}
 	return c.receipt(agentcli.DriverAccepted, m, "")
 }

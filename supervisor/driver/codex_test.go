@@ -44,6 +44,8 @@ func playCodex(part string, in io.Reader, out io.Writer) int {
 			told(`{"id":%s,"result":{"thread":{"id":"t"}}}`, r.ID)
 		case r.Method == "turn/start" && part == "refuses" && turns == 1:
 			told(`{"id":%s,"error":{"code":-32600,"message":"not now"}}`, r.ID)
+		case r.Method == "turn/start" && part == "dies":
+			return 3
 		case r.Method == "turn/start" && part == "late":
 			// The turn is over before its answer comes.
 			told(`{"method":"turn/completed","params":{"threadId":"t","turn":{"id":"u"}}}`)
@@ -137,6 +139,15 @@ func TestAnAnswerAfterItsTurnHoldsNothingUp(t *testing.T) {
 	code, said := drive(t, "late", twoMessages)
 	if got := strings.Join(said, "\n"); code != 0 || !strings.Contains(got, `"accepted","id":"m1"`) || !strings.Contains(got, `"accepted","id":"m2"`) {
 		t.Errorf("code %d, %s", code, got)
+	}
+}
+
+// TestCodexThatDiesRefusesWhatItNeverGot, and of what it got nothing is claimed.
+func TestCodexThatDiesRefusesWhatItNeverGot(t *testing.T) {
+	code, said := drive(t, "dies", twoMessages)
+	want := append(append([]string{}, opening...), `{"townd":"refused","id":"m2","message":"codex has ended"}`)
+	if diff := cmp.Diff(want, said); diff != "" || code != 3 {
+		t.Errorf("code %d (-want +got):\n%s", code, diff)
 	}
 }
 
