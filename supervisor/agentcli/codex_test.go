@@ -281,3 +281,19 @@ func TestCodexFinishEndsAnOpenTurn(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkCodexDecodeLongToolOutput(b *testing.B) {
+	text, err := json.Marshal(strings.Repeat("a line of a compiler's output, with \"quotes\"\n", 600))
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := newDecoder(b, "codex")
+	d.Decode([]byte(codexOpened), 0, func(agentcli.Decoded) {})
+	line := []byte(codexNote("item/completed", `"item":{"id":"i","type":"commandExecution","status":"completed","aggregatedOutput":`+string(text)+`}`))
+	b.SetBytes(int64(len(line)))
+	off := int64(len(codexOpened))
+	for b.Loop() {
+		d.Decode(line, off, func(agentcli.Decoded) {})
+		off += int64(len(line))
+	}
+}
