@@ -71,6 +71,21 @@ type MessageResponse struct {
 	MessageID string `json:"messageId"`
 }
 
+// ModelRequest is what PATCH /agents/{id}/model takes.
+type ModelRequest struct {
+	Model string `json:"model"`
+}
+
+// SystemPromptRequest is what PUT /agents/{id}/system-prompt takes.
+type SystemPromptRequest struct {
+	SystemPrompt string `json:"systemPrompt"`
+}
+
+// UpdateResponse is the body of both.
+type UpdateResponse struct {
+	Updated bool `json:"updated"`
+}
+
 // ResizeRequest is what POST /agents/{id}/resize takes.
 type ResizeRequest struct {
 	Cols uint16 `json:"cols"`
@@ -131,6 +146,18 @@ func (c *Client) Message(ctx context.Context, id string, req town.MessageRequest
 	var out MessageResponse
 	_, err := c.ask(ctx, call, &out)
 	return out.MessageID, err
+}
+
+// SetModel has an agent use another model from its next turn on.
+func (c *Client) SetModel(ctx context.Context, id, model string) error {
+	_, err := c.ask(ctx, call{method: http.MethodPatch, path: agentPath(id, "/model"), body: ModelRequest{model}}, new(UpdateResponse))
+	return err
+}
+
+// SetSystemPrompt gives an agent another system prompt from its next turn on.
+func (c *Client) SetSystemPrompt(ctx context.Context, id, text string) error {
+	_, err := c.ask(ctx, call{method: http.MethodPut, path: agentPath(id, "/system-prompt"), body: SystemPromptRequest{text}}, new(UpdateResponse))
+	return err
 }
 
 // Agents returns every agent that is not forgotten, in the order of their ids.

@@ -33,6 +33,7 @@ var scenarios = []scenario{
 	{"stop", measureStop},
 	{"crash", measureCrash},
 	{"health", measureHealth},
+	{"llm", measureModels},
 }
 
 func main() {

@@ -59,6 +59,7 @@ func TestBodiesHaveTheFieldsOfTheDocument(t *testing.T) {
 		"Agent": town.Agent{}, "Turn": town.Turn{}, "Usage": town.Usage{}, "Resources": town.Resources{},
 		"RestartState": town.RestartState{}, "AgentList": api.AgentList{}, "StopRequest": town.StopRequest{},
 		"StopResponse": api.StopResponse{}, "MessageRequest": town.MessageRequest{}, "MessageResponse": api.MessageResponse{},
+		"ModelRequest": api.ModelRequest{}, "SystemPromptRequest": api.SystemPromptRequest{}, "UpdateResponse": api.UpdateResponse{},
 		"ResizeRequest": api.ResizeRequest{}, "ResizeResponse": api.ResizeResponse{}, "DeleteResponse": api.DeleteResponse{},
 		"TicketRequest": api.TicketRequest{}, "TicketResponse": api.TicketResponse{}, "Event": town.Event{},
 		"EventPage": api.EventPage{}, "Health": api.Health{}, "Host": api.Host{}, "Screen": api.Screen{}, "Diff": api.Diff{},

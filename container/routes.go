@@ -41,11 +41,12 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/agents/{id}/status", accessToken, s.agentStatus},
 		{http.MethodPost, "/agents/{id}/stop", accessToken, s.stopAgent},
 		{http.MethodPost, "/agents/{id}/message", accessToken, s.messageAgent},
+		{http.MethodPatch, "/agents/{id}/model", accessToken, s.setModel},
+		{http.MethodPut, "/agents/{id}/system-prompt", accessToken, s.setSystemPrompt},
 		{http.MethodPost, "/agents/{id}/resize", accessToken, s.resizeAgent},
 		{http.MethodPost, "/agents/{id}/stream-ticket", accessToken, s.streamTicket},
 		{http.MethodGet, "/agents/{id}/stream", accessTicket, s.stream},
 		{http.MethodGet, "/agents/{id}/events", accessToken, s.events},
-		// SCREEN		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
 		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
 		{http.MethodGet, "/agents/{id}/transcript", accessToken, s.transcript},
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
@@ -75,7 +76,7 @@ func notFound(*http.Request) (any, error) {
 // methodNotAllowed answers 405 with the methods that the path does take.
 func (s *Server) methodNotAllowed(r *http.Request) (any, error) {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		probe := *r
 		probe.Method = method
 		if match := (mux.RouteMatch{}); s.router.Match(&probe, &match) && match.MatchErr == nil {

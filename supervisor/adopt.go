@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"townd/supervisor/agentcli"
@@ -87,6 +86,8 @@ func (a *agent) adopt(run keeper.Run, held bool) {
 		return
 	}
 	a.cli, a.adopted = cli, true
+	a.limits.Store(&a.rec.Request.Limits)
+	a.metered.set(a.rec.Metered)
 	a.structured.Store(cli.Structured())
 	feed := &runFeed{Feed: newFeed(a.rec.Request.Cols, a.rec.Request.Rows), run: a.rec.Agent.RunID}
 	if at := a.rec.Agent.LastActivityAt; at != nil {
@@ -123,19 +124,32 @@ func (a *agent) recall(run keeper.Run, feed *runFeed) {
 		a.log.Error("run's note not read", "error", err)
 	}
 	a.env = a.note.EnvVars
+	if a.rec.Agent.Status.Live() {
+		a.s.know(a.note.Capability, a)
+	}
 	if a.s.cfg.Env != nil {
 		a.s.cfg.Env(a.env)
+	}
+}
+
+// giveAgain goes on with the message that an earlier server was giving to the
+// program. The keeper writes what it has written already no second time.
+func (a *agent) giveAgain() {
+	if a.rec.Giving.ID == "" {
+		a.rec.Giving = giving{}
+	}
+	for _, m := range a.rec.Queue {
+		if m.ID == a.rec.Giving.ID && !a.rec.Giving.Spawned {
+			a.write(m)
+		}
 	}
 }
 
 // resume goes on with a live agent's life.
 func (a *agent) resume(run keeper.Run, held bool) {
 	view := &a.rec.Agent
-	if held && a.rec.Giving != "" {
-		if run.Seq == a.rec.Seq { // that turn was started
-			a.rec.Queue = slices.DeleteFunc(a.rec.Queue, func(m message) bool { return m.ID == a.rec.Giving })
-		}
-		a.rec.Seq, a.rec.Giving = run.Seq, ""
+	if held && a.rec.Giving.Spawned && run.Seq < a.rec.Seq { // that process was never started
+		a.rec.Seq, a.rec.Giving = run.Seq, giving{}
 	}
 	spawned := held && run.Seq == a.rec.Seq
 	switch {
@@ -146,12 +160,18 @@ func (a *agent) resume(run keeper.Run, held bool) {
 			view.Status = town.StatusRunning
 		}
 		a.follow()
-		if view.Status == town.StatusStopping && run.Exit == nil {
+		switch {
+		case run.Exit != nil:
+		case view.Status == town.StatusStopping:
 			a.endTree(keeper.End{Signal: termSignal, Grace: town.DefaultGrace}, nil)
+		case a.rec.Replacing:
+			a.endTree(keeper.End{Signal: termSignal, Grace: replaceGrace}, nil)
+		default:
+			a.giveAgain()
 		}
 	case view.Status == town.StatusStarting:
 		a.rec.Agent.Error = "the server ended while it started the program; start it again"
-		a.finish(town.StatusFailed, town.ReasonStartFailed)
+		a.finish(town.StatusFailed, town.ReasonStartFailed, false)
 		a.s.unroute(view.RunID)
 		return
 	default:
@@ -186,7 +206,8 @@ func (a *agent) lost() {
 			if a.rec.Intent == town.ReasonStopped {
 				status = town.StatusExited
 			}
-			a.finish(status, town.ReasonKilled)
+			a.rec.Cut = a.rec.Agent.Turn.State == town.TurnWorking
+			a.finish(status, town.ReasonKilled, a.rec.Intent == "" && a.mayRestart())
 			a.s.unroute(rec.Agent.RunID)
 			if a.rec.Intent == "" {
 				a.scheduleRestart()

@@ -31,25 +31,28 @@ type agent struct {
 	stalled    atomic.Pointer[string]
 	structured atomic.Bool
 	uid        atomic.Uint32
+	limits     atomic.Pointer[town.Limits]
+	metered    meter // what the gateway counted in this run
 
 	// Owned by live.
-	rec        record
-	env        map[string]string // the caller's envVars
-	note       note
-	cli        agentcli.CLI
-	launch     *launching    // a start or a next turn that is under way
-	restartAt  time.Time     // when a crashed agent is started again; zero if it is not
-	kept       string        // the ended run that the keeper still holds, for its note
-	ended      []func(error) // to be told when the agent has ended, or that it could not be
-	held       string        // the branchKey it holds; then it counts against MaxAgents
-	discarding bool          // its worktree is being removed, it is forgotten next
-	forgotten  bool
-	giving     string                 // id of the queued message that is being delivered
-	typed      map[string]func(error) // by message id: who waits for its delivery
-	dirty      bool                   // rec has changes that are not yet saved
-	adopted    bool                   // its process was started by an earlier server
-	runCtx     context.Context        // of the present run's goroutines; ended by stop
-	stop       context.CancelCauseFunc
+	rec         record
+	env         map[string]string // the caller's envVars
+	note        note
+	cli         agentcli.CLI
+	launch      *launching    // a start or a next turn that is under way
+	restartAt   time.Time     // when a crashed agent is started again; zero if it is not
+	kept        string        // the ended run that the keeper still holds, for its note
+	ended       []func(error) // to be told when the agent has ended, or that it could not be
+	held        string        // the branchKey it holds; then it counts against MaxAgents
+	discarding  bool          // its worktree is being removed, it is forgotten next
+	forgotten   bool
+	interrupted string                 // id of the newest message that a turn was interrupted for
+	tools       map[string]toolCall    // calls under way, by id
+	typed       map[string]func(error) // by message id: who waits for its delivery
+	dirty       bool                   // rec has changes that are not yet saved
+	adopted     bool                   // its process was started by an earlier server
+	runCtx      context.Context        // of the present run's goroutines; ended by stop
+	stop        context.CancelCauseFunc
 }
 
 // runFeed is the Feed of one run.
@@ -97,10 +100,11 @@ func (a *agent) due() time.Time {
 	if a.rec.Agent.Status != town.StatusRunning {
 		return time.Time{}
 	}
-	return deadline(a.rec.Request.Limits, *a.rec.Agent.StartedAt, a.feed.Load().lastActivity())
+	return nextCheck(a.rec.Request.Limits, *a.rec.Agent.StartedAt, a.feed.Load().lastActivity(), a.rec.Warned)
 }
 
-// timeUp restarts an agent whose back-off is over, and ends one whose time is.
+// timeUp restarts an agent whose back-off is over, and looks at one whose time
+// may be.
 func (a *agent) timeUp(now time.Time) {
 	at := a.due()
 	if at.IsZero() || now.Before(at) {
@@ -110,7 +114,7 @@ func (a *agent) timeUp(now time.Time) {
 		a.restart()
 		return
 	}
-	a.end(town.ReasonTimeout, town.StopRequest{})
+	a.checkLimits()
 }
 
 // post hands f to live; it is dropped when the agent is forgotten or we close.

@@ -37,6 +37,9 @@ func (s *Supervisor) environ(rec *record, capability string, caller, cli map[str
 
 		"TOWND_RUN_ID": rec.Agent.RunID, // marks every process of the run
 	}
+	if s.cfg.Socket != "" {
+		env["TOWND_SOCKET"] = s.cfg.Socket
+	}
 	for _, name := range inherited {
 		if value, ok := os.LookupEnv(name); ok {
 			env[name] = value

@@ -149,6 +149,9 @@ func (f *follower) hand(events []agentcli.Decoded, exit *keeper.Exit) {
 			return
 		}
 		a.rec.Decoder, a.rec.Decoded, a.dirty = state, offset, true // saved with what the events say
+		if exit != nil { // before the decoder's word that this ended the turn
+			a.rec.Cut = a.rec.Agent.Turn.State == town.TurnWorking
+		}
 		a.decoded(run, events)
 		if exit != nil {
 			a.processEnded(seq, *exit)
@@ -158,7 +161,7 @@ func (f *follower) hand(events []agentcli.Decoded, exit *keeper.Exit) {
 			a.end(town.ReasonAuth, town.StopRequest{})
 		}
 		a.checkLimits()
-		a.deliverQueue()
+		a.turnOver()
 	})
 }
 
@@ -199,51 +202,88 @@ func (a *agent) learn(d agentcli.Decoded) {
 	case town.SessionData:
 		view.SessionID = data.ID
 	case town.UsageData:
-		view.Usage.InputTokens += data.InputTokens
-		view.Usage.OutputTokens += data.OutputTokens
-		view.Usage.CacheReadTokens += data.CacheReadTokens
-		view.Usage.CacheWriteTokens += data.CacheWriteTokens
-		view.Usage.CostUSD += data.CostUSD
+		addUsage(&a.rec.Told, data)
+		a.tellUsage()
 	case town.ToolCallData:
-		view.Usage.ToolCalls++
+		a.rec.Told.ToolCalls++
+		a.tellUsage()
+		a.toolCalled(data)
+	case town.ToolResultData:
+		a.toolEnded(data)
 	case town.TurnEndedData:
 		view.Turn.State = town.TurnIdle
+		a.rec.TurnOK = data.OK
 	case town.ErrorData:
 		a.rec.Failure, a.rec.FailureText = data.Kind, data.Message
+	case town.MessageData:
+		a.acknowledged(data.MessageID, data.Receipt)
 	}
-	if d.Event == town.EventTurnStarted {
-		view.Turn.State = town.TurnWorking
-		view.Turn.Count++
-		a.rec.Failure, a.rec.FailureText = "", ""
+	switch d.Event {
+	case town.EventTurnStarted:
+		a.turnStarted()
+	case town.EventText, town.EventThinking, town.EventToolCall:
+		a.seen()
+	}
+}
+
+// turnStarted takes in that the CLI works on what it was given. One that runs each
+// turn in a process of its own acknowledges its message with that.
+func (a *agent) turnStarted() {
+	view := &a.rec.Agent
+	view.Turn.State = town.TurnWorking
+	view.Turn.Count++
+	a.rec.Failure, a.rec.FailureText, a.rec.TurnOK = "", "", false
+	a.rec.Session = sessionState{Renewed: a.rec.Session.Renewed}
+	if id := a.rec.Giving.ID; id != "" && a.cli.PerTurn() {
+		a.acknowledged(id, town.ReceiptDelivered)
+		a.emit(town.EventMessage, town.MessageData{MessageID: id, Receipt: town.ReceiptDelivered})
 	}
 }
 
 // processEnded takes in that a process of the run has ended. With it the agent
-// has, unless its CLI runs each turn in a process of its own.
+// has, unless another one follows.
 func (a *agent) processEnded(seq int, exit keeper.Exit) {
 	if seq != a.rec.Seq || !a.rec.Agent.Status.Live() {
 		return
 	}
-	if a.cli.PerTurn() && a.rec.Agent.Status == town.StatusRunning && exit.Code == 0 && exit.Signal == "" && !exit.OOM {
-		a.rec.Agent.PID, a.rec.Agent.Turn.State = nil, town.TurnIdle
-		a.publish()
-		a.deliverQueue()
-		return
+	running := a.rec.Agent.Status == town.StatusRunning
+	switch {
+	case running && a.rec.Replacing:
+		a.betweenProcesses()
+	case running && a.cli.PerTurn() && a.endedTurn(exit):
+		a.unanswered()
+		a.betweenProcesses()
+	case running && a.resumeFailed(exit):
+	default:
+		a.settle(exit)
 	}
-	a.settle(exit)
 }
 
-// checkLimits ends the agent when it uses more than its limits allow.
-func (a *agent) checkLimits() {
-	if a.rec.Agent.Status != town.StatusRunning {
-		return
+// endedTurn reports whether the process of a CLI that ends with each turn ended
+// with one: well, or with an error of its model's, which is told.
+func (a *agent) endedTurn(exit keeper.Exit) bool {
+	switch {
+	case exit.Signal != "" || exit.OOM:
+		return false
+	case exit.Code == 0:
+		return true
 	}
-	var used town.Resources
-	if r := a.resources.Load(); r != nil {
-		used = *r
-	}
-	if reason := overLimit(a.rec.Request.Limits, a.rec.Agent.Turn.Count, a.rec.Agent.Usage, used); reason != "" {
-		a.log.Warn("over its limit", "reason", reason)
-		a.end(reason, town.StopRequest{})
+	return a.rec.Failure != "" && a.rec.Failure != town.KindCrashed && a.rec.Failure != town.KindAuth
+}
+
+// betweenProcesses records that the run has no process until the next message.
+func (a *agent) betweenProcesses() {
+	a.rec.Agent.PID, a.rec.Agent.Turn.State = nil, town.TurnIdle
+	a.rec.Replacing, a.rec.Giving = false, giving{} // what was not acknowledged is given again
+	a.publish()
+	a.turnOver()
+}
+
+// unanswered fails the message that a process was started with and ended well
+// without having begun a turn.
+func (a *agent) unanswered() {
+	if id := a.rec.Giving.ID; id != "" {
+		a.acknowledged(id, town.ReceiptFailed)
+		a.emit(town.EventMessage, town.MessageData{MessageID: id, Receipt: town.ReceiptFailed})
 	}
 }

@@ -2,12 +2,12 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
+	"strings"
 	"time"
 
+	"townd/supervisor/keeper"
 	"townd/town"
 )
 
@@ -24,8 +24,9 @@ const inputTimeout = 10 * time.Second
 
 // Message gives the agent a follow-up. It returns the message's id; an agent
 // that is working gets it when its turn ends, unless it is to be delivered now.
-// The same non-empty key again returns the same id and delivers nothing. It
-// returns ErrConflict when the agent cannot take messages any more.
+// The same non-empty key again returns the same id and delivers nothing. What
+// became of it are its EventMessage receipts. It returns ErrConflict when the
+// agent cannot take messages any more.
 func (s *Supervisor) Message(ctx context.Context, id string, m town.MessageRequest, key string) (string, error) {
 	if err := m.Validate(); err != nil {
 		return "", err
@@ -69,34 +70,49 @@ func (a *agent) message(m town.MessageRequest, key string, reply func(string, er
 }
 
 // deliverQueue gives the agent the next message whose time has come. A message
-// leaves the queue when it is delivered; until then a successor of this process
-// tries again, and the keeper knows what it was given.
+// leaves the queue when the agent has acknowledged it; until then a successor of
+// this process gives it again, and the keeper knows what was written.
 func (a *agent) deliverQueue() {
 	view := &a.rec.Agent
-	if view.Status != town.StatusRunning || a.launch != nil || a.giving != "" || len(a.rec.Queue) == 0 {
+	if view.Status != town.StatusRunning || a.launch != nil || a.rec.Replacing || len(a.rec.Queue) == 0 {
 		return
 	}
-	m := a.rec.Queue[0]
-	if view.Turn.State == town.TurnWorking && (m.When != town.DeliverNow || a.cli.PerTurn()) {
+	m := a.nextMessage()
+	switch {
+	case a.rec.Giving != (giving{}) || view.Turn.State == town.TurnWorking:
 		a.noteQueued()
-		return
+		if m.When == town.DeliverNow && m.ID != a.rec.Giving.ID && view.Turn.State == town.TurnWorking {
+			a.interrupt(m)
+		}
+	case a.rec.Request.Limits.Turns > 0 && view.Turn.Count >= a.rec.Request.Limits.Turns && a.structured.Load():
+		a.overBudget(limitTurns)
+	case view.PID == nil:
+		a.nextProcess(m)
+	case a.rec.Retune:
+		a.replace(keeper.End{Signal: termSignal, Grace: replaceGrace})
+	default:
+		a.give(m)
 	}
-	a.giving = m.ID
-	if a.cli.PerTurn() {
-		a.nextTurn(m)
-		return
+}
+
+// nextMessage picks from the queue what is to be delivered now, then what waits
+// for a turn's end, then what waits for an agent with nothing to do; each in the
+// order they came.
+func (a *agent) nextMessage() message {
+	for _, when := range []town.Delivery{town.DeliverNow, town.DeliverTurnEnd} {
+		for _, m := range a.rec.Queue {
+			if m.When == when || m.When == "" && when == town.DeliverTurnEnd {
+				return m
+			}
+		}
 	}
-	if a.structured.Load() {
-		view.Turn.State = town.TurnWorking // the next message waits for this one's turn
-	}
-	a.publish()
-	a.give(m)
+	return a.rec.Queue[0]
 }
 
 // noteQueued gives every waiting message its receipt, once.
 func (a *agent) noteQueued() {
 	for i := range a.rec.Queue {
-		if m := &a.rec.Queue[i]; !m.Queued {
+		if m := &a.rec.Queue[i]; !m.Queued && m.ID != a.rec.Giving.ID {
 			m.Queued = true
 			a.dirty = true
 			a.emit(town.EventMessage, town.MessageData{MessageID: m.ID, Receipt: town.ReceiptQueued})
@@ -104,8 +120,78 @@ func (a *agent) noteQueued() {
 	}
 }
 
+// enqueue adds a message of the town's own.
+func (a *agent) enqueue(m message) {
+	m.Queued = true // nobody waits for its receipt
+	a.rec.Queue = append(a.rec.Queue, m)
+}
+
+// ownID is the id of a message that the town itself sends in this run.
+func (a *agent) ownID(what string) string {
+	return fmt.Sprintf("%s-%s-%d", a.rec.Agent.RunID, what, a.rec.Seq)
+}
+
+// interrupt ends the agent's turn for a message that is to be delivered now. What
+// follows is as at any turn's end.
+func (a *agent) interrupt(m message) {
+	if a.interrupted == m.ID {
+		return
+	}
+	a.interrupted = m.ID
+	if a.cli.PerTurn() {
+		a.replace(keeper.End{Signal: termSignal, Grace: replaceGrace})
+		return
+	}
+	input := a.cli.Interrupt()
+	if input == nil {
+		return
+	}
+	run, id := a.rec.Agent.RunID, m.ID+"-interrupt"
+	a.s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(a.s.ctx, inputTimeout)
+		defer cancel()
+		if err := a.s.keeper.client().Input(ctx, run, id, input); err != nil {
+			a.log.Warn("not interrupted, the message waits for the turn's end", "message", m.ID, "error", err)
+		}
+	})
+}
+
+// replaceGrace is what a CLI gets to end between two of its processes.
+const replaceGrace = 5 * time.Second
+
+// replace ends the run's process, for the next message to begin another one.
+func (a *agent) replace(how keeper.End) {
+	a.rec.Replacing = true
+	a.publish()
+	a.endTree(how, nil)
+}
+
+// nextProcess starts the next process of the run, with a message for it if m is one.
+func (a *agent) nextProcess(m message) {
+	a.rec.Seq++
+	a.rec.Retune = false
+	a.asked(m)
+	a.spawn(m, func(town.Agent, error) {})
+}
+
+// asked records that process Seq is being started with m, if m is a message.
+func (a *agent) asked(m message) {
+	a.rec.Giving = giving{ID: m.ID, Spawned: true}
+	a.rec.Session.Resuming = a.rec.Agent.SessionID != ""
+	a.publish()
+}
+
 // give writes a message to the running program's input.
 func (a *agent) give(m message) {
+	a.rec.Giving = giving{ID: m.ID}
+	if a.structured.Load() {
+		a.rec.Agent.Turn.State = town.TurnWorking // the next message waits for this one's turn
+	}
+	a.publish()
+	a.write(m)
+}
+
+func (a *agent) write(m message) {
 	run, input := a.rec.Agent.RunID, a.cli.Input(m.Text, m.ID)
 	feed := a.feed.Load()
 	a.s.wg.Go(func() {
@@ -113,162 +199,63 @@ func (a *agent) give(m message) {
 		defer cancel()
 		err := a.s.keeper.client().Input(ctx, run, m.ID, input)
 		feed.touch(time.Now())
-		a.post(func() { a.given(m, err) })
+		a.post(func() {
+			switch {
+			case err != nil:
+				a.log.Warn("message not delivered", "message", m.ID, "error", err)
+				a.delivered(m.ID, town.ReceiptFailed, err)
+			case !a.structured.Load():
+				a.delivered(m.ID, town.ReceiptDelivered, nil)
+			}
+		})
 	})
 }
 
-// nextTurn starts the next process of a CLI that ends with each turn.
-func (a *agent) nextTurn(m message) {
-	a.rec.Seq++
-	a.rec.Giving = m.ID
-	a.publish()
-	a.spawn(m, func(_ town.Agent, err error) { a.given(m, err) })
-}
-
-// given takes in how a delivery went and goes on with the next message.
-func (a *agent) given(m message, err error) {
-	if a.giving != m.ID {
+// delivered ends a delivery that the agent's output does not tell of itself.
+func (a *agent) delivered(id string, stage town.Receipt, err error) {
+	if a.rec.Giving.ID != id {
 		return // the agent has ended meanwhile, and told so
 	}
-	a.giving = ""
-	a.rec.Giving = ""
-	a.rec.Queue = slices.DeleteFunc(a.rec.Queue, func(q message) bool { return q.ID == m.ID })
-	stage := town.ReceiptDelivered
-	if err != nil {
-		a.log.Warn("message not delivered", "message", m.ID, "error", err)
-		stage = town.ReceiptFailed
-		a.rec.Receipts = slices.DeleteFunc(a.rec.Receipts, func(r receipt) bool { return r.ID == m.ID })
-		if a.structured.Load() && !a.cli.PerTurn() {
-			a.rec.Agent.Turn.State = town.TurnIdle
-		}
-	}
+	a.acknowledged(id, stage)
 	a.publish()
-	a.emit(town.EventMessage, town.MessageData{MessageID: m.ID, Receipt: stage})
-	if reply := a.typed[m.ID]; reply != nil {
-		delete(a.typed, m.ID)
+	a.emit(town.EventMessage, town.MessageData{MessageID: id, Receipt: stage})
+	if reply := a.typed[id]; reply != nil {
+		delete(a.typed, id)
 		reply(err)
 	}
 	a.deliverQueue()
 }
 
-// Input types p into the agent's terminal. It returns ErrConflict for an agent
-// that has no terminal: it has ended, or is structured and takes messages.
-func (s *Supervisor) Input(ctx context.Context, id string, p []byte) error {
-	run, a, err := s.terminal(id)
-	if err != nil {
-		return err
+// acknowledged takes in what became of the message that the program was given.
+func (a *agent) acknowledged(id string, stage town.Receipt) {
+	a.rec.Queue = slices.DeleteFunc(a.rec.Queue, func(q message) bool { return q.ID == id })
+	if a.rec.Giving.ID == id {
+		a.rec.Giving = giving{}
 	}
-	if err := s.keeper.client().Input(ctx, run, "", p); err != nil {
-		return err
-	}
-	a.feed.Load().touch(time.Now())
-	return nil
-}
-
-// Resize sizes the agent's terminal. Each side may be 1 to 1000.
-func (s *Supervisor) Resize(ctx context.Context, id string, cols, rows uint16) error {
-	if err := town.CheckTerminalSize(cols, rows); err != nil {
-		return err
-	}
-	run, a, err := s.terminal(id)
-	if err != nil {
-		return err
-	}
-	if err := s.keeper.client().Resize(ctx, run, cols, rows); err != nil {
-		return err
-	}
-	a.feed.Load().resize(cols, rows)
-	return nil
-}
-
-// terminal returns the run of an agent that has a terminal.
-func (s *Supervisor) terminal(id string) (run string, a *agent, err error) {
-	a, err = s.find(id)
-	if err != nil {
-		return "", nil, err
-	}
-	view := a.view()
-	switch {
-	case view.PID == nil:
-		return "", nil, fmt.Errorf("agent %s is %s and has no terminal: %w", id, view.Status, town.ErrConflict)
-	case a.structured.Load():
-		return "", nil, fmt.Errorf("agent %s speaks a protocol, not a terminal; send it a message: %w", id, town.ErrConflict)
-	}
-	return view.RunID, a, nil
-}
-
-// Forget saves what an ended agent left unsaved as a checkpoint, removes its
-// worktree and everything known of it. Its branch stays. It returns ErrConflict
-// while the agent lives.
-func (s *Supervisor) Forget(ctx context.Context, id string) error {
-	a, err := s.find(id)
-	if err != nil {
-		return err
-	}
-	_, err = ask(ctx, a, func(reply func(struct{}, error)) {
-		if a.rec.Agent.RunID == "" { // made for a start that is being decided
-			reply(struct{}{}, errForgotten)
-			return
+	switch stage {
+	case town.ReceiptDelivered:
+		if a.structured.Load() {
+			a.rec.Unseen = append(a.rec.Unseen, id)
 		}
-		if a.discarding {
-			reply(struct{}{}, fmt.Errorf("agent %s is being forgotten: %w", a.id, town.ErrConflict))
-			return
-		}
-		if a.rec.Agent.Status.Live() {
-			reply(struct{}{}, fmt.Errorf("agent %s is %s; stop it first: %w", a.id, a.rec.Agent.Status, town.ErrConflict))
-			return
-		}
-		a.discard(func(err error) { reply(struct{}{}, err) })
-	})
-	return err
-}
-
-// discard checkpoints and removes the worktree, then the agent. The branch is
-// held meanwhile, so that no other agent starts in it.
-func (a *agent) discard(reply func(error)) {
-	rec := a.rec
-	key := branchKey(rec.Request.RigID, rec.Request.Branch)
-	if err := a.s.claim(key, a.id); err != nil { // another agent works there now: the worktree is its
-		a.remove(reply)
-		return
-	}
-	a.cancelRestart()
-	a.discarding = true
-	a.s.wg.Go(func() {
-		err := a.s.removeWorktree(a.s.ctx, &rec)
-		a.s.unclaim(key, a.id)
-		a.post(func() {
-			a.discarding = false
-			if err == nil {
-				a.s.users.release(key)
-				a.remove(reply)
-			} else {
-				reply(err)
+		if !strings.HasPrefix(id, a.rec.Agent.RunID) { // somebody spoke: whatever it waited for
+			a.rec.Reminders = 0
+			if a.rec.Report.State == town.ReasonWaiting {
+				a.rec.Report = town.Report{}
 			}
-			a.runEnded(nil)
-		})
-	})
+		}
+	case town.ReceiptFailed:
+		a.rec.Receipts = slices.DeleteFunc(a.rec.Receipts, func(r receipt) bool { return r.ID == id })
+		if a.structured.Load() {
+			a.rec.Agent.Turn.State = town.TurnIdle
+		}
+	case town.ReceiptQueued, town.ReceiptSeen:
+	}
 }
 
-func (s *Supervisor) removeWorktree(ctx context.Context, rec *record) error {
-	if rec.Agent.Workdir == "" {
-		return nil
+// seen tells of the messages that the model has now answered to.
+func (a *agent) seen() {
+	for _, id := range a.rec.Unseen {
+		a.emit(town.EventMessage, town.MessageData{MessageID: id, Receipt: town.ReceiptSeen})
 	}
-	rig, branch := rec.Request.RigID, rec.Request.Branch
-	if _, err := s.cfg.Git.Checkpoint(ctx, rig, branch, rec.Request.AgentID, rec.owner()); err != nil && !errors.Is(err, town.ErrNotFound) {
-		return err
-	}
-	if err := s.cfg.Git.Remove(ctx, rig, branch, true); err != nil && !errors.Is(err, town.ErrNotFound) {
-		return err
-	}
-	return nil
-}
-
-// remove forgets the agent and deletes the transcripts of its runs.
-func (a *agent) remove(reply func(error)) {
-	err := a.forget()
-	for _, run := range append(a.rec.Runs, a.rec.Agent.RunID) {
-		err = errors.Join(err, os.RemoveAll(a.s.runDir(run)))
-	}
-	reply(err)
+	a.rec.Unseen = nil
 }

@@ -37,7 +37,6 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 		if rec.UID != 0 {
 			rec.GID = m.worktree.GID
 		}
-		next.Text = req.Prompt
 	}
 	m.gid = rec.GID
 	home, err := s.makeHome(rec)
@@ -45,8 +44,15 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 		return m, err
 	}
 	spec := s.cliSpec(req, env, rec.Agent.Workdir, home)
-	spec.Prompt, spec.MessageID = next.Text, next.ID
-	spec.SessionID, spec.Model = rec.Agent.SessionID, rec.Agent.Model
+	if cli.Structured() {
+		spec.Prompt, spec.MessageID = next.Text, next.ID
+	}
+	spec.SessionID, spec.Fork = rec.Agent.SessionID, req.Fork && rec.Seq == 0
+	spec.Model, spec.Models = rec.Agent.Model, s.models(cli, env, rec.Agent.Model, capability)
+	spec.Hooks, spec.ProjectHooks = s.cfg.Socket != "", s.cfg.ProjectHooks[req.RigID]
+	if rec.System != "" {
+		spec.SystemPrompt = rec.System
+	}
 	if spec.SystemPrompt == "" {
 		if spec.SystemPrompt, err = prompts.Render(req.Role, prompts.Data{
 			Name: req.Name, Identity: req.Identity, AgentID: req.AgentID, RigID: req.RigID, TownID: req.TownID,
@@ -92,7 +98,7 @@ const leftoverGrace = 2 * time.Second
 func (s *Supervisor) cliSpec(req *town.StartRequest, env map[string]string, workdir, home string) agentcli.Spec {
 	return agentcli.Spec{
 		Role: req.Role, Prompt: req.Prompt, SystemPrompt: req.SystemPrompt, Model: req.Model,
-		Workdir: workdir, Home: home, Command: req.Command, Townd: s.cfg.Townd, Env: env,
+		Workdir: workdir, Home: home, Command: req.Command, Townd: s.cfg.Townd, Env: env, Effort: req.Effort,
 	}
 }
 

@@ -19,27 +19,47 @@ import (
 // whole before anything irreversible is done. The caller's environment is not
 // in it, for it may hold secrets: that is in the keeper's note, in memory.
 type record struct {
-	Agent       town.Agent        `json:"agent"`
-	Request     town.StartRequest `json:"request"` // without EnvVars
-	Base        string            `json:"base"`    // commit the worktree started from
-	UID         uint32            `json:"uid,omitempty"`
-	GID         uint32            `json:"gid,omitempty"`
-	Seq         int               `json:"seq"`              // the run's newest process
-	Intent      town.Reason       `json:"intent,omitempty"` // why we are ending it; empty while we are not
-	Runs        []string          `json:"runs,omitempty"`   // ids of its earlier runs, the newest last
-	Epoch       string            `json:"epoch"`            // of its event log
-	Decoder     []byte            `json:"decoder,omitempty"`
-	Decoded     int64             `json:"decoded"`           // transcript offset up to which Decoder has read
-	Position    position          `json:"position"`          // of the newest event up to there
-	Failure     town.ErrorKind    `json:"failure,omitempty"` // the last error its CLI told of in this turn
-	FailureText string            `json:"failureText,omitempty"`
-	Giving      string            `json:"giving,omitempty"` // id of the queued message that process Seq was started with
-	Queue       []message         `json:"queue,omitempty"`
-	Receipts    []receipt         `json:"receipts,omitempty"` // newest idempotency keys and their message ids
-	Failures    []time.Time       `json:"failures,omitempty"` // recent crashes, for the restart policy
+	Agent         town.Agent        `json:"agent"`
+	Request       town.StartRequest `json:"request"` // without EnvVars
+	Base          string            `json:"base"`    // commit the worktree started from
+	UID           uint32            `json:"uid,omitempty"`
+	GID           uint32            `json:"gid,omitempty"`
+	Seq           int               `json:"seq"`              // the run's newest process
+	Intent        town.Reason       `json:"intent,omitempty"` // why we are ending it; empty while we are not
+	Runs          []string          `json:"runs,omitempty"`   // ids of its earlier runs, the newest last
+	Epoch         string            `json:"epoch"`            // of its event log
+	Decoder       []byte            `json:"decoder,omitempty"`
+	Decoded       int64             `json:"decoded"`           // transcript offset up to which Decoder has read
+	Position      position          `json:"position"`          // of the newest event up to there
+	Failure       town.ErrorKind    `json:"failure,omitempty"` // the last error its CLI told of in this turn
+	FailureText   string            `json:"failureText,omitempty"`
+	Queue         []message         `json:"queue,omitempty"`
+	Giving        giving            `json:"giving,omitzero"`         // of Queue, not yet acknowledged
+	Unseen        []string          `json:"unseen,omitempty"`        // ids of messages delivered, to which the model has not answered yet
+	Session       sessionState      `json:"session,omitzero"`        //
+	Task          string            `json:"task,omitempty"`          // what the session began with
+	System        string            `json:"system,omitempty"`        // set by SetSystemPrompt, in the place of the request's
+	Replacing     bool              `json:"replacing,omitempty"`     // its process is being ended, for the next one to be started
+	Retune        bool              `json:"retune,omitempty"`        // the next turn needs a process of its own: the model or the system prompt changed
+	Metered       town.Usage        `json:"metered,omitzero"`        // what the gateway counted
+	Told          town.Usage        `json:"told,omitzero"`           // what its CLI told
+	Warned        []string          `json:"warned,omitempty"`        // limits that are almost used up, and told so
+	TurnOK        bool              `json:"turnOk,omitempty"`        // the newest turn has ended well
+	Cut           bool              `json:"cut,omitempty"`           // the agent ended in the middle of a turn
+	ModelFailures int               `json:"modelFailures,omitempty"` // calls of models that failed, in a row
+	Report        town.Report       `json:"report,omitzero"`         // what the agent said of its work
+	Reminders     int               `json:"reminders,omitempty"`     // how often it was told that its work is still open
+	Receipts      []receipt         `json:"receipts,omitempty"`      // newest idempotency keys and their message ids
+	Failures      []time.Time       `json:"failures,omitempty"`      // recent crashes, for the restart policy
 }
 
-// message is one that waits for its turn.
+// giving names the message that the program has been given, or is being given.
+type giving struct {
+	ID      string `json:"id,omitempty"`      // "" for none
+	Spawned bool   `json:"spawned,omitempty"` // process Seq was started with it
+}
+
+// message is one that waits for its turn, or for its acknowledgement.
 type message struct {
 	ID     string        `json:"id"`
 	Text   string        `json:"text"`
@@ -57,7 +77,7 @@ type receipt struct {
 type note struct {
 	Agent      string            `json:"agent"`
 	EnvVars    map[string]string `json:"envVars"`
-	Capability string            `json:"capability"` // what the agent proves itself with at the town's own sockets
+	Capability string            `json:"capability"` // what the agent proves itself with at the town's own doors
 }
 
 func (r *record) owner() gitmgr.Owner { return gitmgr.Owner{UID: r.UID, GID: r.GID} }

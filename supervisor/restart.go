@@ -1,7 +1,9 @@
 package supervisor
 
 import (
+	"cmp"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"townd/supervisor/keeper"
@@ -36,13 +38,16 @@ func nextRestart(failures []time.Time, now time.Time) (delay time.Duration, rece
 
 // outcome says what the end of an agent's program means. intent is why we were
 // ending it, empty when we were not; failure is the last error its CLI told of.
-func outcome(exit keeper.Exit, intent town.Reason, failure town.ErrorKind) (town.Status, town.Reason) {
+// said is what the agent said of its work.
+func outcome(exit keeper.Exit, intent, said town.Reason, failure town.ErrorKind) (town.Status, town.Reason) {
 	switch intent {
 	case town.ReasonStopped:
 		if exit.Escalated || exit.Signal == "SIGKILL" {
 			return town.StatusExited, town.ReasonKilled
 		}
 		return town.StatusExited, town.ReasonStopped
+	case town.ReasonDone, town.ReasonBlocked:
+		return town.StatusExited, intent
 	case "":
 	default: // a limit was passed
 		return town.StatusFailed, intent
@@ -51,45 +56,11 @@ func outcome(exit keeper.Exit, intent town.Reason, failure town.ErrorKind) (town
 	case exit.OOM:
 		return town.StatusFailed, town.ReasonOOM
 	case exit.Code == 0 && exit.Signal == "":
-		return town.StatusExited, town.ReasonExited
+		return town.StatusExited, cmp.Or(said, town.ReasonExited)
 	case failure == town.KindAuth:
 		return town.StatusFailed, town.ReasonAuth
 	}
 	return town.StatusFailed, town.ReasonCrashed
-}
-
-// deadline returns when the agent's time is up and for which limit; the zero
-// time when no limit of time applies.
-func deadline(l town.Limits, started, active time.Time) time.Time {
-	var at time.Time
-	earlier := func(t time.Time) {
-		if at.IsZero() || t.Before(at) {
-			at = t
-		}
-	}
-	if l.Seconds > 0 {
-		earlier(started.Add(time.Duration(l.Seconds * float64(time.Second))))
-	}
-	if l.IdleSeconds > 0 {
-		earlier(active.Add(time.Duration(l.IdleSeconds * float64(time.Second))))
-	}
-	return at
-}
-
-// overLimit returns the reason to end an agent that uses too much, empty when
-// it does not.
-func overLimit(l town.Limits, turns int64, u town.Usage, r town.Resources) town.Reason {
-	tokens := u.InputTokens + u.OutputTokens + u.CacheReadTokens + u.CacheWriteTokens
-	switch {
-	case l.MemoryBytes > 0 && r.RSSBytes > l.MemoryBytes:
-		return town.ReasonOOM
-	case l.Processes > 0 && r.Processes > l.Processes,
-		l.Turns > 0 && turns > l.Turns,
-		l.Tokens > 0 && tokens >= l.Tokens,
-		l.CostUSD > 0 && u.CostUSD >= l.CostUSD:
-		return town.ReasonBudget
-	}
-	return ""
 }
 
 // cancelRestart gives up the start that is planned for a crashed agent.
@@ -119,6 +90,16 @@ func (a *agent) scheduleRestart() bool {
 	}
 	a.rec.Agent.Restart = &state
 	a.publish()
+	return ok
+}
+
+// mayRestart reports whether scheduleRestart would start the agent again.
+func (a *agent) mayRestart() bool {
+	if a.rec.Request.Restart != town.RestartOnFailure {
+		return false
+	}
+	now := time.Now()
+	_, _, ok := nextRestart(append(slices.Clone(a.rec.Failures), now), now)
 	return ok
 }
 

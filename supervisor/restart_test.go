@@ -32,68 +32,47 @@ func TestOutcomeTellsHowTheProgramEnded(t *testing.T) {
 		name    string
 		exit    keeper.Exit
 		intent  town.Reason
+		said    town.Reason
 		failure town.ErrorKind
 		status  town.Status
 		reason  town.Reason
 	}{
-		{"by itself", keeper.Exit{}, "", "", town.StatusExited, town.ReasonExited},
-		{"with a code", keeper.Exit{Code: 3}, "", "", town.StatusFailed, town.ReasonCrashed},
-		{"by a signal", keeper.Exit{Signal: "SIGSEGV"}, "", "", town.StatusFailed, town.ReasonCrashed},
-		{"by the kernel for memory", keeper.Exit{Signal: "SIGKILL", OOM: true}, "", "", town.StatusFailed, town.ReasonOOM},
-		{"refused by its provider", keeper.Exit{Code: 1}, "", town.KindAuth, town.StatusFailed, town.ReasonAuth},
-		{"by our stop", keeper.Exit{Signal: "SIGTERM", Asked: true}, town.ReasonStopped, "", town.StatusExited, town.ReasonStopped},
-		{"by our stop, with a code", keeper.Exit{Code: 143, Asked: true}, town.ReasonStopped, "", town.StatusExited, town.ReasonStopped},
-		{"by our kill", keeper.Exit{Signal: "SIGKILL", Asked: true, Escalated: true}, town.ReasonStopped, "", town.StatusExited, town.ReasonKilled},
-		{"with a child that had to be killed", keeper.Exit{Asked: true, Escalated: true}, town.ReasonStopped, "", town.StatusExited, town.ReasonKilled},
-		{"by a limit", keeper.Exit{Signal: "SIGTERM", Asked: true}, town.ReasonTimeout, "", town.StatusFailed, town.ReasonTimeout},
+		{"by itself", keeper.Exit{}, "", "", "", town.StatusExited, town.ReasonExited},
+		{"by itself, its work done", keeper.Exit{}, "", town.ReasonDone, "", town.StatusExited, town.ReasonDone},
+		{"with its work done, by us", keeper.Exit{Signal: "SIGTERM", Asked: true}, town.ReasonDone, town.ReasonDone, "", town.StatusExited, town.ReasonDone},
+		{"with a code, its work done", keeper.Exit{Code: 3}, "", town.ReasonDone, "", town.StatusFailed, town.ReasonCrashed},
+		{"with a code", keeper.Exit{Code: 3}, "", "", "", town.StatusFailed, town.ReasonCrashed},
+		{"by a signal", keeper.Exit{Signal: "SIGSEGV"}, "", "", "", town.StatusFailed, town.ReasonCrashed},
+		{"by the kernel for memory", keeper.Exit{Signal: "SIGKILL", OOM: true}, "", "", "", town.StatusFailed, town.ReasonOOM},
+		{"refused by its provider", keeper.Exit{Code: 1}, "", "", town.KindAuth, town.StatusFailed, town.ReasonAuth},
+		{"by our stop", keeper.Exit{Signal: "SIGTERM", Asked: true}, town.ReasonStopped, "", "", town.StatusExited, town.ReasonStopped},
+		{"by our stop, with a code", keeper.Exit{Code: 143, Asked: true}, town.ReasonStopped, "", "", town.StatusExited, town.ReasonStopped},
+		{"by our kill", keeper.Exit{Signal: "SIGKILL", Asked: true, Escalated: true}, town.ReasonStopped, "", "", town.StatusExited, town.ReasonKilled},
+		{"with a child that had to be killed", keeper.Exit{Asked: true, Escalated: true}, town.ReasonStopped, "", "", town.StatusExited, town.ReasonKilled},
+		{"by a limit", keeper.Exit{Signal: "SIGTERM", Asked: true}, town.ReasonTimeout, "", "", town.StatusFailed, town.ReasonTimeout},
 	} {
-		status, reason := outcome(tt.exit, tt.intent, tt.failure)
+		status, reason := outcome(tt.exit, tt.intent, tt.said, tt.failure)
 		if status != tt.status || reason != tt.reason {
 			t.Errorf("%s: outcome() = %s %s, want %s %s", tt.name, status, reason, tt.status, tt.reason)
 		}
 	}
 }
 
-func TestDeadlineIsTheEarlierLimit(t *testing.T) {
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	active := start.Add(time.Minute)
-	for _, tt := range []struct {
-		limits town.Limits
-		want   time.Time
-	}{
-		{town.Limits{}, time.Time{}},
-		{town.Limits{Seconds: 90}, start.Add(90 * time.Second)},
-		{town.Limits{IdleSeconds: 10}, active.Add(10 * time.Second)},
-		{town.Limits{Seconds: 90, IdleSeconds: 10}, active.Add(10 * time.Second)},
-		{town.Limits{Seconds: 90, IdleSeconds: 60}, start.Add(90 * time.Second)},
-		{town.Limits{Seconds: 0.5}, start.Add(500 * time.Millisecond)},
-	} {
-		if got := deadline(tt.limits, start, active); !got.Equal(tt.want) {
-			t.Errorf("deadline(%+v) = %v, want %v", tt.limits, got, tt.want)
-		}
-	}
-}
-
 func TestOverLimitNamesWhatWasReached(t *testing.T) {
-	limits := town.Limits{MemoryBytes: 100, Processes: 3, Turns: 2, Tokens: 10, CostUSD: 1}
+	limits := town.Limits{MemoryBytes: 100, Processes: 3}
 	for _, tt := range []struct {
-		turns int64
-		usage town.Usage
-		res   town.Resources
-		want  town.Reason
+		res  town.Resources
+		want town.Reason
 	}{
-		{2, town.Usage{InputTokens: 9, CostUSD: 0.9}, town.Resources{RSSBytes: 100, Processes: 3}, ""},
-		{0, town.Usage{}, town.Resources{RSSBytes: 101}, town.ReasonOOM},
-		{0, town.Usage{}, town.Resources{Processes: 4}, town.ReasonBudget},
-		{3, town.Usage{}, town.Resources{}, town.ReasonBudget},
-		{0, town.Usage{InputTokens: 4, OutputTokens: 3, CacheReadTokens: 2, CacheWriteTokens: 1}, town.Resources{}, town.ReasonBudget},
-		{0, town.Usage{CostUSD: 1}, town.Resources{}, town.ReasonBudget},
+		{town.Resources{RSSBytes: 100, Processes: 3}, ""},
+		{town.Resources{RSSBytes: 101}, town.ReasonOOM},
+		{town.Resources{Processes: 4}, town.ReasonBudget},
 	} {
-		if got := overLimit(limits, tt.turns, tt.usage, tt.res); got != tt.want {
-			t.Errorf("overLimit(%d turns, %+v, %+v) = %q, want %q", tt.turns, tt.usage, tt.res, got, tt.want)
+		if got := overLimit(limits, tt.res); got != tt.want {
+			t.Errorf("overLimit(%+v) = %q, want %q", tt.res, got, tt.want)
 		}
-		if got := overLimit(town.Limits{}, tt.turns, tt.usage, tt.res); got != "" {
-			t.Errorf("overLimit() without limits = %q, want none", got)
+		if got := overLimit(town.Limits{}, tt.res); got != "" {
+			t.Errorf("overLimit(%+v) without limits = %q, want none", tt.res, got)
 		}
 	}
 }

@@ -163,19 +163,45 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 	a.cli, a.env, a.restartAt = cli, env, time.Time{}
 	a.structured.Store(cli.Structured())
 	a.note = note{Agent: a.id, EnvVars: env, Capability: rand.Text()}
+	a.s.know(a.note.Capability, a)
 	a.rec = newRecord(req, before, uid)
 	if again != nil {
-		a.rec.Agent.Restart, a.rec.Failures = again, before.Failures
+		a.rec.Agent.Restart, a.rec.Failures, a.rec.Queue = again, before.Failures, before.Queue
 	}
+	a.limits.Store(&a.rec.Request.Limits)
+	a.metered.set(town.Usage{})
+	clear(a.tools)
 	a.setFeed()
 	a.s.linkBead(req.BeadID, a.rec.Agent.RunID)
 	a.become(town.StatusStarting, "")
-	a.spawn(message{}, func(v town.Agent, err error) {
+	first := a.firstMessage(again != nil, before.Cut)
+	a.asked(first)
+	a.spawn(first, func(v town.Agent, err error) {
 		if before.Agent.RunID == "" && a.rec.Agent.Reason == town.ReasonStartFailed {
 			err = errors.Join(err, a.forget()) // a start that failed leaves nothing behind
 		}
 		reply(v, err)
 	})
+}
+
+// firstMessage returns what the first process of a structured CLI's run is started
+// with, a zero message for nothing: the request's prompt, or after a crash what
+// had not reached the agent then, or that it is to go on.
+func (a *agent) firstMessage(again, cut bool) message {
+	if !a.structured.Load() {
+		return message{}
+	}
+	switch resumed := a.rec.Agent.SessionID != ""; {
+	case again && resumed && cut:
+		a.rec.Queue = slices.Insert(a.rec.Queue, 0, message{ID: a.ownID("resume"), Text: continueText, Queued: true})
+	case again && (resumed || len(a.rec.Queue) > 0):
+	case a.rec.Request.Prompt != "":
+		a.rec.Queue = slices.Insert(a.rec.Queue, 0, message{ID: a.ownID("prompt"), Text: a.rec.Request.Prompt, Queued: true})
+	}
+	if len(a.rec.Queue) == 0 {
+		return message{}
+	}
+	return a.rec.Queue[0]
 }
 
 // newRecord is the record of an agent about to start, which keeps from before
@@ -194,8 +220,9 @@ func newRecord(req town.StartRequest, before record, uid uint32) record {
 	if before.Agent.RunID != "" {
 		rec.Runs = append(slices.Clone(before.Runs[max(0, len(before.Runs)-earlierRuns+1):]), before.Agent.RunID)
 	}
-	if req.Resume && req.CLI == before.Agent.CLI {
-		rec.Agent.SessionID = before.Agent.SessionID
+	rec.Task = req.Prompt
+	if req.Resume && req.CLI == before.Agent.CLI && before.Agent.SessionID != "" {
+		rec.Agent.SessionID, rec.Task = before.Agent.SessionID, before.Task
 	}
 	if req.Restart == town.RestartOnFailure {
 		rec.Agent.Restart = &town.RestartState{Policy: req.Restart}
@@ -271,6 +298,9 @@ func (a *agent) launched(m made, err error) {
 	}
 	switch {
 	case err == nil:
+		if a.rec.Giving.ID == "" {
+			a.rec.Giving = giving{}
+		}
 		a.running(m.run, len(m.spawn.Stdin) > 0)
 		if stopping {
 			a.endTree(keeper.End{Signal: termSignal, Grace: town.DefaultGrace}, nil)
@@ -298,7 +328,7 @@ func (a *agent) launched(m made, err error) {
 func (a *agent) notStarted(err error) {
 	a.log.Warn("not started", "error", err)
 	a.rec.Agent.Error = err.Error()
-	a.finish(town.StatusFailed, town.ReasonStartFailed)
+	a.finish(town.StatusFailed, town.ReasonStartFailed, false)
 	a.s.unroute(a.rec.Agent.RunID)
 }
 

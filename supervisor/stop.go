@@ -129,7 +129,7 @@ func (a *agent) endFailed(err error) {
 
 // settle records the end of the agent: no process of it is left.
 func (a *agent) settle(exit keeper.Exit) {
-	status, reason := outcome(exit, a.rec.Intent, a.rec.Failure)
+	status, reason := outcome(exit, a.rec.Intent, a.rec.Report.State, a.rec.Failure)
 	view := &a.rec.Agent
 	if exit.Asked && exit.Signal == "" && exit.Code == 0 && view.PID == nil {
 		view.ExitCode = nil // nothing ran
@@ -145,12 +145,13 @@ func (a *agent) settle(exit keeper.Exit) {
 	case status == town.StatusFailed:
 		view.Error = a.rec.FailureText
 	}
-	a.finish(status, reason)
+	crashed := status == town.StatusFailed && reason == town.ReasonCrashed
+	a.finish(status, reason, crashed && a.mayRestart())
 	if exit.Escalated {
 		a.s.counters.escalations.Add(1)
 	}
 	a.kept = view.RunID
-	if status != town.StatusFailed || reason != town.ReasonCrashed || !a.scheduleRestart() {
+	if !crashed || !a.scheduleRestart() {
 		a.dropRun()
 	}
 	a.runEnded(err)
@@ -165,16 +166,21 @@ func (a *agent) dropRun() {
 	}
 }
 
-// finish publishes the agent's end and gives back what it held.
-func (a *agent) finish(status town.Status, reason town.Reason) {
+// finish publishes the agent's end and gives back what it held. Messages that wait
+// are kept for a start that follows by itself.
+func (a *agent) finish(status town.Status, reason town.Reason, again bool) {
 	view := &a.rec.Agent
 	view.PID, view.ExitedAt = nil, new(time.Now().UTC())
 	view.LastActivityAt = a.view().LastActivityAt
 	view.Turn.State = town.TurnNone
-	for _, m := range a.rec.Queue {
-		a.emit(town.EventMessage, town.MessageData{MessageID: m.ID, Receipt: town.ReceiptFailed})
+	if !again {
+		for _, m := range a.rec.Queue {
+			a.emit(town.EventMessage, town.MessageData{MessageID: m.ID, Receipt: town.ReceiptFailed})
+		}
+		a.rec.Queue = nil
 	}
-	a.rec.Queue, a.rec.Giving, a.giving = nil, "", ""
+	a.rec.Giving, a.rec.Replacing, a.rec.Retune = giving{}, false, false
+	a.s.forgetCapability(a.note.Capability)
 	for id, reply := range a.typed {
 		delete(a.typed, id)
 		reply(fmt.Errorf("agent %s has ended: %w", a.id, town.ErrConflict))

@@ -29,14 +29,19 @@ import (
 
 // Config is what a Supervisor needs. Home, Git, KeeperArgv and Log are required.
 type Config struct {
-	Home       string          // $TOWND_HOME; agents/, runs/ and keeper/ below it are ours
-	Git        *gitmgr.Manager // makes the worktrees
-	KeeperArgv []string        // starts a keeper for Home when none runs
-	Townd      string          // our own program, for the demo agent
-	MaxAgents  int             // live at once; 0 means DefaultMaxAgents
-	UIDBase    uint32          // first user id for agents, used when the keeper can isolate by user
-	UIDCount   uint32          // how many there are; 0 means no isolation
-	Retention  Retention
+	Home         string          // $TOWND_HOME; agents/, runs/ and keeper/ below it are ours
+	Git          *gitmgr.Manager // makes the worktrees
+	KeeperArgv   []string        // starts a keeper for Home when none runs
+	Townd        string          // our own program, for the demo agent
+	MaxAgents    int             // live at once; 0 means DefaultMaxAgents
+	UIDBase      uint32          // first user id for agents, used when the keeper can isolate by user
+	UIDCount     uint32          // how many there are; 0 means no isolation
+	Retention    Retention
+	Models       Models          // nil: agents reach models with their callers' credentials only
+	Socket       string          // of the agents, absolute; CLIs' hooks are set up when it is set
+	ProjectHooks map[string]bool // rigs whose repositories' own hooks and settings may run
+	// ToolUsed, if set, is told of every call of a tool that agents' CLIs tell of.
+	ToolUsed func(tool string, ok bool, took time.Duration)
 	// Env, if set, is told of the environment that callers gave to agents adopted
 	// from an earlier process, so that what is secret in it can be kept out of logs.
 	Env func(map[string]string)
@@ -66,12 +71,13 @@ type Supervisor struct {
 	users  *users
 	strays map[string]bool // runs of no agent that are being ended; followKeeper's own
 
-	mu       sync.Mutex
-	agents   map[string]*agent
-	runs     map[string]*agent // by run id: whom the keeper's news is for
-	branches map[string]string // by branchKey: the id of the agent that holds it
-	admitted int               // agents that are live or about to be
-	draining bool              // set by Shutdown: nothing starts any more
+	mu           sync.Mutex
+	agents       map[string]*agent
+	runs         map[string]*agent        // by run id: whom the keeper's news is for
+	capabilities map[capabilityKey]*agent // of live agents
+	branches     map[string]string        // by branchKey: the id of the agent that holds it
+	admitted     int                      // agents that are live or about to be
+	draining     bool                     // set by Shutdown: nothing starts any more
 
 	counters counters
 }
@@ -124,6 +130,7 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 		gate:   make(chan struct{}, 2*runtime.NumCPU()), // limits.md section 1: more in flight only queues
 		strays: make(map[string]bool),
 		agents: make(map[string]*agent), runs: make(map[string]*agent), branches: make(map[string]string),
+		capabilities: make(map[capabilityKey]*agent),
 	}
 	s.counters.stops = make(map[town.Reason]int64)
 	s.ctx, s.stop = context.WithCancelCause(context.WithoutCancel(ctx))

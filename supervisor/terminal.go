@@ -1,6 +1,59 @@
 package supervisor
 
-import "bytes"
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+
+	"townd/town"
+)
+
+// Input types p into the agent's terminal. It returns ErrConflict for an agent
+// that has no terminal: it has ended, or is structured and takes messages.
+func (s *Supervisor) Input(ctx context.Context, id string, p []byte) error {
+	run, a, err := s.terminal(id)
+	if err != nil {
+		return err
+	}
+	if err := s.keeper.client().Input(ctx, run, "", p); err != nil {
+		return err
+	}
+	a.feed.Load().touch(time.Now())
+	return nil
+}
+
+// Resize sizes the agent's terminal. Each side may be 1 to 1000.
+func (s *Supervisor) Resize(ctx context.Context, id string, cols, rows uint16) error {
+	if err := town.CheckTerminalSize(cols, rows); err != nil {
+		return err
+	}
+	run, a, err := s.terminal(id)
+	if err != nil {
+		return err
+	}
+	if err := s.keeper.client().Resize(ctx, run, cols, rows); err != nil {
+		return err
+	}
+	a.feed.Load().resize(cols, rows)
+	return nil
+}
+
+// terminal returns the run of an agent that has a terminal.
+func (s *Supervisor) terminal(id string) (run string, a *agent, err error) {
+	a, err = s.find(id)
+	if err != nil {
+		return "", nil, err
+	}
+	view := a.view()
+	switch {
+	case view.PID == nil:
+		return "", nil, fmt.Errorf("agent %s is %s and has no terminal: %w", id, view.Status, town.ErrConflict)
+	case a.structured.Load():
+		return "", nil, fmt.Errorf("agent %s speaks a protocol, not a terminal; send it a message: %w", id, town.ErrConflict)
+	}
+	return view.RunID, a, nil
+}
 
 // terminalAnswers are what a town's terminal answers to the queries programs
 // send. There is one answerer, whatever terminals people watch with: theirs

@@ -195,6 +195,39 @@ func (r *MessageRequest) Validate() error {
 	return is.err()
 }
 
+// Validate returns an *InvalidError for a report of another state than those an
+// agent may tell.
+func (r *Report) Validate() error {
+	var is issues
+	switch r.State {
+	case ReasonDone, ReasonBlocked, ReasonWaiting:
+	default:
+		is.add("state", "must be one of %s", quoteAll([]Reason{ReasonDone, ReasonBlocked, ReasonWaiting}))
+	}
+	checkText(&is, "text", r.Text)
+	return is.err()
+}
+
+// CheckModel returns an *InvalidError for what cannot be the name of a model.
+func CheckModel(model string) error {
+	var is issues
+	if strings.TrimSpace(model) == "" {
+		is.add("model", "is required")
+	}
+	checkLine(&is, "model", model)
+	return is.err()
+}
+
+// CheckSystemPrompt returns an *InvalidError for what cannot be a system prompt.
+func CheckSystemPrompt(text string) error {
+	var is issues
+	if strings.TrimSpace(text) == "" {
+		is.add("systemPrompt", "is required")
+	}
+	checkText(&is, "systemPrompt", text)
+	return is.err()
+}
+
 // CheckTerminalSize returns an *InvalidError unless both are 1 to 1000.
 func CheckTerminalSize(cols, rows uint16) error {
 	var is issues

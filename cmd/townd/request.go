@@ -52,6 +52,8 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.systemFile, "system-prompt-file", "", "file with a system prompt instead of the role's own")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment variable NAME=VALUE, or NAME for its value here (repeat)")
 	flags.BoolVar(&f.req.Resume, "resume", false, "go on with the earlier session of this agent")
+	flags.BoolVar(&f.req.Fork, "fork", false, "with --resume: in a copy of that session")
+	flags.StringVar((*string)(&f.req.Effort), "effort", "", "how hard the model thinks: low, medium, high, xhigh or max")
 	flags.StringVar((*string)(&f.req.Restart), "restart", "", "when its program fails: never or on-failure (default never)")
 	flags.DurationVar(&f.limitTime, "max-time", 0, "stop it after so long (0: never)")
 	flags.DurationVar(&f.limitIdle, "max-idle", 0, "stop it after so long without output (0: never)")

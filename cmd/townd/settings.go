@@ -31,6 +31,7 @@ type Config struct {
 	GzipAfter       time.Duration // output last written so long ago is compressed; 0 never
 	DeleteAfter     time.Duration // output of runs over for so long is deleted; 0 never
 	LogLevel        slog.Level
+	Models          modelSettings
 }
 
 // setting is one field of Config as people give it: by flag, else by
@@ -45,7 +46,7 @@ type setting struct {
 // settings returns every setting, each set to its default.
 func (c *Config) settings() []setting {
 	hours := func(h float64) time.Duration { return time.Duration(h * float64(time.Hour)) }
-	return []setting{
+	return append([]setting{
 		{"home", "TOWND_HOME", "directory of the town's state (default /var/lib/townd for root, else townd in the XDG state directory)", text(&c.Home, "")},
 		{"listen", "TOWND_LISTEN", "address of the control API, host:port", text(&c.Listen, defaultListen)},
 		{"", "TOWND_TOKEN", "token that callers of the control API show; made in the file token of the home directory when unset", text(&c.Token, "")},
@@ -59,7 +60,7 @@ func (c *Config) settings() []setting {
 		{"log-gzip-after-hours", "AGENT_LOG_GZIP_AFTER_HOURS", "age at which agents' output is compressed; 0 never", duration(&c.GzipAfter, time.Hour, hours(24))},
 		{"log-delete-after-days", "AGENT_LOG_DELETE_AFTER_DAYS", "age at which the output of ended runs is deleted; 0 never", duration(&c.DeleteAfter, 24*time.Hour, hours(30*24))},
 		{"log-level", "LOG_LEVEL", "least of the server's own log: debug, info, warn or error", level(&c.LogLevel, slog.LevelInfo)},
-	}
+	}, c.Models.settings()...)
 }
 
 // defaultHome is where a town lives that is told nothing.
@@ -154,6 +155,9 @@ func (c *Config) validate() error {
 	}
 	if c.TranscriptBytes < 1<<20 {
 		bad("TOWND_TRANSCRIPT_BYTES", "must be at least %d", 1<<20)
+	}
+	if _, err := c.Models.config(); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

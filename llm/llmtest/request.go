@@ -55,7 +55,13 @@ func (r *Request) Last() Message {
 
 // match returns the call as the tools of this request want it.
 func (r *Request) match(t Tool) Tool {
-	i := slices.IndexFunc(r.Tools, func(s ToolSpec) bool { return plain(s.Name) == plain(t.Name) })
+	named := func(name string) int {
+		return slices.IndexFunc(r.Tools, func(s ToolSpec) bool { return plain(s.Name) == name })
+	}
+	i := named(plain(t.Name))
+	if i < 0 {
+		i = named(plain(t.Name) + "file") // gemini's write_file
+	}
 	if i < 0 {
 		return t
 	}

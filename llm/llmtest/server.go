@@ -1,6 +1,7 @@
 // Package llmtest is a model server that plays a script: it speaks Anthropic's
-// /v1/messages, the OpenAI-compatible /v1/chat/completions and OpenAI's /v1/responses well enough for the
-// real agent CLIs, and keeps every request for assertions.
+// /v1/messages, the OpenAI-compatible /v1/chat/completions, OpenAI's /v1/responses
+// and Google's generateContent well enough for the real agent CLIs, and keeps
+// every request for assertions.
 package llmtest
 
 import (
@@ -154,6 +155,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, r, body, openai{})
 	case r.Method == http.MethodPost && strings.HasSuffix(path, "/responses"):
 		s.answer(w, r, body, &responses{})
+	case r.Method == http.MethodPost && strings.Contains(path, "/models/"):
+		s.gemini(w, r, body)
 	case strings.HasSuffix(path, "/models"):
 		writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": []any{}})
 	default:

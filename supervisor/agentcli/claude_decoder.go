@@ -2,6 +2,7 @@ package agentcli
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"townd/town"
@@ -16,7 +17,13 @@ type claudeDecoder struct {
 	Message  string         // id of the model's newest message, whose usage is counted
 	Counted  town.UsageData // told since the last result
 	Cost     float64        // total told by the last result
+	Calls    []string       // ids of this turn's newest tool calls, at most maxCalls
+	Dead     []string       // names of the MCP servers told to be dead
 }
+
+// maxCalls is how many tool calls are remembered, so that each is told once even
+// if claude repeats a message.
+const maxCalls = 256
 
 // claudeLine is one line, of any type. Which fields a type has was read off
 // claude 2.1.329.
@@ -34,6 +41,8 @@ type claudeLine struct {
 		Content json.RawMessage `json:"content"`
 		Usage   claudeUsage     `json:"usage"`
 	} `json:"message"`
+	// system, subtype init
+	MCPServers []claudeServer `json:"mcp_servers"`
 	// system, subtype api_retry
 	Attempt      int     `json:"attempt"`
 	RetryDelayMS float64 `json:"retry_delay_ms"`
@@ -50,8 +59,14 @@ type claudeResult struct {
 	Result         string                      `json:"result"`
 	Errors         []string                    `json:"errors"`
 	Usage          claudeUsage                 `json:"usage"`
+	StartupFailure string                      `json:"startup_failure_reason"`
 	TotalCostUSD   float64                     `json:"total_cost_usd"`
 	SinceLast      map[string]claudeModelUsage `json:"model_usage_since_last_result"`
+}
+
+type claudeServer struct {
+	Name   string `json:"name"`
+	Status string `json:"status"`
 }
 
 type claudeUsage struct {
@@ -93,7 +108,7 @@ func (d *claudeDecoder) decode(line []byte, emit emitFunc) bool {
 		d.assistant(&l, emit)
 	case "user":
 		if l.IsReplay && l.UUID != "" {
-			emit(town.EventMessage, town.MessageData{MessageID: l.UUID, Receipt: town.ReceiptSeen})
+			emit(town.EventMessage, town.MessageData{MessageID: l.UUID, Receipt: town.ReceiptDelivered})
 		}
 		toolResults(l.Message.Content, emit)
 	case "result":
@@ -110,10 +125,23 @@ func (d *claudeDecoder) system(l *claudeLine, emit emitFunc) {
 			emit(town.EventSession, town.SessionData{ID: l.SessionID})
 		}
 		d.begin(emit)
+		d.servers(l.MCPServers, emit)
 	case "api_retry":
 		emit(town.EventRetry, town.RetryData{
 			Kind: claudeKind(l.Error, l.ErrorStatus), Attempt: l.Attempt, DelaySeconds: l.RetryDelayMS / 1000,
 		})
+	}
+}
+
+// servers tells each MCP server that could not be started, once: claude goes on
+// without its tools.
+func (d *claudeDecoder) servers(servers []claudeServer, emit emitFunc) {
+	for _, s := range servers {
+		if s.Status != "failed" || slices.Contains(d.Dead, s.Name) || len(d.Dead) >= maxCalls {
+			continue
+		}
+		d.Dead = append(d.Dead, s.Name)
+		emit(town.EventError, town.ErrorData{Kind: town.KindUnknown, Message: "MCP server " + cut(s.Name) + " is dead: its tools are missing"})
 	}
 }
 
@@ -148,9 +176,20 @@ func (d *claudeDecoder) assistant(l *claudeLine, emit emitFunc) {
 				emit(town.EventThinking, town.TextData{Text: cut(b.Thinking)})
 			}
 		case "tool_use":
-			emit(town.EventToolCall, town.ToolCallData{ID: b.ID, Name: b.Name, Input: cutJSON(b.Input)})
+			d.call(&b, emit)
 		}
 	}
+}
+
+func (d *claudeDecoder) call(b *claudeBlock, emit emitFunc) {
+	if slices.Contains(d.Calls, b.ID) {
+		return
+	}
+	if len(b.ID) <= maxSaid { // no id that a model's provider makes is near that
+		d.Calls = append(d.Calls, b.ID)
+		d.Calls = d.Calls[max(0, len(d.Calls)-maxCalls):]
+	}
+	emit(town.EventToolCall, town.ToolCallData{ID: b.ID, Name: b.Name, Input: cutJSON(b.Input)})
 }
 
 // count tells what was used besides what is counted, if anything.
@@ -205,7 +244,7 @@ func (d *claudeDecoder) result(l *claudeLine, emit emitFunc) {
 	if d.Working { // else nothing began: a session that could not be resumed
 		emit(town.EventTurnEnded, town.TurnEndedData{OK: ok, Text: cut(l.Result)})
 	}
-	d.Working, d.Answered, d.Fault = false, true, ""
+	d.Working, d.Answered, d.Fault, d.Calls = false, true, "", nil
 }
 
 // rest returns what a turn used besides what its messages told: they carry the
@@ -243,6 +282,9 @@ func (d *claudeDecoder) kind(l *claudeLine) town.ErrorKind {
 		return town.KindContextFull
 	case "api_error", "model_error":
 		return claudeKind(d.Fault, l.APIErrorStatus)
+	}
+	if slices.Contains(claudeSignIns, l.StartupFailure) {
+		return town.KindAuth
 	}
 	if l.StopReason == "refusal" {
 		return town.KindRefused
@@ -289,15 +331,47 @@ func statusKind(status int) town.ErrorKind {
 	return town.KindUnknown
 }
 
+// claudeSignIns are the reasons for which claude does not start that a person
+// mends by signing in otherwise.
+var claudeSignIns = []string{
+	"gateway_access_denied", "gateway_signin_required", "org_pin_api_key_conflict", "org_pin_mismatch", "org_verify_failed",
+	"provider_not_allowed",
+}
+
 // finish ends a turn that was open. A process that never answered tells why in
 // plain text, as "No conversation found with session ID"; one that did exits 1
-// after a failed turn, which is told already.
+// after a failed turn, which is told already. One that hangs after its result and
+// is killed has no open turn.
 func (d *claudeDecoder) finish(code int, said string, emit emitFunc) {
 	if code != 0 && (d.Working || !d.Answered) {
-		emit(town.EventError, crashed(code, said))
+		fault := crashed(code, said)
+		if claudeSignedOut(said) {
+			fault.Kind = town.KindAuth
+		}
+		emit(town.EventError, fault)
 	}
 	if d.Working {
 		emit(town.EventTurnEnded, town.TurnEndedData{})
 	}
 	*d = claudeDecoder{Session: d.Session, Cost: d.Cost}
+}
+
+// claudeSignedOutTexts begin what claude 2.1.329 prints when it has no credential
+// that works and says so in no other way.
+var claudeSignedOutTexts = []string{
+	"Not logged in", "Login expired", "Login reached its time limit", "Please run /login", "OAuth token revoked",
+	"OAuth token has expired", "Invalid API key", "Invalid auth token", "Failed to authenticate",
+	"Your organization has disabled API key authentication",
+}
+
+// claudeSignedOut reports whether a line of what claude said itself, as it ended,
+// begins with one of those texts. What a model or a tool says is not among said.
+func claudeSignedOut(said string) bool {
+	for text := range strings.Lines(said) {
+		text = strings.TrimPrefix(strings.TrimSpace(text), "Error: ")
+		if slices.ContainsFunc(claudeSignedOutTexts, func(begin string) bool { return strings.HasPrefix(text, begin) }) {
+			return true
+		}
+	}
+	return false
 }

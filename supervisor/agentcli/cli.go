@@ -144,7 +144,7 @@ func anyOf(env map[string]string, names ...string) bool {
 }
 
 // clis lists the known CLIs in the order shown to people.
-var clis = []CLI{claude{}, kilo{}, codex{}, command{}, demo{}}
+var clis = []CLI{claude{}, kilo{}, codex{}, gemini{}, command{}, demo{}}
 
 // Lookup returns the CLI of that name, or a *town.InvalidError naming the known ones.
 func Lookup(name string) (CLI, error) {
@@ -196,6 +196,14 @@ func (s *Spec) lookPath(program string) (string, error) {
 
 // dataDir is where our own files lie below an agent's Home.
 const dataDir = ".townd"
+
+// model returns the model's name where the CLI asks for it.
+func (s *Spec) model() string {
+	if s.Models != nil && s.Models.Model != "" {
+		return s.Models.Model
+	}
+	return s.Model
+}
 
 // promptFile returns the file for a prompt, readable by the agent alone.
 func (s *Spec) promptFile(name, text string) File {

@@ -52,8 +52,8 @@ type dialect interface {
 type emitFunc func(town.EventType, any)
 
 const (
-	maxLine = 1 << 20  // of a line that is kept as it came
-	maxText = 64 << 10 // of one text in an event
+	maxLine = 1 << 20  // of a line whose long strings are cut
+	maxText = 64 << 10 // of one text in an event, and of a line that is kept as it came
 	maxSaid = 1 << 10  // of what a program says besides its lines
 )
 
@@ -91,7 +91,7 @@ func (d *lineDecoder) Decode(p []byte, off int64, emit func(Decoded)) {
 		d.Next += int64(i + 1)
 		line := p[:i]
 		p = p[i+1:]
-		if len(d.Partial) > 0 || d.Shorten != nil || len(line) > maxLine {
+		if len(d.Partial) > 0 || d.Shorten != nil || len(line) > maxText {
 			d.hold(line)
 			line = d.Partial
 		}
@@ -102,13 +102,14 @@ func (d *lineDecoder) Decode(p []byte, off int64, emit func(Decoded)) {
 	}
 }
 
-// hold adds p to the line not yet ended. A line over maxLine loses the insides of
-// its long strings, so that its kind and its ids outlive a gigabyte of output.
+// hold adds p to the line not yet ended. A line over maxText loses the insides of
+// its long strings: no event would hold them, and its kind and its ids outlive a
+// gigabyte of output.
 func (d *lineDecoder) hold(p []byte) {
 	if d.Skipping {
 		return
 	}
-	if d.Shorten == nil && len(d.Partial)+len(p) > maxLine {
+	if d.Shorten == nil && len(d.Partial)+len(p) > maxText {
 		d.Shorten = &shortener{Limit: maxText}
 		d.Partial = d.Shorten.append(nil, d.Partial)
 	}

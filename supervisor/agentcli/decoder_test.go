@@ -18,7 +18,10 @@ import (
 )
 
 // exits is how the process of a recording ended, where not with 0.
-var exits = map[string]int{"claude-unknown-session": 1, "kilo-auth": 1, "kilo-unknown-session": 1}
+var exits = map[string]int{
+	"claude-unknown-session": 1, "kilo-auth": 1, "kilo-unknown-session": 1,
+	"gemini-auth": 145, "gemini-rate-limit": 173, "gemini-overloaded": 244, "gemini-malformed": 1, "gemini-unknown-session": 42,
+}
 
 // TestRecordingsDecodeToTheirGoldens needs no CLI: real_test.go recorded them.
 func TestRecordingsDecodeToTheirGoldens(t *testing.T) {
@@ -126,7 +129,7 @@ func FuzzDecodersGiveTheSameEventsForAnySplit(f *testing.F) {
 	f.Add([]byte("Error: {\"type\":\"text\",\"sessionID\":\"s\",\"part\":{\"text\":\"\\ud83d\"}}\x00\n{\"type\":\"error\",\"sessionID\":\"s\",\"error\":[]}"), uint16(1), true)
 	f.Fuzz(func(t *testing.T, output []byte, size uint16, restart bool) {
 		restart = restart && len(output)/(1+int(size)) < 100 // each costs a marshalling
-		for _, name := range []string{"claude", "kilo"} {
+		for _, name := range []string{"claude", "kilo", "gemini"} {
 			want := decodeWhole(t, name, output)
 			var got []agentcli.Decoded
 			emit := func(d agentcli.Decoded) { got = append(got, d) }
@@ -219,28 +222,37 @@ func TestOverlongLinesLoseTextOnly(t *testing.T) {
 	}
 }
 
-func TestDecoderMemoryIsBoundedOnALineWithoutEnd(t *testing.T) {
-	for _, head := range []string{`{"type":"user","message":"`, `[`} {
+// TestDecoderMemoryIsBoundedOnALineOfAGigabyte proves the figure of a 1 GB line,
+// for one long string and for what no cutting of strings makes shorter.
+func TestDecoderMemoryIsBoundedOnALineOfAGigabyte(t *testing.T) {
+	const size, held, allocated = 1 << 30, 4 << 20, 16 << 20
+	for head, piece := range map[string]string{
+		`{"type":"user","message":"`: strings.Repeat(`a line of output, with \"quotes\" and ü\n`, 1500),
+		`[`:                          strings.Repeat("[1],", 16<<10),
+		`{"type":"user","message":[`: strings.Repeat(`"short",`, 8<<10),
+	} {
 		d := newDecoder(t, "claude")
 		emit := func(agentcli.Decoded) { t.Error("an event of nothing") }
 		d.Decode([]byte(head), 0, emit)
-		piece := bytes.Repeat([]byte("[1],"), 16<<10)
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		off := int64(len(head))
-		for range 1 << 8 {
-			d.Decode(piece, off, emit)
-			off += int64(len(piece))
+		for p := []byte(piece); off < size; off += int64(len(p)) {
+			d.Decode(p, off, emit)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
-		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > held {
 			t.Errorf("after %d MiB of %q the decoder holds %d KiB", off>>20, head, grown>>10)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > allocated {
+			t.Errorf("%d MiB of %q take %d KiB", off>>20, head, used>>10)
 		}
 		if state, err := d.State(); err != nil || len(state) > 2<<20 {
 			t.Errorf("state of %d bytes, %v", len(state), err)
 		}
+		runtime.KeepAlive(d)
 	}
 }
 
@@ -338,17 +350,62 @@ func TestStateOfAnotherVersionIsRefused(t *testing.T) {
 	}
 }
 
-func BenchmarkDecodeLongToolOutput(b *testing.B) {
-	text, err := json.Marshal(strings.Repeat("a line of a compiler's output, with \"quotes\"\n", 600))
+// BenchmarkDecode is of claude's decoder over what makes transcripts long. Each
+// case is beside json.Valid over the same bytes, by which machines compare.
+func BenchmarkDecode(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		output []byte
+	}{
+		{"result of 4 KiB", toolResult(b, 4<<10)},
+		{"result of 64 KiB", toolResult(b, 64<<10)},
+		{"result of 1 MiB", toolResult(b, 1<<20)},
+		{"result of 8 MiB", toolResult(b, 8<<20)},
+		{"small lines", smallLines(b)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			d := newDecoder(b, "claude")
+			off := int64(0)
+			b.SetBytes(int64(len(c.output)))
+			b.ReportAllocs()
+			for b.Loop() {
+				for at := 0; at < len(c.output); at += 64 << 10 { // as the transcript is read
+					p := c.output[at:min(len(c.output), at+64<<10)]
+					d.Decode(p, off, func(agentcli.Decoded) {})
+					off += int64(len(p))
+				}
+			}
+		})
+		b.Run(c.name+", json.Valid", func(b *testing.B) {
+			lines := bytes.Split(bytes.TrimSpace(c.output), []byte("\n"))
+			b.SetBytes(int64(len(c.output)))
+			for b.Loop() {
+				for _, line := range lines {
+					if !json.Valid(line) {
+						b.Fatal("not JSON")
+					}
+				}
+			}
+		})
+	}
+}
+
+// toolResult is a line of claude's with what a tool printed, which claude tells
+// twice.
+func toolResult(t testing.TB, size int) []byte {
+	t.Helper()
+	const row = "a line of a compiler's output, with \"quotes\", paths/of/files.go:12:3 and so on\n"
+	text, err := json.Marshal(strings.Repeat(row, 1+size/2/len(row)))
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	line := []byte(`{"type":"user","message":{"role":"user","content":[{"tool_use_id":"toolu_1","type":"tool_result","content":` + string(text) + `}]},"session_id":"s"}` + "\n")
-	d := newDecoder(b, "claude")
-	b.SetBytes(int64(len(line)))
-	off := int64(0)
-	for b.Loop() {
-		d.Decode(line, off, func(agentcli.Decoded) {})
-		off += int64(len(line))
-	}
+	return []byte(`{"type":"user","message":{"role":"user","content":[{"tool_use_id":"toolu_1","type":"tool_result","content":` + string(text) +
+		`,"is_error":false}]},"parent_tool_use_id":null,"session_id":"s","tool_use_result":{"stdout":` + string(text) + `,"stderr":""}}` + "\n")
+}
+
+// smallLines is a recorded session, many times.
+func smallLines(t testing.TB) []byte {
+	t.Helper()
+	output := []byte(strings.ReplaceAll(string(recordings(t)["claude-two-messages"]), "\x1b[?25h", ""))
+	return bytes.Repeat(output, 1+(1<<20)/len(output))
 }

@@ -33,6 +33,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if play, ok := parts[os.Getenv("AGENTCLI_TEST_PART")]; ok && len(os.Args) > 1 {
+		play(os.Args[1:])
+	}
 	flag.Parse()
 	before := runtime.NumGoroutine()
 	code := m.Run()
@@ -277,6 +280,9 @@ func render(t *testing.T, e agentcli.Decoded) string {
 // madePaths are names that a CLI makes of the directory it works in.
 var madePaths = regexp.MustCompile(`-tmp-Test[A-Za-z0-9-]*`)
 
+// modulePaths are where a CLI is installed, in the stacks that it prints.
+var modulePaths = regexp.MustCompile(`file://\S*?/node_modules/`)
+
 // record keeps what the CLI's newest process printed as a fixture of the decoder's tests.
 func (a *agent) record(name string) {
 	a.t.Helper()
@@ -288,6 +294,7 @@ func (a *agent) record(name string) {
 	out := bytes.ReplaceAll(a.output[a.began:], []byte(a.spec.Workdir), []byte("/work"))
 	out = bytes.ReplaceAll(out, []byte(a.spec.Home), []byte("/home/agent"))
 	out = madePaths.ReplaceAll(out, []byte("-work"))
+	out = modulePaths.ReplaceAll(out, []byte("file:///node_modules/"))
 	if err := os.WriteFile(filepath.Join("testdata", name+".out"), out, 0o644); err != nil {
 		a.t.Fatal(err)
 	}
@@ -366,7 +373,7 @@ func TestClaudeWorksOverTwoMessages(t *testing.T) {
 	turn := func(file, message string) []string {
 		return []string{
 			`turn.started {}`,
-			`message {"messageId":"` + message + `","receipt":"seen"}`,
+			`message {"messageId":"` + message + `","receipt":"delivered"}`,
 			`usage {"inputTokens":100,"outputTokens":1,"cacheReadTokens":0,"cacheWriteTokens":0,"costUsd":0}`,
 			`text {"text":"I write ` + file + `."}`,
 			`tool.call {"name":"Write","input":{"file_path":"` + file + `","content":"written\n"}}`,
@@ -379,7 +386,7 @@ func TestClaudeWorksOverTwoMessages(t *testing.T) {
 	}
 	want := append([]string{`session {}`}, turn("one.txt", "01jd4qx8r2mzv7k3n5p9t0w6ab")...)
 	want = append(want, turn("two.txt", "message-2")...)
-	want = append(want, `message {"messageId":"message-2","receipt":"seen"}`)
+	want = append(want, `message {"messageId":"message-2","receipt":"delivered"}`)
 	if diff := cmp.Diff(want, a.shape()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}

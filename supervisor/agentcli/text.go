@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -51,34 +50,76 @@ type shortener struct {
 const afterBackslash = 5
 
 func (s *shortener) append(dst, p []byte) []byte {
-	for _, c := range p {
-		if !s.InString || c == '"' && s.Escape == 0 {
-			if c == '"' {
-				if s.Drop {
-					dst = append(dst, `\n[cut]`...) // cutMark
-				}
-				s.InString, s.Kept, s.Drop = !s.InString, 0, false
+	for len(p) > 0 {
+		if !s.InString {
+			n := bytes.IndexByte(p, '"') + 1
+			if n == 0 {
+				return append(dst, p...)
 			}
-			dst = append(dst, c)
+			dst, p = append(dst, p[:n]...), p[n:]
+			s.InString, s.Kept, s.Drop = true, 0, false
 			continue
 		}
-		switch {
-		case s.Escape == afterBackslash && c == 'u':
-			s.Escape = 4
-		case s.Escape == afterBackslash:
-			s.Escape = 0
-		case s.Escape > 0:
-			s.Escape--
-		default:
-			s.Drop = s.Kept >= s.Limit && (s.Drop || utf8.RuneStart(c))
-			if c == '\\' {
-				s.Escape = afterBackslash
+		if s.Escape == 0 { // what needs no looking at, at once
+			n := ordinary(p)
+			if !s.Drop {
+				n = min(n, max(0, s.Limit-s.Kept))
+				dst = append(dst, p[:n]...)
+				s.Kept += n
+			}
+			if p = p[n:]; len(p) == 0 {
+				break
 			}
 		}
-		if !s.Drop {
-			dst = append(dst, c)
-			s.Kept++
+		dst, p = s.step(dst, p[0]), p[1:]
+	}
+	return dst
+}
+
+// ordinary returns how many bytes of a string come before the next quote or
+// backslash. It looks at a little at a time, so that a quote far away is not
+// looked for again after every backslash.
+func ordinary(p []byte) int {
+	const window = 128
+	for at := 0; at < len(p); at += window {
+		w := p[at:min(len(p), at+window)]
+		if i := bytes.IndexByte(w, '"'); i >= 0 {
+			w = w[:i]
 		}
+		if i := bytes.IndexByte(w, '\\'); i >= 0 {
+			w = w[:i]
+		}
+		if len(w) < window {
+			return at + len(w)
+		}
+	}
+	return len(p)
+}
+
+// step takes one byte of a string.
+func (s *shortener) step(dst []byte, c byte) []byte {
+	switch {
+	case s.Escape == afterBackslash && c == 'u':
+		s.Escape = 4
+	case s.Escape == afterBackslash:
+		s.Escape = 0
+	case s.Escape > 0:
+		s.Escape--
+	case c == '"':
+		if s.Drop {
+			dst = append(dst, `\n[cut]`...) // cutMark
+		}
+		s.InString = false
+		return append(dst, c)
+	default:
+		s.Drop = s.Kept >= s.Limit && (s.Drop || utf8.RuneStart(c))
+		if c == '\\' {
+			s.Escape = afterBackslash
+		}
+	}
+	if !s.Drop {
+		dst = append(dst, c)
+		s.Kept++
 	}
 	return dst
 }
@@ -89,7 +130,7 @@ var terminalCode = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b
 // withoutControls returns line without terminal codes and control characters,
 // neither of which JSON may hold.
 func withoutControls(line []byte) []byte {
-	if !slices.ContainsFunc(line, func(c byte) bool { return isControl(rune(c)) }) {
+	if !hasControl(line) {
 		return line
 	}
 	line = terminalCode.ReplaceAll(line, nil)
@@ -99,6 +140,15 @@ func withoutControls(line []byte) []byte {
 		}
 		return r
 	}, line)
+}
+
+func hasControl(line []byte) bool {
+	for _, c := range line {
+		if c < 0x20 && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 func isControl(r rune) bool { return r < 0x20 && r != '\t' || r == 0x7f }

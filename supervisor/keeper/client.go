@@ -11,12 +11,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
 
+	"townd/sock"
 	"townd/town"
 )
 
@@ -30,7 +30,9 @@ type Client struct {
 // protocol.
 func Dial(ctx context.Context, dir string) (*Client, error) {
 	c := &Client{http: &http.Client{Transport: &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, dir) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return sock.Dial(ctx, filepath.Join(dir, socketName))
+		},
 		MaxIdleConns:       16,
 		DisableCompression: true,
 	}}}
@@ -253,29 +255,3 @@ const (
 	lockName   = "keeper.lock"
 	logName    = "keeper.log"
 )
-
-// maxSocketPath is what fits in a socket's address (sun_path, unix(7)).
-const maxSocketPath = 107
-
-// socketPath returns a path by which the socket in dir can be bound and dialled,
-// however long dir is, and what to close after use.
-func socketPath(dir string) (string, func(), error) {
-	if path := filepath.Join(dir, socketName); len(path) <= maxSocketPath {
-		return path, func() {}, nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return "", nil, err
-	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), socketName), func() { _ = d.Close() }, nil
-}
-
-func dialSocket(ctx context.Context, dir string) (net.Conn, error) {
-	path, done, err := socketPath(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", path)
-}

@@ -3,7 +3,6 @@ package keeper
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"townd/sock"
 	"townd/town"
 )
 
@@ -58,31 +58,15 @@ func writeLock(f *os.File) error {
 // listen returns the keeper's listener in dir, whose lock the caller holds: a
 // socket that exists is that of a dead keeper.
 func listen(dir string) (net.Listener, error) {
-	stale := filepath.Join(dir, socketName)
-	if err := os.Remove(stale); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("stale socket: %w", err)
-	}
-	path, done, err := socketPath(dir)
+	l, err := sock.Listen(filepath.Join(dir, socketName), 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("keeper socket: %w", err)
 	}
-	defer done()
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("keeper socket: %w", err)
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // by a path that is valid only here
-	if err := os.Chmod(stale, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("keeper socket: %w", err), l.Close())
-	}
-	return &ownListener{Listener: l, path: stale}, nil
+	return &ownListener{l}, nil
 }
 
 // ownListener accepts connections of our own user and of root only.
-type ownListener struct {
-	net.Listener
-	path string
-}
+type ownListener struct{ net.Listener }
 
 func (l *ownListener) Accept() (net.Conn, error) {
 	for {
@@ -95,15 +79,6 @@ func (l *ownListener) Accept() (net.Conn, error) {
 		}
 		_ = conn.Close()
 	}
-}
-
-// Close also removes the socket.
-func (l *ownListener) Close() error {
-	err := l.Listener.Close()
-	if errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return errors.Join(err, os.Remove(l.path))
 }
 
 func peerUser(conn net.Conn) (uint32, error) {

@@ -29,7 +29,7 @@ func TestClaudeWorksThroughTheTown(t *testing.T) {
 	c.request.Model = "claude-sonnet-4-5"
 	c.hold(t)
 	turn := []string{
-		"turn.started", "message seen", "usage", "text I write.", "tool.call write", "tool.result true", "usage", "text I wait.", "tool.call bash",
+		"turn.started", "message delivered", "usage", "text I write.", "tool.call write", "tool.result true", "usage", "text I wait.", "tool.call bash",
 		"tool.result true", "usage", "text Done.", "usage", "turn.ended true",
 	}
 	c.check(t, append([]string{"session"}, append(slices.Clone(turn), turn...)...))
@@ -230,10 +230,10 @@ func shape(e town.Event) string {
 	case town.EventState, town.EventCheckpoint:
 		return ""
 	case town.EventMessage:
-		if d.Receipt != town.ReceiptSeen {
+		if d.Receipt != town.ReceiptDelivered {
 			return "" // ours
 		}
-		return "message seen"
+		return "message delivered"
 	case town.EventToolCall:
 		return "tool.call " + strings.ToLower(d.Name)
 	case town.EventToolResult, town.EventTurnEnded:
