@@ -1,7 +1,7 @@
 // Package llmtest is a model server that plays a script: it speaks Anthropic's
-// /v1/messages, the OpenAI-compatible /v1/chat/completions and Google's
-// generateContent well enough for the real agent CLIs, and keeps every request for
-// assertions.
+// /v1/messages, the OpenAI-compatible /v1/chat/completions, OpenAI's /v1/responses
+// and Google's generateContent well enough for the real agent CLIs, and keeps
+// every request for assertions.
 package llmtest
 
 import (
@@ -140,7 +140,7 @@ func (s *Server) Arrived() <-chan struct{} {
 
 const maxRequestBytes = 64 << 20
 
-// ServeHTTP answers both protocols, under any path prefix.
+// ServeHTTP answers all protocols, under any path prefix.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBytes))
 	if err != nil {
@@ -153,6 +153,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, r, body, anthropic{})
 	case r.Method == http.MethodPost && strings.HasSuffix(path, "/chat/completions"):
 		s.answer(w, r, body, openai{})
+	case r.Method == http.MethodPost && strings.HasSuffix(path, "/responses"):
+		s.answer(w, r, body, &responses{})
 	case r.Method == http.MethodPost && strings.Contains(path, "/models/"):
 		s.gemini(w, r, body)
 	case strings.HasSuffix(path, "/models"):
@@ -162,7 +164,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wire is one of the two protocols.
+// wire is one of the protocols.
 type wire interface {
 	parse(body []byte) (*Request, error)
 	// events writes an answer as a stream; whole writes it at once.

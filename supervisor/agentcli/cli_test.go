@@ -60,7 +60,7 @@ func TestLookupNamesTheKnownCLIs(t *testing.T) {
 		}
 	}
 	_, err := agentcli.Lookup("emacs")
-	want := town.Issue{Path: "cli", Message: `must be one of claude, kilo, gemini, command, demo, not "emacs"`}
+	want := town.Issue{Path: "cli", Message: `must be one of claude, kilo, codex, gemini, command, demo, not "emacs"`}
 	if got := issue(t, err); got != want {
 		t.Errorf("issue %+v, want %+v", got, want)
 	}
