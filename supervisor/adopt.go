@@ -86,7 +86,7 @@ func (a *agent) adopt(run keeper.Run, held bool) {
 		return
 	}
 	a.cli, a.adopted = cli, true
-	a.limits.Store(&a.rec.Request.Limits)
+	a.request.Store(new(a.rec.Request))
 	a.metered.set(a.rec.Metered)
 	a.structured.Store(cli.Structured())
 	feed := &runFeed{Feed: newFeed(a.rec.Request.Cols, a.rec.Request.Rows), run: a.rec.Agent.RunID}

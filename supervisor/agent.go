@@ -31,8 +31,8 @@ type agent struct {
 	stalled    atomic.Pointer[string]
 	structured atomic.Bool
 	uid        atomic.Uint32
-	limits     atomic.Pointer[town.Limits]
-	metered    meter // what the gateway counted in this run
+	request    atomic.Pointer[town.StartRequest] // as in rec; never changed, only replaced
+	metered    meter                             // what the gateway counted in this run
 
 	// Owned by live.
 	rec         record

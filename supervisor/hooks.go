@@ -3,7 +3,9 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
+	"townd/supervisor/rules"
 	"townd/town"
 )
 
@@ -14,29 +16,39 @@ func (s *Supervisor) Hook(ctx context.Context, capability string, call town.Hook
 	if err != nil {
 		return town.HookAnswer{}, err
 	}
-	return ask(ctx, a, func(reply func(town.HookAnswer, error)) {
-		answer := a.answer(call)
-		data := town.HookData{Name: call.Point, Tool: call.Tool, Decision: "allow"}
-		if answer.Deny {
-			data.Decision, data.Reason = "deny", answer.Reason
-		}
-		a.emit(town.EventHook, data)
-		reply(answer, nil)
-	})
-}
-
-// answer decides about a tool that is to be called and a turn that is to end.
-func (a *agent) answer(call town.HookCall) town.HookAnswer {
+	var answer town.HookAnswer
 	switch call.Point {
 	case town.HookToolBefore:
-		return a.judge(call)
+		answer = a.judge(call)
 	case town.HookStop:
-		if reason := a.reminder(); reason != "" {
-			return town.HookAnswer{Deny: true, Reason: reason}
+		if answer, err = ask(ctx, a, func(reply func(town.HookAnswer, error)) {
+			reason := a.reminder()
+			reply(town.HookAnswer{Deny: reason != "", Reason: reason}, nil)
+		}); err != nil {
+			return town.HookAnswer{}, err
 		}
 	case town.HookThinking, town.HookToolAfter, town.HookError, town.HookComplete:
 	}
-	return town.HookAnswer{}
+	data := town.HookData{Name: call.Point, Tool: call.Tool, Decision: "allow"}
+	if answer.Deny {
+		data.Decision, data.Reason = "deny", answer.Reason
+	}
+	a.emit(town.EventHook, data)
+	return answer, nil
+}
+
+// judge says whether the agent may make this call of a tool. It may take a while,
+// so it is not live's business.
+func (a *agent) judge(call town.HookCall) town.HookAnswer {
+	view, req := a.snapshot.Load(), a.request.Load()
+	rule, reason, deny := rules.Judge(call, rules.Where{
+		Workdir: view.Workdir, Home: filepath.Join(a.dir, "home"), Tmp: filepath.Join(a.dir, "tmp"),
+		Branch: view.Branch, DefaultBranch: req.DefaultBranch,
+	}, a.s.cfg.Rules)
+	if deny {
+		a.log.Info("tool denied", "tool", call.Tool, "rule", rule)
+	}
+	return town.HookAnswer{Deny: deny, Reason: reason}
 }
 
 // maxReminders bounds how often in a row an agent is told that its work is still
@@ -102,9 +114,4 @@ func (a *agent) turnOver() {
 		}
 	}
 	a.deliverQueue()
-}
-
-// judge says whether the agent may make this call of a tool.
-func (a *agent) judge(call town.HookCall) town.HookAnswer {
-	return town.HookAnswer{}
 }

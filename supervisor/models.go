@@ -56,12 +56,12 @@ func (s *Supervisor) AdmitModelCall(capability string) (town.Agent, error) {
 	if err != nil {
 		return town.Agent{}, err
 	}
-	view, limits := a.view(), a.limits.Load()
-	if view.StartedAt == nil || limits == nil {
+	view, req := a.view(), a.request.Load()
+	if view.StartedAt == nil || req == nil {
 		return view, nil
 	}
 	now := time.Now()
-	for _, spent := range spending(*limits, 0, a.published(), *view.StartedAt, now, now) {
+	for _, spent := range spending(req.Limits, 0, a.published(), *view.StartedAt, now, now) {
 		if spent.usedUp() {
 			return view, fmt.Errorf("agent %s: %v: %w", a.id, spent, town.ErrBudget)
 		}

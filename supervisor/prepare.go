@@ -57,6 +57,7 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 		if spec.SystemPrompt, err = prompts.Render(req.Role, prompts.Data{
 			Name: req.Name, Identity: req.Identity, AgentID: req.AgentID, RigID: req.RigID, TownID: req.TownID,
 			Branch: req.Branch, DefaultBranch: req.DefaultBranch, BeadID: req.BeadID, Workdir: rec.Agent.Workdir,
+			Report: s.cfg.Socket != "", Rules: s.cfg.Rules.Sentences(),
 		}); err != nil {
 			return m, err
 		}

@@ -168,7 +168,7 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 	if again != nil {
 		a.rec.Agent.Restart, a.rec.Failures, a.rec.Queue = again, before.Failures, before.Queue
 	}
-	a.limits.Store(&a.rec.Request.Limits)
+	a.request.Store(new(a.rec.Request))
 	a.metered.set(town.Usage{})
 	clear(a.tools)
 	a.setFeed()

@@ -24,6 +24,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"townd/gitmgr"
+	"townd/supervisor/rules"
 	"townd/town"
 )
 
@@ -40,6 +41,7 @@ type Config struct {
 	Models       Models          // nil: agents reach models with their callers' credentials only
 	Socket       string          // of the agents, absolute; CLIs' hooks are set up when it is set
 	ProjectHooks map[string]bool // rigs whose repositories' own hooks and settings may run
+	Rules        rules.Set       // what agents may not do, judged before each call of a tool
 	// ToolUsed, if set, is told of every call of a tool that agents' CLIs tell of.
 	ToolUsed func(tool string, ok bool, took time.Duration)
 	// Env, if set, is told of the environment that callers gave to agents adopted

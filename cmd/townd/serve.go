@@ -156,6 +156,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Models:       t.models,
 		Socket:       socket,
 		ProjectHooks: c.ProjectHooks,
+		Rules:        c.Rules,
 		ToolUsed:     metrics.ToolUsed,
 		Retention:    supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
 		Log:          log,

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"townd/supervisor/rules"
 )
 
 // Config is everything that `townd serve` can be told. It is whole and valid
@@ -34,6 +36,7 @@ type Config struct {
 	DeleteAfter     time.Duration // output of runs over for so long is deleted; 0 never
 	LogLevel        slog.Level
 	ProjectHooks    map[string]bool // rigs whose repositories' own hooks and settings agents' programs run
+	Rules           rules.Set       // what agents' hooks deny
 	Models          modelSettings
 }
 
@@ -62,6 +65,7 @@ func (c *Config) settings() []setting {
 		{"transcript-bytes", "TOWND_TRANSCRIPT_BYTES", "output kept of one run; the oldest goes first", whole(&c.TranscriptBytes, 64<<20)},
 		{"log-gzip-after-hours", "AGENT_LOG_GZIP_AFTER_HOURS", "age at which agents' output is compressed; 0 never", duration(&c.GzipAfter, time.Hour, hours(24))},
 		{"log-delete-after-days", "AGENT_LOG_DELETE_AFTER_DAYS", "age at which the output of ended runs is deleted; 0 never", duration(&c.DeleteAfter, 24*time.Hour, hours(30*24))},
+		{"rules", "TOWND_RULES", "what agents' programs are kept from, where they have hooks: " + joined(rules.Names()) + ", all or none", ruleSet(&c.Rules)},
 		{"project-hooks", "TOWND_PROJECT_HOOKS", "rigs whose repositories' own hooks and settings agents' programs may run", set(&c.ProjectHooks)},
 		{"log-level", "LOG_LEVEL", "least of the server's own log: debug, info, warn or error", level(&c.LogLevel, slog.LevelInfo)},
 	}, c.Models.settings()...)
@@ -192,6 +196,24 @@ func text(p *string, def string) pflag.Value {
 		func(s string) (string, error) { return s, nil },
 		func(s string) string { return s },
 	}
+}
+
+func ruleSet(p *rules.Set) pflag.Value {
+	*p = rules.All()
+	return &value[rules.Set]{p, "list", rules.ParseSet, func(s rules.Set) string {
+		if len(s) == len(rules.All()) {
+			return "all"
+		}
+		return joined(s)
+	}}
+}
+
+func joined[S ~string](names []S) string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = string(name)
+	}
+	return strings.Join(all, ",")
 }
 
 // set is a list of names without order.

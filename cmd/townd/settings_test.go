@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+
+	"townd/supervisor/rules"
 )
 
 // parseSettings does what serve does with its flags and environment.
@@ -30,6 +32,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		map[string]string{
 			"TOWND_HOME": "/srv/town", "TOWND_LISTEN": "127.0.0.1:2", "TOWND_TOKEN": "t", "TOWND_GIT_PROTOCOLS": " https, file ",
 			"TOWND_STOP_SECONDS": "120", "TOWND_MAX_AGENTS": "", "AGENT_LOG_DELETE_AFTER_DAYS": "0", "TOWND_NEVER_HEARD_OF": "x",
+			"TOWND_RULES": "release,server", "TOWND_PROJECT_HOOKS": "mine, ours",
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -38,6 +41,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		Home: "/srv/town", Listen: "127.0.0.1:1", Token: "t", GitProtocols: []string{"https", "file"},
 		StopBudget: 2 * time.Minute, MaxAgents: 256, UIDBase: 40000, UIDCount: 1000, GIDBase: 50000,
 		TranscriptBytes: 64 << 20, GzipAfter: 30 * time.Minute,
+		Rules: rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Config (-want +got):\n%s", diff)
@@ -54,7 +58,9 @@ func TestSettingsThatCannotBeUsedAreAllNamed(t *testing.T) {
 		{"not numbers", nil, map[string]string{
 			"TOWND_STOP_SECONDS": "soon", "TOWND_MAX_AGENTS": "many", "TOWND_UID_BASE": "-1", "TOWND_UID_COUNT": "99999999999",
 			"AGENT_LOG_GZIP_AFTER_HOURS": "NaN", "AGENT_LOG_DELETE_AFTER_DAYS": "1e300", "LOG_LEVEL": "loud",
+			"TOWND_RULES": "manners",
 		}, []string{
+			"TOWND_RULES",
 			"TOWND_STOP_SECONDS", "TOWND_MAX_AGENTS", "TOWND_UID_BASE", "TOWND_UID_COUNT", "AGENT_LOG_GZIP_AFTER_HOURS",
 			"AGENT_LOG_DELETE_AFTER_DAYS", "LOG_LEVEL", `not "soon"`,
 		}},

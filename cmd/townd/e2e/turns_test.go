@@ -40,7 +40,7 @@ func newClaudeTown(t *testing.T, script llmtest.Script) *claudeTown {
 
 // say counts what it was told, or waits for ever when the newest message has "stall".
 func say(r *llmtest.Request) llmtest.Step {
-	return llmtest.Step{Text: fmt.Sprintf("I was told %d things.", len(r.Messages)), Hang: strings.Contains(news(r), "stall")}
+	return llmtest.Step{Text: fmt.Sprintf("I was told %d things.", len(r.Messages)), Hang: strings.Contains(news(r), "stall") && !strings.Contains(news(r), "right now")}
 }
 
 // news is what the model is told since its last answer.
@@ -325,8 +325,8 @@ func TestAnAgentIsSentBackABoundedNumberOfTimes(t *testing.T) {
 	// Beyond the CLI's own cap the town begins the next turn.
 	c.request.EnvVars = map[string]string{"CLAUDE_CODE_STOP_HOOK_BLOCK_CAP": "2"}
 	c.start(c.request)
-	const reminders = 5
-	c.asked("is still open", reminders)
+	const reminders = 5 // one of which comes to nothing, at the cap
+	c.asked("is still open", reminders-1)
 	events := c.turns(2)
 	if denied := denials(events, town.HookStop); len(denied) < 2 || len(denied) > reminders {
 		t.Errorf("its own hook sent it back %d times, want 2 at least and %d at most", len(denied), reminders)
