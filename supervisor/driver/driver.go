@@ -39,7 +39,10 @@ func Run(ctx context.Context, name string, o Options) (code int, err error) {
 }
 
 // drivers is what Run knows.
-var drivers = map[string]func(context.Context, Options, *output) (int, error){}
+var drivers = map[string]func(context.Context, Options, *output) (int, error){
+	"kilo":     serve("KILO_"),
+	"opencode": serve("OPENCODE_"),
+}
 
 // output is the driver's standard output, a line at a time. Safe for concurrent use.
 type output struct {
