@@ -38,22 +38,26 @@ func serve(prefix string) func(context.Context, Options, *output) (int, error) {
 		if err != nil {
 			return 1, fault(out, town.KindCrashed, err)
 		}
-		ctx, stop := context.WithCancel(ctx)
-		var wg sync.WaitGroup
-		c := newConversation(s, o, out)
-		runErr := c.run(ctx, &wg)
-		died := s.hasEnded()
-		code := s.stop()
-		stop()
-		wg.Wait()
-		switch {
-		case died:
-			return code, fault(out, town.KindCrashed, fmt.Errorf("%s ended with code %d: %s", o.Program, code, s.said()))
-		case runErr != nil:
-			return 1, fault(out, town.KindCrashed, runErr)
-		}
-		return 0, nil
+		return converse(ctx, s, o, out)
 	}
+}
+
+// converse has a conversation with a server that was started, and ends it.
+func converse(ctx context.Context, s *server, o Options, out *output) (int, error) {
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	err := newConversation(s, o, out).run(ctx, &wg)
+	died := s.hasEnded()
+	code := s.stop()
+	stop()
+	wg.Wait()
+	switch {
+	case died:
+		return code, fault(out, town.KindCrashed, fmt.Errorf("%s ended with code %d: %s", o.Program, code, s.said()))
+	case err != nil:
+		return 1, fault(out, town.KindCrashed, err)
+	}
+	return 0, nil
 }
 
 // fault tells err in the output, where the town reads it.
@@ -173,6 +177,10 @@ func (s *server) wait(ctx context.Context) error {
 	select {
 	case url, ok := <-s.urls:
 		if !ok {
+			select {
+			case <-s.ended:
+			case <-ctx.Done():
+			}
 			return errors.New("the server ended before it listened")
 		}
 		s.url = url
