@@ -30,10 +30,12 @@ type conversation struct {
 	sent    []sent // messages that no turn has taken up
 
 	// What the output has, for what a new connection to the events may have missed.
-	told   map[string]bool // since the last turn
-	opened string          // id of the newest message when it was opened
-	before string          // id of the newest message of the last turn
-	newest string          // id of the newest message; they grow
+	told       map[string]bool // in this turn
+	toldBefore map[string]bool // in the last one
+	opened     string          // id of the newest message when it was opened
+	before     string          // id of the newest message of the last turn
+	newest     string          // id of the newest message; they grow
+	heard      time.Time       // when the newest event came
 
 	alarms []alarm
 	timer  *time.Timer // rings for the first of alarms

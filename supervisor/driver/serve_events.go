@@ -60,9 +60,13 @@ var questions = map[string]struct {
 // as after other errors.
 const maxOffline = 5
 
+// quiet is how long nothing is heard before a turn's end counts as missed.
+const quiet = time.Second
+
 // hear takes the next event. Every session of this server is the agent's own: what
 // is not ours is of its subagents.
 func (c *conversation) hear(ctx context.Context, data []byte) error {
+	c.heard = time.Now()
 	if data == nil {
 		return c.catchUp(ctx)
 	}
@@ -108,7 +112,7 @@ func (c *conversation) wants(e *event) bool {
 		case "tool":
 			switch part.State.Status {
 			case "running":
-				return !c.told[part.ID] && c.once(part.ID+" running")
+				return !c.told[part.ID] && !c.toldBefore[part.ID] && c.once(part.ID+" running")
 			case "completed", "error":
 				return c.once(part.ID)
 			}
@@ -119,9 +123,9 @@ func (c *conversation) wants(e *event) bool {
 	return false
 }
 
-// once reports whether id was not told since the last turn.
+// once reports whether id was told neither in this turn nor in the one before.
 func (c *conversation) once(id string) bool {
-	was := c.told[id]
+	was := c.told[id] || c.toldBefore[id]
 	c.told[id] = true
 	return !was
 }
@@ -177,8 +181,10 @@ func (c *conversation) kept(e *event) {
 }
 
 func (c *conversation) turnEnded() {
+	if c.busy {
+		c.toldBefore, c.told = c.told, map[string]bool{}
+	}
 	c.busy, c.before = false, c.newest
-	clear(c.told)
 	if len(c.sent) > 0 {
 		c.after(time.Second, c.takeUp)
 	}
@@ -219,9 +225,34 @@ func (c *conversation) messages(ctx context.Context, session string, limit int) 
 	return all, nil
 }
 
-// catchUp tells what happened while no one listened: what the messages since the
-// last turn have that is not told, and where the turn stands.
+// catchUp tells what was missed while no one listened. A turn's end is told when
+// it is quiet: it may be in the events that follow, after others.
 func (c *conversation) catchUp(ctx context.Context) error {
+	c.after(quiet, c.settle)
+	return c.tellMissed(ctx)
+}
+
+// settle tells the end of a turn that was missed.
+func (c *conversation) settle(ctx context.Context) error {
+	if !c.busy {
+		return nil
+	}
+	if time.Since(c.heard) < quiet {
+		c.after(quiet, c.settle)
+		return nil
+	}
+	if status, err := c.status(ctx); err != nil || status != nil {
+		return nil
+	}
+	if err := c.tellMissed(ctx); err != nil {
+		return err
+	}
+	return c.replay(ctx, "session.idle", c.session, "", nil)
+}
+
+// tellMissed tells what the messages since the last turn have that is not told.
+// What is told here and is in the events that follow, too, is left out there.
+func (c *conversation) tellMissed(ctx context.Context) error {
 	sessions := []string{c.session}
 	var children []messageInfo
 	if err := c.server.ask(ctx, http.MethodGet, "/session/"+c.session+"/children", nil, &children); err != nil {
@@ -244,15 +275,6 @@ func (c *conversation) catchUp(ctx context.Context) error {
 			}
 		}
 	}
-	status, err := c.status(ctx)
-	switch {
-	case err != nil:
-		return nil
-	case status != nil:
-		return c.replay(ctx, "session.status", c.session, "status", status)
-	case c.busy:
-		return c.replay(ctx, "session.idle", c.session, "", nil)
-	}
 	return nil
 }
 
@@ -260,6 +282,11 @@ func (c *conversation) catchUp(ctx context.Context) error {
 func (c *conversation) missed(ctx context.Context, session string, m *message) error {
 	var info messageInfo
 	_ = json.Unmarshal(m.Info, &info) // what it lacks is not told
+	if session == c.session && info.Role == "assistant" && !c.busy {
+		if err := c.replay(ctx, "session.status", session, "status", json.RawMessage(`{"type":"busy"}`)); err != nil {
+			return err
+		}
+	}
 	if err := c.replay(ctx, "message.updated", session, "info", m.Info); err != nil {
 		return err
 	}
@@ -268,7 +295,7 @@ func (c *conversation) missed(ctx context.Context, session string, m *message) e
 			return err
 		}
 	}
-	if len(info.Error) > 0 && session == c.session && c.busy {
+	if len(info.Error) > 0 && session == c.session {
 		return c.replay(ctx, "session.error", session, "error", info.Error)
 	}
 	return nil

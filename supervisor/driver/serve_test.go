@@ -90,13 +90,13 @@ func (l *listener) count(kind town.EventType) int {
 // its own.
 func openCode(t *testing.T, url string) (*server, Options, *listener, io.WriteCloser) {
 	t.Helper()
+	program := llmtest.Program(t, "opencode")
 	home := t.TempDir()
 	t.Chdir(t.TempDir())
 	cli, err := agentcli.Lookup("opencode")
 	if err != nil {
 		t.Fatal(err)
 	}
-	program := llmtest.Program(t, "opencode")
 	launch, err := cli.Launch(agentcli.Spec{
 		Workdir: ".", Home: home, Townd: "/townd", LookPath: func(string) (string, error) { return program, nil }, Env: llmtest.OpenCodeEnv(url),
 	})
