@@ -89,12 +89,14 @@ func TestLaunches(t *testing.T) {
 			[]string{"system-prompt.md SYSTEM"},
 		},
 		{
-			"kilo", []string{"/usr/bin/townd", "drive", "--model", "MODEL", "kilo", "/usr/bin/kilo"},
+			"kilo",
+			[]string{"/usr/bin/townd", "drive", "--model", "MODEL", "kilo", "/usr/bin/kilo"},
 			`{"type":"message","id":"id-1","text":"PROMPT"}` + "\n", true,
 			[]string{"system-prompt.md SYSTEM"},
 		},
 		{
-			"opencode", []string{"/usr/bin/townd", "drive", "--model", "MODEL", "opencode", "/usr/bin/opencode"},
+			"opencode",
+			[]string{"/usr/bin/townd", "drive", "--model", "MODEL", "opencode", "/usr/bin/opencode"},
 			`{"type":"message","id":"id-1","text":"PROMPT"}` + "\n", true,
 			[]string{"system-prompt.md SYSTEM"},
 		},

@@ -74,7 +74,8 @@ type enginePart struct {
 		End int64 `json:"end"` // ms, 0 while it grows
 	} `json:"time"`
 	Metadata struct {
-		Townd string `json:"townd"` // our id of a message that the driver sent
+		Townd string `json:"townd"` // our id of a message that the driver sent, if it has one
+		Sent  string `json:"sent"`  // the driver's number of it
 	} `json:"metadata"`
 	CallID string `json:"callID"`
 	Tool   string `json:"tool"`
@@ -110,7 +111,9 @@ func (d *engineDecoder) decode(line []byte, emit emitFunc) bool {
 		return true
 	}
 	var l engineLine
-	if !parse(line, &l) || l.Type == "" && !(l.Slug != "" && strings.HasPrefix(l.ID, "ses")) {
+	ok := parse(line, &l)
+	session := l.Type == "" && l.Slug != "" && strings.HasPrefix(l.ID, "ses")
+	if !ok || l.Type == "" && !session {
 		return false
 	}
 	p := &l.Properties
@@ -200,7 +203,7 @@ func (d *engineDecoder) end(emit emitFunc) {
 // part tells of what is whole. What a subagent says is not the agent's word, but
 // its tools and what it costs are.
 func (d *engineDecoder) part(p *enginePart, own bool, emit emitFunc) {
-	if p.Metadata.Townd != "" {
+	if p.Metadata.Townd != "" || p.Metadata.Sent != "" {
 		d.Sent = append(d.Sent, engineSent{Engine: p.MessageID, Ours: p.Metadata.Townd})
 		return
 	}
@@ -245,6 +248,9 @@ func (d *engineDecoder) stepped(reason string, emit emitFunc) {
 func (d *engineDecoder) seen(emit emitFunc) {
 	n := 1 + slices.IndexFunc(d.Sent, func(s engineSent) bool { return s.Engine == d.To })
 	for _, s := range d.Sent[:n] {
+		if s.Ours == "" {
+			continue
+		}
 		emit(town.EventMessage, town.MessageData{MessageID: s.Ours, Receipt: town.ReceiptSeen})
 	}
 	d.Sent = slices.Delete(d.Sent, 0, n)

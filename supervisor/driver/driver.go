@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"townd/supervisor/agentcli"
@@ -54,7 +55,7 @@ type output struct {
 func (o *output) line(p []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, err := o.w.Write(append(p[:len(p):len(p)], '\n'))
+	_, err := o.w.Write(append(slices.Clip(p), '\n'))
 	return err
 }
 

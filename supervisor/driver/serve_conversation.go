@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +28,8 @@ type conversation struct {
 	busy    bool   // a turn is open
 	abort   bool   // the next turn is to end as it begins
 	offline int    // waits for the network since the model last answered
-	sent    []sent // messages that no turn has taken up
+	count   int    // of messages sent
+	sent    []sent // those that no turn has taken up
 
 	// What the output has, for what a new connection to the events may have missed.
 	told       map[string]bool // in this turn
@@ -44,6 +46,7 @@ type conversation struct {
 // sent is a message that the server has accepted.
 type sent struct {
 	id, text      string
+	number        string // ours, for what has no id
 	message, part string // the server's ids, "" until it tells them
 	tries         int    // to have it taken up
 }
@@ -160,7 +163,8 @@ func (c *conversation) open(ctx context.Context) error {
 func (c *conversation) input(ctx context.Context, in agentcli.DriverInput) error {
 	switch in.Type {
 	case agentcli.DriverMessage:
-		m := sent{id: in.ID, text: in.Text}
+		c.count++
+		m := sent{id: in.ID, text: in.Text, number: strconv.Itoa(c.count)}
 		if err := c.send(ctx, m); err != nil {
 			return c.out.say(agentcli.DriverOutput{Townd: agentcli.DriverRefused, ID: in.ID, Message: err.Error()})
 		}
@@ -175,7 +179,7 @@ func (c *conversation) input(ctx context.Context, in agentcli.DriverInput) error
 // send posts a message. With the ids that the server gave it before, it is the
 // same message.
 func (c *conversation) send(ctx context.Context, m sent) error {
-	part := map[string]any{"type": "text", "text": m.text, "metadata": map[string]string{"townd": m.id}}
+	part := map[string]any{"type": "text", "text": m.text, "metadata": map[string]string{"townd": m.id, "sent": m.number}}
 	body := map[string]any{"agent": agentcli.EngineAgent, "parts": []any{part}}
 	if m.message != "" {
 		body["messageID"], part["id"] = m.message, m.part

@@ -29,7 +29,7 @@ type event struct {
 				Status string `json:"status"`
 			} `json:"state"`
 			Metadata struct {
-				Townd string `json:"townd"`
+				Sent string `json:"sent"` // the number of a message of ours
 			} `json:"metadata"`
 		} `json:"part"`
 		Status struct {
@@ -108,7 +108,7 @@ func (c *conversation) wants(e *event) bool {
 		}
 		switch part.Type {
 		case "text", "reasoning":
-			return (part.Time.End != 0 || part.Metadata.Townd != "") && c.once(part.ID)
+			return (part.Time.End != 0 || part.Metadata.Sent != "") && c.once(part.ID)
 		case "tool":
 			switch part.State.Status {
 			case "running":
@@ -159,7 +159,7 @@ func (c *conversation) act(ctx context.Context, e *event) error {
 		i := slices.IndexFunc(c.sent, func(m sent) bool { return m.message == p.Info.ParentID })
 		c.sent = c.sent[i+1:]
 	case "message.part.updated":
-		if p.Part.Metadata.Townd != "" {
+		if p.Part.Metadata.Sent != "" {
 			c.kept(e)
 		}
 	}
@@ -171,7 +171,7 @@ func (c *conversation) kept(e *event) {
 	part := &e.Properties.Part
 	c.newest = max(c.newest, part.MessageID)
 	for i := range c.sent {
-		if m := &c.sent[i]; m.id == part.Metadata.Townd {
+		if m := &c.sent[i]; m.number == part.Metadata.Sent {
 			m.message, m.part = part.MessageID, part.ID
 		}
 	}

@@ -197,7 +197,7 @@ func TestAMessageIsAnsweredWheneverItComes(t *testing.T) {
 	say(t, in, agentcli.DriverInput{Type: agentcli.DriverMessage, ID: "m3", Text: "never"})
 	say(t, in, agentcli.DriverInput{Type: agentcli.DriverInterrupt})
 	l.wait(town.EventTurnEnded, 3)
-	say(t, in, agentcli.DriverInput{Type: agentcli.DriverMessage, ID: "m4", Text: "hello again"})
+	say(t, in, agentcli.DriverInput{Type: agentcli.DriverMessage, Text: "hello again"})
 	l.wait(town.EventText, 2)
 	in.Close()
 	<-done
