@@ -39,11 +39,17 @@ func ClaudeEnv(url string) map[string]string {
 	return map[string]string{"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "scripted"}
 }
 
-// KiloModel is the model of KiloEnv.
+// KiloModel is the model of KiloEnv and OpenCodeEnv.
 const KiloModel = "scripted/model"
 
 // KiloEnv returns the variables with which Kilo asks the server at url for KiloModel.
-func KiloEnv(url string) map[string]string {
+func KiloEnv(url string) map[string]string { return engineEnv("KILO_", url) }
+
+// OpenCodeEnv returns the variables with which OpenCode asks the server at url for
+// KiloModel.
+func OpenCodeEnv(url string) map[string]string { return engineEnv("OPENCODE_", url) }
+
+func engineEnv(prefix, url string) map[string]string {
 	config, err := json.Marshal(object{"provider": object{"scripted": object{
 		"npm": "@ai-sdk/openai-compatible", "name": "Scripted",
 		"options": object{"baseURL": url + "/v1", "apiKey": "scripted"},
@@ -55,5 +61,5 @@ func KiloEnv(url string) map[string]string {
 	if err != nil {
 		panic(err) // of constants
 	}
-	return map[string]string{"KILO_CONFIG_CONTENT": string(config), "KILO_DISABLE_MODELS_FETCH": "1"}
+	return map[string]string{prefix + "CONFIG_CONTENT": string(config), prefix + "DISABLE_MODELS_FETCH": "1"}
 }

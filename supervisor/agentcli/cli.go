@@ -144,7 +144,7 @@ func anyOf(env map[string]string, names ...string) bool {
 }
 
 // clis lists the known CLIs in the order shown to people.
-var clis = []CLI{claude{}, kilo{}, codex{}, gemini{}, command{}, demo{}}
+var clis = []CLI{claude{}, kilo, opencode, codex{}, gemini{}, command{}, demo{}}
 
 // Lookup returns the CLI of that name, or a *town.InvalidError naming the known ones.
 func Lookup(name string) (CLI, error) {

@@ -60,7 +60,7 @@ func TestLookupNamesTheKnownCLIs(t *testing.T) {
 		}
 	}
 	_, err := agentcli.Lookup("emacs")
-	want := town.Issue{Path: "cli", Message: `must be one of claude, kilo, codex, gemini, command, demo, not "emacs"`}
+	want := town.Issue{Path: "cli", Message: `must be one of claude, kilo, opencode, codex, gemini, command, demo, not "emacs"`}
 	if got := issue(t, err); got != want {
 		t.Errorf("issue %+v, want %+v", got, want)
 	}
@@ -90,11 +90,14 @@ func TestLaunches(t *testing.T) {
 		},
 		{
 			"kilo",
-			[]string{
-				"/usr/bin/kilo", "run", "--format", "json", "--auto", "--thinking", "--agent", "townd",
-				"--model", "MODEL", "--title", "townd",
-			},
-			"PROMPT", true,
+			[]string{"/usr/bin/townd", "drive", "--model", "MODEL", "kilo", "/usr/bin/kilo"},
+			`{"type":"message","id":"id-1","text":"PROMPT"}` + "\n", true,
+			[]string{"system-prompt.md SYSTEM"},
+		},
+		{
+			"opencode",
+			[]string{"/usr/bin/townd", "drive", "--model", "MODEL", "opencode", "/usr/bin/opencode"},
+			`{"type":"message","id":"id-1","text":"PROMPT"}` + "\n", true,
 			[]string{"system-prompt.md SYSTEM"},
 		},
 		{"command", []string{"/usr/bin/prog", "--flag"}, "", false, []string{"prompt.md PROMPT", "system-prompt.md SYSTEM"}},
@@ -110,6 +113,9 @@ func TestLaunches(t *testing.T) {
 			}
 			var files []string
 			for _, f := range l.Files {
+				if filepath.Dir(f.Path) == "/home/agent/.config/"+c.name || filepath.Base(f.Path) == ".keep" {
+					continue // which say that nothing is to be installed
+				}
 				if filepath.Dir(f.Path) != "/home/agent/.townd" || f.Mode != 0o600 {
 					t.Errorf("file %s, mode %o", f.Path, f.Mode)
 				}
@@ -135,7 +141,7 @@ func TestLaunches(t *testing.T) {
 func TestALaterTurnGoesOnWithTheSession(t *testing.T) {
 	s := spec()
 	s.SessionID = "SESSION"
-	for name, flag := range map[string]string{"claude": "--resume", "kilo": "--session"} {
+	for name, flag := range map[string]string{"claude": "--resume", "kilo": "--session", "opencode": "--session"} {
 		argv := launch(t, name, s).Argv
 		if i := slices.Index(argv, flag); i < 0 || argv[i+1] != "SESSION" {
 			t.Errorf("%s: %q", name, argv)
@@ -157,32 +163,98 @@ func TestWhatTheCallerSetStays(t *testing.T) {
 	}
 }
 
-func TestKiloMergesTheCallersConfiguration(t *testing.T) {
+func TestEnginesMergeTheCallersConfiguration(t *testing.T) {
 	s := spec()
-	s.Env = map[string]string{"KILO_CONFIG_CONTENT": `{"provider":{"x":{"n":12345678901234567890}},"model":"a/b","permission":"ask",
-		"agent":{"theirs":{"mode":"subagent"},"townd":{"prompt":"theirs"}},"instructions":["docs/*.md"]}`}
-	env := launch(t, "kilo", s).Env
-	want := `{"agent":{"theirs":{"mode":"subagent"},"townd":{"mode":"primary","permission":"allow","prompt":"{file:/home/agent/.townd/system-prompt.md}"}},` +
-		`"instructions":["docs/*.md","/rig/work/AGENTS.md","/rig/work/CLAUDE.md"],` +
-		`"model":"a/b","permission":"ask","provider":{"x":{"n":12345678901234567890}}}`
-	if diff := cmp.Diff(want, env["KILO_CONFIG_CONTENT"]); diff != "" {
-		t.Errorf("configuration (-want +got):\n%s", diff)
-	}
-	if env["OPENCODE_CONFIG_CONTENT"] != env["KILO_CONFIG_CONTENT"] {
-		t.Error("KILO_CONFIG_CONTENT and OPENCODE_CONFIG_CONTENT differ")
+	s.Hooks, s.Effort = true, "high"
+	s.Models = &agentcli.Models{ModelEndpoint: town.ModelEndpoint{BaseURL: "http://127.0.0.1:1/v1", Model: "m"}, Key: "KEY"}
+	s.MCP = []agentcli.MCPServer{{Name: "gastown", Argv: []string{"/usr/bin/townd", "mcp"}, Env: map[string]string{"A": "B"}}}
+	const theirs = `{"provider":{"x":{"n":12345678901234567890}},"model":"a/b","permission":"ask","plugin":[["p",{"o":1}]],
+		"agent":{"theirs":{"mode":"subagent"},"townd":{"prompt":"theirs"}},"instructions":["docs/*.md"]}`
+	for name, variable := range map[string]string{"kilo": "KILO_CONFIG_CONTENT", "opencode": "OPENCODE_CONFIG_CONTENT"} {
+		s.Env = map[string]string{variable: theirs}
+		l := launch(t, name, s)
+		want := `{"agent":{"theirs":{"mode":"subagent"},"townd":{"mode":"primary",` +
+			`"permission":{"*":"allow","plan_enter":"deny","plan_exit":"deny","question":"deny","suggest":"deny"},` +
+			`"prompt":"{file:/home/agent/.townd/system-prompt.md}"}},` +
+			`"instructions":["docs/*.md","/rig/work/AGENTS.md","/rig/work/CLAUDE.md"],` +
+			`"mcp":{"gastown":{"command":["/usr/bin/townd","mcp"],"enabled":true,"environment":{"A":"B"},"timeout":30000,"type":"local"}},` +
+			`"model":"a/b","permission":"ask","plugin":[["p",{"o":1}],"file:///home/agent/.townd/hooks.js"],` +
+			`"provider":{"town":{"models":{"m":{"attachment":true,"limit":{"context":200000,"output":32000},"name":"m","tool_call":true,` +
+			`"variants":{"high":{"reasoningEffort":"high"}}}},"name":"Town","npm":"@ai-sdk/openai-compatible",` +
+			`"options":{"apiKey":"KEY","baseURL":"http://127.0.0.1:1/v1"}},"x":{"n":12345678901234567890}},"snapshot":false}`
+		if diff := cmp.Diff(want, l.Env[variable]); diff != "" {
+			t.Errorf("configuration (-want +got):\n%s", diff)
+		}
+		if got := l.Argv[2:6]; !slices.Equal(got, []string{"--model", "town/m", "--effort", "high"}) {
+			t.Errorf("argv %q", l.Argv)
+		}
 	}
 	kilo, err := agentcli.Lookup("kilo")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"{", "[]", `"x"`, `{"agent":[]}`, `{"instructions":{}}`, `{"x":"` + strings.Repeat("y", 200<<10) + `"}`} {
-		s.Env["KILO_CONFIG_CONTENT"] = bad
+		s.Env = map[string]string{"KILO_CONFIG_CONTENT": bad}
 		if _, err := kilo.Launch(s); issue(t, err).Path != "envVars.KILO_CONFIG_CONTENT" {
 			t.Errorf("%.20s: %v", bad, err)
 		}
 	}
 	s.Env["KILO_CONFIG_CONTENT"] = `{"agent":null}`
 	launch(t, "kilo", s)
+}
+
+// TestTheRepositorysOwnPluginsRunWhenAsked, and its instructions are not told twice.
+func TestTheRepositorysOwnPluginsRunWhenAsked(t *testing.T) {
+	s := spec()
+	s.ProjectHooks = true
+	env := launch(t, "opencode", s).Env
+	if _, off := env["OPENCODE_DISABLE_PROJECT_CONFIG"]; off || strings.Contains(env["OPENCODE_CONFIG_CONTENT"], "AGENTS.md") {
+		t.Errorf("environment %q", env)
+	}
+	s.ProjectHooks = false
+	if env := launch(t, "opencode", s).Env; env["OPENCODE_DISABLE_PROJECT_CONFIG"] != "1" {
+		t.Error("the repository's plugins run unasked")
+	}
+}
+
+func TestEnginesHooksAreUnderstood(t *testing.T) {
+	cli, err := agentcli.Lookup("opencode")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]town.HookCall{
+		`{"hook":"chat.message","text":"hi"}`:  {Point: town.HookThinking, Text: "hi"},
+		`{"hook":"session.idle","text":"bye"}`: {Point: town.HookStop, Text: "bye"},
+		`{"hook":"session.error","text":"oh"}`: {Point: town.HookError, Text: "oh"},
+		`{"hook":"tool.execute.before","tool":"bash","callID":"c","args":{"command":"ls","workdir":"/w"}}`: {
+			Point: town.HookToolBefore, ToolID: "c", Tool: "bash", Input: json.RawMessage(`{"command":"ls","workdir":"/w"}`), Shell: "ls", Dir: "/w",
+		},
+		`{"hook":"tool.execute.before","tool":"edit","args":{"filePath":"a"}}`: {
+			Point: town.HookToolBefore, Tool: "edit", Input: json.RawMessage(`{"filePath":"a"}`), Reads: []string{"a"}, Writes: []string{"a"},
+		},
+		`{"hook":"tool.execute.after","tool":"read","args":{"filePath":7},"output":"x"}`: {
+			Point: town.HookToolAfter, Tool: "read", Input: json.RawMessage(`{"filePath":7}`), OK: true, Output: "x",
+		},
+		`{"hook":"tool.execute.before","tool":"apply_patch","args":{"patchText":"*** Begin Patch\n*** Add File: a\n+x\n*** Update File: b\n*** Move to: c\n*** End Patch"}}`: {
+			Point: town.HookToolBefore, Tool: "apply_patch", Writes: []string{"a", "b", "c"},
+		},
+	} {
+		got, err := cli.ParseHook([]byte(in))
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+		}
+		if want.Tool == "apply_patch" {
+			got.Input = nil
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", in, diff)
+		}
+	}
+	for _, bad := range []string{"", "[]", "{}", `{"hook":"session.born"}`} {
+		if _, err := cli.ParseHook([]byte(bad)); !errors.Is(err, town.ErrInvalid) {
+			t.Errorf("ParseHook(%s): %v", bad, err)
+		}
+	}
 }
 
 func TestAMissingProgramIsNamedWithItsRemedy(t *testing.T) {
@@ -209,7 +281,7 @@ func TestASpecThatCannotBeCarriedOutIsRefused(t *testing.T) {
 		cli, path string
 		spoil     func(*agentcli.Spec)
 	}{
-		{"kilo", "prompt", func(s *agentcli.Spec) { s.Prompt = "" }},
+		{"kilo", "cli", func(s *agentcli.Spec) { s.Townd = "" }},
 		{"command", "command", func(s *agentcli.Spec) { s.Command = nil }},
 		{"command", "command", func(s *agentcli.Spec) { s.Command = []string{""} }},
 		{"demo", "cli", func(s *agentcli.Spec) { s.Townd = "" }},

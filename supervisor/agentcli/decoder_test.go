@@ -19,7 +19,7 @@ import (
 
 // exits is how the process of a recording ended, where not with 0.
 var exits = map[string]int{
-	"claude-unknown-session": 1, "kilo-auth": 1, "kilo-unknown-session": 1,
+	"claude-unknown-session": 1, "opencode-unknown-session": 1,
 	"gemini-auth": 145, "gemini-rate-limit": 173, "gemini-overloaded": 244, "gemini-malformed": 1, "gemini-unknown-session": 42,
 }
 
@@ -126,10 +126,10 @@ func FuzzDecodersGiveTheSameEventsForAnySplit(f *testing.F) {
 		f.Add(output, uint16(1000), true)
 	}
 	f.Add([]byte("{\"type\":\"result\",\"is_error\":\"yes\"}\r\n{\x1b[0m\"type\":\"system\",\"subtype\":\"init\",\"session_id\":7}\n"), uint16(3), false)
-	f.Add([]byte("Error: {\"type\":\"text\",\"sessionID\":\"s\",\"part\":{\"text\":\"\\ud83d\"}}\x00\n{\"type\":\"error\",\"sessionID\":\"s\",\"error\":[]}"), uint16(1), true)
+	f.Add([]byte("Error: {\"type\":\"message.part.updated\",\"properties\":{\"part\":{\"type\":\"tool\",\"state\":{\"status\":\"error\",\"error\":\"\\ud83d\"}}}}\x00\n{\"type\":\"session.error\",\"properties\":[]}"), uint16(1), true)
 	f.Fuzz(func(t *testing.T, output []byte, size uint16, restart bool) {
 		restart = restart && len(output)/(1+int(size)) < 100 // each costs a marshalling
-		for _, name := range []string{"claude", "kilo", "gemini"} {
+		for _, name := range []string{"claude", "opencode", "codex", "gemini"} {
 			want := decodeWhole(t, name, output)
 			var got []agentcli.Decoded
 			emit := func(d agentcli.Decoded) { got = append(got, d) }
@@ -278,7 +278,7 @@ func TestErrorsAreNeverReadFromWhatToolsPrint(t *testing.T) {
 	}
 	for name, output := range map[string]string{
 		"claude": `{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t","content":` + string(printed) + `}]}}` + "\n",
-		"kilo":   `{"type":"tool_use","sessionID":"s","part":{"callID":"t","tool":"bash","state":{"status":"completed","output":` + string(printed) + `}}}` + "\n",
+		"kilo":   `{"type":"message.part.updated","properties":{"part":{"type":"tool","callID":"t","tool":"bash","state":{"status":"completed","output":` + string(printed) + `}}}}` + "\n",
 	} {
 		for _, line := range decode(t, newDecoder(t, name), output, 5) {
 			if strings.HasPrefix(line, "error ") || strings.HasPrefix(line, "retry ") || strings.HasPrefix(line, "turn.ended ") {
@@ -315,7 +315,8 @@ func TestUsageAddsUpToWhatTheResultTells(t *testing.T) {
 
 func TestFinishEndsAnOpenTurn(t *testing.T) {
 	const claude = `{"type":"system","subtype":"init","session_id":"s"}` + "\nout of memory\n"
-	const kilo = `{"type":"step_finish","sessionID":"s","part":{"reason":"%s"}}` + "\n"
+	const kilo = `{"id":"ses_1","slug":"s"}` + "\n" + `{"type":"session.status","properties":{"sessionID":"ses_1","status":{"type":"busy"}}}` + "\n"
+	const fault = `{"townd":"fault","kind":"crashed","message":"it died"}` + "\n"
 	for _, c := range []struct {
 		name, output string
 		code         int
@@ -325,9 +326,9 @@ func TestFinishEndsAnOpenTurn(t *testing.T) {
 		{"claude", claude, 0, []string{`turn.ended {"ok":false,"text":""}`}},
 		{"claude", claude + `{"type":"result","result":"ok"}` + "\n", 1, []string{`turn.ended {"ok":true,"text":"ok"}`}},
 		{"claude", claude + `{"type":"result","result":"no newline"}`, 0, []string{`turn.ended {"ok":true,"text":"no newline"}`}},
-		{"kilo", fmt.Sprintf(kilo, "stop"), 0, []string{`turn.ended {"ok":true,"text":""}`}},
-		{"kilo", fmt.Sprintf(kilo, "tool-calls"), 0, []string{`turn.ended {"ok":false,"text":""}`}},
-		{"kilo", fmt.Sprintf(kilo, "stop"), 139, []string{`error {"kind":"crashed","message":"exited with code 139"}`, `turn.ended {"ok":false,"text":""}`}},
+		{"kilo", kilo, 0, []string{`turn.ended {"ok":false,"text":""}`}},
+		{"kilo", kilo, 139, []string{`error {"kind":"crashed","message":"exited with code 139"}`, `turn.ended {"ok":false,"text":""}`}},
+		{"kilo", kilo + fault, 139, []string{`error {"kind":"crashed","message":"it died"}`, `turn.ended {"ok":false,"text":""}`}},
 	} {
 		var got []string
 		emit := func(e agentcli.Decoded) {

@@ -49,8 +49,15 @@ func decodeDriver(line []byte, emit emitFunc) bool {
 	}
 	switch o.Townd {
 	case DriverAccepted:
+		if o.ID == "" {
+			break // a prompt of which no receipt is asked
+		}
 		emit(town.EventMessage, town.MessageData{MessageID: o.ID, Receipt: town.ReceiptDelivered})
 	case DriverRefused:
+		if o.ID == "" {
+			emit(town.EventError, town.ErrorData{Kind: town.ErrorKind(firstOf(o.Kind, string(town.KindUnknown))), Message: cut(o.Message)})
+			break
+		}
 		emit(town.EventMessage, town.MessageData{MessageID: o.ID, Receipt: town.ReceiptFailed})
 	case DriverFault:
 		emit(town.EventError, town.ErrorData{Kind: town.ErrorKind(firstOf(o.Kind, string(town.KindUnknown))), Message: cut(o.Message)})

@@ -96,13 +96,6 @@ func (h *geminiHook) call(point town.HookPoint) town.HookCall {
 	return c
 }
 
-func paths(path string) []string {
-	if path == "" {
-		return nil
-	}
-	return []string{path}
-}
-
 // AnswerHook returns gemini's own words for the answer. A turn that must not end
 // goes on with the reason as its next message.
 func (gemini) AnswerHook(_ town.HookCall, a town.HookAnswer) HookOutput {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"townd/supervisor/agentcli"
@@ -40,7 +41,9 @@ func Run(ctx context.Context, name string, o Options) (code int, err error) {
 
 // drivers is what Run knows.
 var drivers = map[string]func(context.Context, Options, *output) (int, error){
-	"codex": driveCodex,
+	"codex":    driveCodex,
+	"kilo":     serve("KILO_"),
+	"opencode": serve("OPENCODE_"),
 }
 
 // output is the driver's standard output, a line at a time. Safe for concurrent use.
@@ -53,7 +56,7 @@ type output struct {
 func (o *output) line(p []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, err := o.w.Write(append(p[:len(p):len(p)], '\n'))
+	_, err := o.w.Write(append(slices.Clip(p), '\n'))
 	return err
 }
 
