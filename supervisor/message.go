@@ -88,6 +88,7 @@ func (a *agent) deliverQueue() {
 		a.overBudget(limitTurns)
 	case view.PID == nil:
 		a.nextProcess(m)
+	case a.cli.PerTurn(): // its turn is over, its process not quite
 	case a.rec.Retune:
 		a.replace(keeper.End{Signal: termSignal, Grace: replaceGrace})
 	default:
@@ -248,7 +249,9 @@ func (a *agent) acknowledged(id string, stage town.Receipt) {
 		if a.structured.Load() {
 			a.rec.Agent.Turn.State = town.TurnIdle
 		}
-	case town.ReceiptQueued, town.ReceiptSeen:
+	case town.ReceiptSeen: // the CLI itself knows to which message its model answers
+		a.rec.Unseen = slices.DeleteFunc(a.rec.Unseen, func(u string) bool { return u == id })
+	case town.ReceiptQueued:
 	}
 }
 

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,35 +21,50 @@ import (
 
 const systemPrompt = "You are Toast of the test.\nNever say {env:HOME}, \"quotes\" or ünï."
 
-// A real Claude Code works in its worktree over two messages, and loses and
-// repeats nothing when the server is killed in the middle of a turn.
-func TestClaudeWorksThroughTheTown(t *testing.T) {
-	t.Parallel()
-	model, url := llmtest.Serve(t, conversation)
-	c := newConversation(t, "claude", llmtest.ClaudeEnv(url))
-	c.request.Model = "claude-sonnet-4-5"
-	c.hold(t)
-	turn := []string{
-		"turn.started", "message delivered", "usage", "text I write.", "tool.call write", "tool.result true", "usage", "text I wait.", "tool.call bash",
-		"tool.result true", "usage", "text Done.", "usage", "turn.ended true",
-	}
-	c.check(t, append([]string{"session"}, append(slices.Clone(turn), turn...)...))
-	c.checkRequests(t, model, "claude-sonnet-4-5")
+// realCLIs are the agent programs that are tested, each with what its model's
+// gateway is told of the scripted server, the model's name, and what a turn of
+// conversation looks like, but for hooks.
+var realCLIs = []struct{ name, provider, model, turn string }{
+	{
+		"claude", "claude", "claude-sonnet-4-5",
+		"turn.started,message delivered,usage,text I write.,tool.call write,tool.result true,usage,text I wait.,tool.call bash,tool.result true,usage," +
+			"text Done.,usage,turn.ended true",
+	},
+	{"kilo", "compatible", "scripted-model", engineTurn},
+	{"opencode", "compatible", "scripted-model", engineTurn},
+	{
+		"codex", "compatible", "scripted-model",
+		"message delivered,turn.started,text I write.,tool.call bash,tool.result true,usage,text I wait.,tool.call bash,tool.result true,usage," +
+			"text Done.,usage,turn.ended true",
+	},
+	{
+		"gemini", "gemini", "gemini-2.5-pro",
+		"message delivered,turn.started,text I write.,tool.call write_file,tool.result true,text I wait.,tool.call run_shell_command,tool.result true," +
+			"text Done.,usage,turn.ended true",
+	},
 }
 
-// The same with a real Kilo, whose texts end after the calls that follow them.
-func TestKiloWorksThroughTheTown(t *testing.T) {
+// engineTurn is a turn of Kilo and OpenCode, which tell a text when it is whole.
+const engineTurn = "message delivered,turn.started,tool.call write,text I write.,tool.result true,usage,tool.call bash,text I wait.,tool.result true,usage," +
+	"text Done.,usage,turn.ended true"
+
+// Every real CLI works in its worktree over two messages, and loses and repeats
+// nothing when the server is killed in the middle of a turn. The provider's key
+// stays with the gateway.
+func TestEveryCLIWorksThroughTheTown(t *testing.T) {
 	t.Parallel()
-	model, url := llmtest.Serve(t, conversation)
-	c := newConversation(t, "kilo", llmtest.KiloEnv(url))
-	c.request.Model = llmtest.KiloModel
-	c.hold(t)
-	turn := []string{
-		"turn.started", "tool.call write", "text I write.", "tool.result true", "usage", "tool.call bash", "text I wait.",
-		"tool.result true", "usage", "text Done.", "usage", "turn.ended true",
+	for _, cli := range realCLIs {
+		t.Run(cli.name, func(t *testing.T) {
+			t.Parallel()
+			model, url := llmtest.Serve(t, conversation)
+			c := newConversation(t, cli.name, map[string]string{"LLM_PROVIDER": cli.provider, "LLM_BASE_URL": url, "LLM_API_KEY": canary})
+			c.request.Model = cli.model
+			c.hold(t)
+			c.check(t, strings.Split(cli.turn, ","))
+			c.checkRequests(t, model, cli.model)
+			c.checkCanary(t)
+		})
 	}
-	c.check(t, slices.Concat([]string{"session"}, turn, []string{turn[0], "message seen"}, turn[1:]))
-	c.checkRequests(t, model, "model")
 }
 
 // conversation is a model that writes the file a message names, waits until the
@@ -70,9 +86,19 @@ func conversation(r *llmtest.Request) llmtest.Step {
 		return llmtest.Step{Text: "I write.", Tools: []llmtest.Tool{{Name: "write", Input: map[string]any{"file_path": name + ".txt", "content": "written\n"}}}}
 	case 1:
 		wait := fmt.Sprintf("touch %[1]s.waiting; until [ -e %[1]s.go ]; do sleep 0.05; done", name)
-		return llmtest.Step{Text: "I wait.", Tools: []llmtest.Tool{{Name: "bash", Input: map[string]any{"command": wait}}}}
+		return llmtest.Step{Text: "I wait.", Tools: []llmtest.Tool{shell(r, wait)}}
 	}
 	return llmtest.Step{Text: "Done."}
+}
+
+// shell is a call of the tool that runs a command line, whatever the CLI calls it.
+func shell(r *llmtest.Request, command string) llmtest.Tool {
+	for _, name := range []string{"exec_command", "run_shell_command"} {
+		if slices.ContainsFunc(r.Tools, func(s llmtest.ToolSpec) bool { return s.Name == name }) {
+			return llmtest.Tool{Name: name, Input: map[string]any{"cmd": command, "command": command}}
+		}
+	}
+	return llmtest.Tool{Name: "bash", Input: map[string]any{"command": command}}
 }
 
 // cliConversation is an agent of a real CLI and what was seen of it.
@@ -83,12 +109,12 @@ type cliConversation struct {
 	events  []town.Event // as a follower got them, over all servers
 }
 
-func newConversation(t *testing.T, cli string, env map[string]string) *cliConversation {
+func newConversation(t *testing.T, cli string, settings map[string]string) *cliConversation {
 	t.Helper()
-	dir := reachable(t, llmtest.Program(t, cli))
-	c := &cliConversation{testTown: newTown(t, map[string]string{"PATH": dir + ":" + os.Getenv("PATH")})}
+	settings["PATH"] = reachable(t, llmtest.Program(t, cli)) + ":" + os.Getenv("PATH")
+	c := &cliConversation{testTown: newTown(t, settings)}
 	c.request = c.testTown.request("toast")
-	c.request.CLI, c.request.Command, c.request.EnvVars = cli, nil, env
+	c.request.CLI, c.request.Command = cli, nil
 	c.request.Prompt, c.request.SystemPrompt = "please write one.txt", systemPrompt
 	return c
 }
@@ -154,11 +180,7 @@ func (c *cliConversation) turn(t *testing.T, name string) {
 	t.Helper()
 	waiting := filepath.Join(c.agent.Workdir, name+".waiting")
 	waitFor(t, "the turn's middle", func() bool { _, err := os.Lstat(waiting); return err == nil })
-	if p, ok := readProc(*c.status("toast").PID); ok { // its children have what the CLI makes for them
-		c.checkEnviron(t, p)
-	} else {
-		t.Error("the CLI is not there in the middle of its turn")
-	}
+	c.checkEnvirons(t)
 	c.restart()
 	if err := os.WriteFile(filepath.Join(c.agent.Workdir, name+".go"), nil, 0o644); err != nil { //nolint:gosec // seen by the agent
 		t.Fatal(err)
@@ -172,27 +194,50 @@ func (c *cliConversation) turn(t *testing.T, name string) {
 	})
 }
 
-// checkEnviron wants no credential in the environment of an agent's process but
-// what the request gave and the agent's own capability.
-func (c *cliConversation) checkEnviron(t *testing.T, p proc) {
+// checkEnvirons wants no credential in the environment of any process of the
+// agent's but its own capability, and what its CLI made up for itself.
+func (c *cliConversation) checkEnvirons(t *testing.T) {
 	t.Helper()
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.pid)) // empty when it has ended
-	for entry := range strings.SplitSeq(string(data), "\x00") {
-		name, value, _ := strings.Cut(entry, "=")
-		if strings.Contains(value, c.token) || strings.HasPrefix(name, "TOWND_") && name != "TOWND_RUN_ID" {
-			t.Errorf("%s is in the environment of %v", name, p)
-		}
-		secret := strings.Contains(name, "TOKEN") || strings.Contains(name, "KEY") || strings.Contains(name, "SECRET")
-		_, given := c.request.EnvVars[name]
-		if secret && !given && name != "GASTOWN_SESSION_TOKEN" && !strings.Contains(name, "MAX_") {
-			t.Errorf("%s is in the environment of %v, and nobody gave it", name, p)
+	procs := c.ofAgents()
+	if len(procs) == 0 {
+		t.Error("the CLI is not there in the middle of its turn")
+	}
+	for _, p := range procs {
+		data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.pid)) // empty when it has ended
+		for _, secret := range []string{c.token, canary} {
+			if strings.Contains(string(data), secret) || strings.Contains(p.String(), secret) {
+				t.Errorf("a secret is in the environment or the arguments of %v", p)
+			}
 		}
 	}
 }
 
-// check wants the events that were decoded to be exactly those, numbered without
-// a gap, as a follower and as a late reader see them.
-func (c *cliConversation) check(t *testing.T, want []string) {
+// checkCanary wants the provider's key in nothing that the agent or a viewer sees.
+func (c *cliConversation) checkCanary(t *testing.T) {
+	t.Helper()
+	for _, dir := range []string{"agents", "runs", "rigs"} {
+		err := filepath.WalkDir(filepath.Join(c.home, dir), func(path string, entry os.DirEntry, err error) error {
+			if err != nil || !entry.Type().IsRegular() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if strings.Contains(string(data), canary) {
+				t.Errorf("the provider's key is in %s", path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if strings.Contains(c.log.String(), canary) {
+		t.Error("the provider's key is in the server's log")
+	}
+}
+
+// check wants the events that were decoded to be two times those of turn, numbered
+// without a gap, as a follower and as a late reader see them.
+func (c *cliConversation) check(t *testing.T, turn []string) {
 	t.Helper()
 	page, err := c.Events(t.Context(), "toast", "", 1000)
 	if err != nil {
@@ -207,13 +252,21 @@ func (c *cliConversation) check(t *testing.T, want []string) {
 		t.Errorf("a follower saw other events than a late reader (-late +follower):\n%s", diff)
 	}
 	var got []string
+	hooks := map[string]int{}
 	for _, e := range page.Events {
-		if line := shape(e); line != "" {
+		switch line := shape(e); {
+		case strings.HasPrefix(line, "hook "): // comes by another way, so its place among the others varies
+			hooks[line]++
+		case line != "" && line != "session":
 			got = append(got, line)
 		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("decoded events (-want +got):\n%s\nall events:\n%s", diff, render(page.Events))
+	delete(hooks, "hook stop") // of some CLIs it comes after the turn, and here after the end
+	if want := map[string]int{"hook thinking.started": 2, "hook tool.before": 4, "hook tool.after": 4}; !maps.Equal(hooks, want) {
+		t.Errorf("hooks %v, want %v", hooks, want)
+	}
+	if want := append(slices.Clone(turn), turn...); !slices.Equal(got, want) {
+		t.Errorf("decoded events (-want +got):\n%s\nall events:\n%s", cmp.Diff(want, got), render(page.Events))
 	}
 }
 
@@ -236,6 +289,8 @@ func shape(e town.Event) string {
 		return "message delivered"
 	case town.EventToolCall:
 		return "tool.call " + strings.ToLower(d.Name)
+	case town.EventHook:
+		return "hook " + d.Name
 	case town.EventToolResult, town.EventTurnEnded:
 		return fmt.Sprint(e.Event, " ", d.OK != nil && *d.OK)
 	case town.EventText:
