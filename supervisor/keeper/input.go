@@ -28,7 +28,9 @@ type input struct {
 	// Guarded by turn.
 	closed bool
 	ids    []string // of the last inputs that went in whole
-	line   int      // bytes of an unfinished line in a canonical terminal
+	line   int      // bytes of an unfinished line in a canonical terminal; see unfinished
+	// lineFlushes is the terminal's count of flushes that line goes with.
+	lineFlushes int64
 
 	closing sync.Once
 }
@@ -95,7 +97,7 @@ func (in *input) checkLines(p []byte) (unfinished int, err error) {
 	if mode.Lflag&unix.ICANON == 0 {
 		return 0, nil
 	}
-	line := in.line
+	line := in.unfinished()
 	for _, c := range p {
 		if endsLine(mode, c) {
 			line = 0
