@@ -113,11 +113,12 @@ func (c *Client) CloseInput(ctx context.Context, run string) error {
 	return c.call(ctx, http.MethodPost, runPath(run, "close-input"), nil, nil)
 }
 
-// Terminal returns what the kernel knows of the input of the run's terminal. It
-// is town.ErrConflict for a run whose input is a pipe or that has ended.
-func (c *Client) Terminal(ctx context.Context, run string) (Terminal, error) {
+// Terminal returns what the kernel knows of the input of the run's terminal, and
+// whether the Input with that id, if it is not empty, went in. It is
+// town.ErrConflict for a run whose input is a pipe or that has ended.
+func (c *Client) Terminal(ctx context.Context, run, id string) (Terminal, error) {
 	var t Terminal
-	err := c.call(ctx, http.MethodGet, runPath(run, "terminal"), nil, &t)
+	err := c.call(ctx, http.MethodGet, runPath(run, "terminal")+"?"+url.Values{"id": {id}}.Encode(), nil, &t)
 	return t, err
 }
 

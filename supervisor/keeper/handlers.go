@@ -176,7 +176,7 @@ func (k *keeper) terminalState(req *http.Request) (any, error) {
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), stateTimeout)
 	defer cancel()
-	return r.input.state(ctx, r.snapshot().PID)
+	return r.input.state(ctx, r.snapshot().PID, req.URL.Query().Get("id"))
 }
 
 // takenBack is the answer to take-back.

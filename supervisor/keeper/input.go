@@ -27,8 +27,8 @@ type input struct {
 
 	// Guarded by turn.
 	closed bool
-	ids    []string // of the last inputs that went in whole
-	line   int      // bytes of an unfinished line in a canonical terminal; see unfinished
+	given  []given // the last inputs with an id that went in whole
+	line   int     // bytes of an unfinished line in a canonical terminal; see unfinished
 	// lineFlushes is the terminal's count of flushes that line goes with.
 	lineFlushes int64
 
@@ -61,7 +61,7 @@ func (in *input) write(ctx context.Context, id string, p []byte) error {
 		return err
 	}
 	defer in.release()
-	if id != "" && slices.Contains(in.ids, id) {
+	if _, known := in.find(id); known {
 		return nil
 	}
 	if in.closed {
@@ -71,16 +71,34 @@ func (in *input) write(ctx context.Context, id string, p []byte) error {
 	if err != nil {
 		return err
 	}
+	g := given{id: id}
+	if in.term != nil {
+		g.flushes = in.term.flushed()
+	}
 	if err := in.writeAll(ctx, p); err != nil {
 		return err
 	}
 	in.line = line
 	if id != "" {
-		if in.ids = append(in.ids, id); len(in.ids) > maxRememberID {
-			in.ids = slices.Delete(in.ids, 0, 1)
+		if in.given = append(in.given, g); len(in.given) > maxRememberID {
+			in.given = slices.Delete(in.given, 0, 1)
 		}
 	}
 	return nil
+}
+
+// given is an input that went in whole, and the terminal's count of flushes before.
+type given struct {
+	id      string
+	flushes int64
+}
+
+// find returns the input of that id, if it is known. The caller has the turn.
+func (in *input) find(id string) (given, bool) {
+	if i := slices.IndexFunc(in.given, func(g given) bool { return g.id == id }); id != "" && i >= 0 {
+		return in.given[i], true
+	}
+	return given{}, false
 }
 
 // checkLines refuses what a canonical terminal would silently cut: it collects

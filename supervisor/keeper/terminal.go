@@ -30,6 +30,12 @@ type Terminal struct {
 	// signal's key). Input that is neither unread nor flushed has been read.
 	Flushes int64   `json:"flushes"`
 	Reading Reading `json:"reading"`
+	Given   *Given  `json:"given,omitempty"` // the input that was asked about, nil unless it is known
+}
+
+// Given is an input with an id that went in whole.
+type Given struct {
+	Flushes int64 `json:"flushes"` // Terminal.Flushes before it
 }
 
 // Reading tells whether a program of the terminal's foreground group is blocked
@@ -211,8 +217,8 @@ func (t *terminal) peer() (int, error) {
 	return int(fd), nil
 }
 
-// state returns what is known of the terminal's input.
-func (in *input) state(ctx context.Context, leader int) (Terminal, error) {
+// state returns what is known of the terminal's input, and of the one with an id.
+func (in *input) state(ctx context.Context, leader int, id string) (Terminal, error) {
 	if in.term == nil {
 		return Terminal{}, fmt.Errorf("input is a pipe, not the terminal: %w", town.ErrConflict)
 	}
@@ -221,6 +227,9 @@ func (in *input) state(ctx context.Context, leader int) (Terminal, error) {
 	}
 	defer in.release()
 	st := Terminal{Line: in.unfinished()}
+	if g, known := in.find(id); known {
+		st.Given = &Given{Flushes: g.flushes}
+	}
 	mode, err := in.term.mode()
 	if err != nil {
 		return Terminal{}, closedInput(err)

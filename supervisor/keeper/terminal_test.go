@@ -18,7 +18,7 @@ func cookedSpawn(t testing.TB, name string) Spawn {
 
 func mustState(t testing.TB, c *Client, run string) Terminal {
 	t.Helper()
-	st, err := c.Terminal(t.Context(), run)
+	st, err := c.Terminal(t.Context(), run, "")
 	if err != nil {
 		t.Fatalf("Terminal() = %v", err)
 	}
@@ -58,7 +58,7 @@ func TestWhatNobodyReadIsTakenBack(t *testing.T) {
 	if _, err := c.End(t.Context(), r.ID, End{Grace: time.Millisecond}); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Terminal(t.Context(), r.ID); !errors.Is(err, town.ErrConflict) {
+	if _, err := c.Terminal(t.Context(), r.ID, ""); !errors.Is(err, town.ErrConflict) {
 		t.Errorf("Terminal() of an ended run = %v, want conflict", err)
 	}
 }
@@ -110,12 +110,33 @@ func TestAFlushedLineIsToldFromOneThatWasRead(t *testing.T) {
 	}
 }
 
+func TestAnInputIsKnownByItsID(t *testing.T) {
+	c, _ := newTestKeeper(t, "")
+	r := mustSpawn(t, c, cookedSpawn(t, "flusher"))
+	waitOutput(t, c, r, "ready")
+	mustInput(t, c, r.ID, "line\n")
+	if !eventually(10*time.Second, func() bool { return mustState(t, c, r.ID).Flushes == 1 }) {
+		t.Fatal("the line is not flushed")
+	}
+	for range 2 { // the second changes nothing
+		if err := c.Input(t.Context(), r.ID, "m1", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st, err := c.Terminal(t.Context(), r.ID, "m1"); err != nil || st.Given == nil || st.Given.Flushes != 1 || st.Line != 1 {
+		t.Errorf("Terminal(m1) = %+v, %v, want it given after one flush", st, err)
+	}
+	if st, err := c.Terminal(t.Context(), r.ID, "m2"); err != nil || st.Given != nil {
+		t.Errorf("Terminal(m2) = %+v, %v, want it unknown", st, err)
+	}
+}
+
 func TestAPipeHasNoTerminalToAskAbout(t *testing.T) {
 	c, _ := newTestKeeper(t, "")
 	s := newSpawn(t, program("rest")...)
 	s.PipeInput = true
 	r := mustSpawn(t, c, s)
-	_, err := c.Terminal(t.Context(), r.ID)
+	_, err := c.Terminal(t.Context(), r.ID, "")
 	_, err2 := c.TakeBack(t.Context(), r.ID)
 	if errs := []error{err, err2}; slices.ContainsFunc(errs, func(err error) bool { return !errors.Is(err, town.ErrConflict) }) {
 		t.Errorf("Terminal(), TakeBack() of a pipe = %v, want conflicts", errs)

@@ -44,6 +44,8 @@ func eraseKeys(text string) string {
 	return strings.Repeat("\x15", min(1+2*strings.Count(text, "\n"), maxErase))
 }
 
+func textKey(attempt int) string { return fmt.Sprintf("text%d", attempt) }
+
 // typeKeys types into a program that edits its input line by itself.
 func (y *typist) typeKeys(ctx context.Context, st State) error {
 	s, err := y.look(ctx)
@@ -63,7 +65,7 @@ func (y *typist) typeKeys(ctx context.Context, st State) error {
 	// Whole, in one call: an answer of ours to a terminal's query, or a person's key,
 	// must not come between the brackets.
 	in, cancel := context.WithTimeout(ctx, inputLimit)
-	err = y.Input(in, []byte(text))
+	err = y.Input(in, textKey(y.attempt), []byte(text))
 	cancel()
 	if err != nil {
 		return y.giveUp(ctx, st, before, failed("type", err))
@@ -75,7 +77,7 @@ func (y *typist) typeKeys(ctx context.Context, st State) error {
 	if y.typedSince(began) {
 		return &Unproven{"a person typed into the message before it was sent", town.ErrUnavailable}
 	}
-	return y.enter(ctx, a, before, st)
+	return y.enter(ctx, a, before, st, 1)
 }
 
 // awaitEcho waits until the text is seen in the input, and stands there.
@@ -83,7 +85,7 @@ func (y *typist) awaitEcho(ctx context.Context, st State, before picture, text s
 	var read1 time.Time // when all keys were taken
 	var seen time.Time
 	for began := time.Now(); ; {
-		now, err := y.State(ctx)
+		now, err := y.State(ctx, "")
 		if err != nil {
 			return anchor{}, y.giveUp(ctx, st, before, failed("type", err))
 		}
@@ -122,12 +124,14 @@ func (y *typist) awaitEcho(ctx context.Context, st State, before picture, text s
 	}
 }
 
-// enter presses Enter until the text is submitted, as long as it is plain that it
+func enterKey(press int) string { return fmt.Sprintf("enter%d", press) }
+
+// enter presses Enter, for the first or a later time, until the text is submitted, as long as it is plain that it
 // was not.
-func (y *typist) enter(ctx context.Context, a anchor, before picture, st State) error {
+func (y *typist) enter(ctx context.Context, a anchor, before picture, st State, press int) error {
 	pressed := time.Now()
-	for press := 1; press <= presses; press++ {
-		if err := y.Input(ctx, []byte{'\r'}); err != nil && press == 1 {
+	for first := press; press <= presses; press++ {
+		if err := y.Input(ctx, enterKey(press), []byte{'\r'}); err != nil && press == 1 && first == 1 {
 			return y.giveUp(ctx, st, before, failed("press Enter", err))
 		} else if err != nil {
 			return doubtful("press Enter", err)
@@ -175,7 +179,7 @@ func (y *typist) confirm(ctx context.Context, a anchor, patience time.Duration, 
 		case v == standing && stood.IsZero():
 			gone, stood = time.Time{}, time.Now()
 		case v == standing && time.Since(stood) >= patience:
-			st, err := y.State(ctx)
+			st, err := y.State(ctx, "")
 			if err != nil {
 				return unclear, err
 			}
@@ -198,7 +202,7 @@ func (y *typist) again(ctx context.Context, before picture) error {
 	if _, err := y.TakeBack(ctx); err != nil {
 		return failed("take back", err)
 	}
-	st, err := y.State(ctx)
+	st, err := y.State(ctx, "")
 	if err != nil {
 		return failed("erase", err)
 	}
@@ -221,18 +225,34 @@ func (y *typist) giveUp(ctx context.Context, _ State, before picture, why error)
 }
 
 // clear presses the keys that erase the text, after the end of a paste that may
-// have lost its own.
+// have lost its own, and waits until it is not seen at the cursor.
 func (y *typist) clear(ctx context.Context, before picture) error {
 	keys := eraseKeys(y.text)
 	if before.paste {
 		keys = pasteEnd + keys
 	}
-	return y.Input(ctx, []byte(keys))
+	if err := y.Input(ctx, "", []byte(keys)); err != nil {
+		return err
+	}
+	gone := time.Now()
+	for began := time.Now(); time.Since(began) < eraseLimit && time.Since(gone) < settleKeys; {
+		s, err := y.look(ctx)
+		if err != nil {
+			return err
+		}
+		if a, ok := anchorOf(picture{cx: -1}, read(s), y.text); ok && a.cursor {
+			gone = time.Now()
+		}
+		if err := pause(ctx, tick); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // erase erases the text and reports whether it is seen to be gone.
 func (y *typist) erase(ctx context.Context, a anchor) bool {
-	if err := y.Input(ctx, []byte(eraseKeys(y.text))); err != nil {
+	if err := y.Input(ctx, "", []byte(eraseKeys(y.text))); err != nil {
 		return false
 	}
 	v, err := y.confirm(ctx, a, eraseLimit, time.Now())

@@ -27,25 +27,28 @@ func (y *typist) typeLines(ctx context.Context, st State) error {
 			return &NotDelivered{fmt.Sprintf("a line of it is over %d bytes, the terminal would drop the rest", maxLine), town.ErrTooLarge}
 		}
 	}
-	for i, line := range lines {
-		err := y.typeLine(ctx, st, line)
-		for again := 0; err == errLost && i > 0 && again < attempts; again++ { //nolint:errorlint // our own, unwrapped
-			err = y.typeLine(ctx, st, line)
+	for i, line := range lines[min(y.lines, len(lines)):] {
+		i += y.lines
+		err := y.typeLine(ctx, st, i, line)
+		for again := 1; errors.Is(err, errLost) && i > 0 && again < attempts; again++ {
+			err = y.typeLine(ctx, st, i, line)
+		}
+		if err == nil && i+1 < len(lines) {
+			st, err = y.State(ctx, "")
 		}
 		if err != nil && i > 0 {
-			return &Unproven{fmt.Sprintf("%d of %d lines went in: %v", i, len(lines), err), kindOf(err)}
+			return &Unproven{fmt.Sprintf("of its %d lines not all went in, or not after line %d: %v", len(lines), i, err), kindOf(err)}
 		}
 		if err != nil {
 			return err
-		}
-		if st, err = y.State(ctx); err != nil && i+1 < len(lines) {
-			return doubtful(fmt.Sprintf("%d of %d lines went in", i+1, len(lines)), err)
 		}
 	}
 	return nil
 }
 
-func (y *typist) typeLine(ctx context.Context, st State, line string) error {
+func lineKey(i int) string { return fmt.Sprintf("line%d", i+1) }
+
+func (y *typist) typeLine(ctx context.Context, st State, i int, line string) error {
 	whole, rest := line+"\n", line+"\n"
 	if st.Reading != ReadingYes {
 		if err := y.placeLine(ctx, &st, line); err != nil {
@@ -53,12 +56,17 @@ func (y *typist) typeLine(ctx context.Context, st State, line string) error {
 		}
 		rest = "\n"
 	}
-	began := time.Now()
-	if err := y.Input(ctx, []byte(rest)); err != nil {
+	if err := y.Input(ctx, lineKey(i), []byte(rest)); err != nil {
 		return y.withdraw(ctx, whole, err)
 	}
+	return y.awaitRead(ctx, st, whole)
+}
+
+// awaitRead waits until a line that was typed in state st is read.
+func (y *typist) awaitRead(ctx context.Context, st State, whole string) error {
+	began := time.Now()
 	for wait := time.Millisecond; ; wait = min(2*wait, 4*tick) {
-		now, err := y.State(ctx)
+		now, err := y.State(ctx, "")
 		switch {
 		case errors.Is(err, town.ErrConflict):
 			return doubtful("press Enter", err)
@@ -81,14 +89,14 @@ func (y *typist) typeLine(ctx context.Context, st State, line string) error {
 
 // placeLine types a line without its end, so that nobody can read it yet.
 func (y *typist) placeLine(ctx context.Context, st *State, line string) error {
-	if err := y.Input(ctx, []byte(line)); err != nil {
+	if err := y.Input(ctx, "", []byte(line)); err != nil {
 		return failed("type", err)
 	}
 	if err := pause(ctx, settleLine); err != nil {
 		_, _ = y.TakeBack(context.WithoutCancel(ctx))
 		return failed("type", err)
 	}
-	now, err := y.State(ctx)
+	now, err := y.State(ctx, "")
 	switch {
 	case err != nil:
 		return failed("type", err)
@@ -112,7 +120,7 @@ func (y *typist) changedMode(ctx context.Context, line string) error {
 	if string(taken) == line {
 		return errLost
 	}
-	if err := y.Input(ctx, []byte(eraseKeys(line))); err != nil {
+	if err := y.Input(ctx, "", []byte(eraseKeys(line))); err != nil {
 		return failed("erase", err)
 	}
 	return errLost

@@ -124,6 +124,7 @@ type tty struct {
 	reader *transcript.Reader
 	drawer *screen.Drawer
 	sent   [][]byte
+	blind  bool // does not see what a program is blocked in
 
 	mu         sync.Mutex
 	typed      time.Time
@@ -153,17 +154,30 @@ func (y *tty) end(t *testing.T) {
 	}
 }
 
-func (y *tty) Input(ctx context.Context, p []byte) error {
+func (y *tty) Input(ctx context.Context, key string, p []byte) error {
 	y.sent = append(y.sent, p)
-	return y.k.Input(ctx, y.run.ID, "", p)
+	if key != "" {
+		key = "message/" + key
+	}
+	return y.k.Input(ctx, y.run.ID, key, p)
 }
 
 func (y *tty) TakeBack(ctx context.Context) ([]byte, error) { return y.k.TakeBack(ctx, y.run.ID) }
 
-func (y *tty) State(ctx context.Context) (typing.State, error) {
-	st, err := y.k.Terminal(ctx, y.run.ID)
+func (y *tty) State(ctx context.Context, key string) (typing.State, error) {
+	if key != "" {
+		key = "message/" + key
+	}
+	st, err := y.k.Terminal(ctx, y.run.ID, key)
+	if y.blind {
+		st.Reading = keeper.ReadingUnknown
+	}
 	reading := map[keeper.Reading]typing.Reading{keeper.ReadingYes: typing.ReadingYes, keeper.ReadingNo: typing.ReadingNo}
-	return typing.State{Canonical: st.Canonical, Unread: st.Unread, Line: st.Line, Flushes: st.Flushes, Reading: reading[st.Reading]}, err
+	told := typing.State{Canonical: st.Canonical, Unread: st.Unread, Line: st.Line, Flushes: st.Flushes, Reading: reading[st.Reading]}
+	if st.Given != nil {
+		told.Given, told.GivenFlushes = true, st.Given.Flushes
+	}
+	return told, err
 }
 
 func (y *tty) Screen(ctx context.Context) (screen.Screen, error) {

@@ -53,7 +53,7 @@ const (
 
 func (y *typist) interrupt(ctx context.Context) error {
 	for _, key := range y.program.interrupt {
-		if err := y.Input(ctx, []byte(key)); err != nil {
+		if err := y.Input(ctx, "", []byte(key)); err != nil {
 			return failed("interrupt", err)
 		}
 		wait := betweenKeys

@@ -42,7 +42,7 @@ func (y *typist) awaitReady(ctx context.Context) (State, error) {
 		if err := y.awaitPerson(ctx); err != nil {
 			return State{}, err
 		}
-		st, err := y.State(ctx)
+		st, err := y.State(ctx, "")
 		if err != nil {
 			return st, failed("wait until it is ready", err)
 		}

@@ -36,13 +36,15 @@ import (
 // Terminal is the terminal of one program. Errors that are town.ErrConflict mean
 // that the program has ended. Its methods are called by one goroutine.
 type Terminal interface {
-	// Input types p, whole or with an error.
-	Input(ctx context.Context, p []byte) error
+	// Input types p, whole or with an error. What has a key submits something: it is
+	// typed once for each key of a message, also by a successor of this process.
+	Input(ctx context.Context, key string, p []byte) error
 	// TakeBack takes what no program has read out of the input again; the line that
 	// is unfinished is erased.
 	TakeBack(ctx context.Context) ([]byte, error)
-	// State returns what the kernel knows of the input.
-	State(ctx context.Context) (State, error)
+	// State returns what the kernel knows of the input, and whether what has the key, if
+	// it is not empty, was typed.
+	State(ctx context.Context, key string) (State, error)
 	// Screen returns what the terminal shows now.
 	Screen(ctx context.Context) (screen.Screen, error)
 	// Printed returns how many bytes the program has printed, as soon as they are
@@ -60,6 +62,9 @@ type State struct {
 	Line      int     // bytes of an unfinished line in a canonical terminal
 	Flushes   int64   // how often unread input was thrown away
 	Reading   Reading // whether a program is blocked in a read of the terminal
+
+	Given        bool  // what was asked about was typed
+	GivenFlushes int64 // Flushes before that
 }
 
 // Reading is yes, no, or not to be known.
@@ -76,6 +81,7 @@ const (
 type Options struct {
 	Program   string // argv[0], or only its base name
 	Interrupt bool   // end the program's turn first, if it is known how
+	Again     bool   // a predecessor of this process may have typed a part of the message
 }
 
 // NotDelivered tells that nothing of a message was submitted.
@@ -116,6 +122,8 @@ type typist struct {
 	text    string // cleaned
 	program program
 	began   time.Time
+	lines   int // of the text that went in before, in canonical mode
+	attempt int // how often it was typed
 }
 
 // Type types text into t, presses Enter and returns nil when the program has it
@@ -128,19 +136,28 @@ func Type(ctx context.Context, t Terminal, text string, opt Options) error {
 	if y.text == "" {
 		return &NotDelivered{"the message has no text", town.ErrInvalid}
 	}
+	if opt.Again {
+		if done, err := y.resume(ctx); done {
+			return err
+		}
+	}
 	if opt.Interrupt {
 		if err := y.interrupt(ctx); err != nil {
 			return err
 		}
 	}
-	for range attempts {
+	for y.attempt < attempts {
+		y.attempt++
 		st, err := y.awaitReady(ctx)
 		if err != nil {
 			return err
 		}
-		if st.Canonical {
+		switch {
+		case st.Canonical:
 			err = y.typeLines(ctx, st)
-		} else {
+		case y.lines > 0:
+			err = &Unproven{"the program read the first lines of it and takes keys now", town.ErrUnavailable}
+		default:
 			err = y.typeKeys(ctx, st)
 		}
 		if !errors.Is(err, errLost) {
