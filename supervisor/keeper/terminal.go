@@ -230,22 +230,30 @@ func (in *input) state(ctx context.Context, leader int, id string) (Terminal, er
 	if g, known := in.find(id); known {
 		st.Given = &Given{Flushes: g.flushes}
 	}
-	mode, err := in.term.mode()
-	if err != nil {
-		return Terminal{}, closedInput(err)
+	for {
+		mode, err := in.term.mode()
+		if err != nil {
+			return Terminal{}, closedInput(err)
+		}
+		if st.Unread, st.Flushes, err = in.term.unread(ctx); errors.Is(err, town.ErrUnavailable) {
+			return Terminal{}, err
+		} else if err != nil {
+			return Terminal{}, closedInput(err)
+		}
+		group, err := in.term.foreground()
+		if err != nil {
+			return Terminal{}, closedInput(err)
+		}
+		st.Reading = reading(leader, group, in.term.slave.Name())
+		after, err := in.term.mode()
+		if err != nil {
+			return Terminal{}, closedInput(err)
+		}
+		if after.Lflag == mode.Lflag || ctx.Err() != nil { // else a program may read in the one and not in the other
+			st.Canonical, st.Echo = after.Lflag&unix.ICANON != 0, after.Lflag&unix.ECHO != 0
+			return st, nil
+		}
 	}
-	st.Canonical, st.Echo = mode.Lflag&unix.ICANON != 0, mode.Lflag&unix.ECHO != 0
-	if st.Unread, st.Flushes, err = in.term.unread(ctx); errors.Is(err, town.ErrUnavailable) {
-		return Terminal{}, err
-	} else if err != nil {
-		return Terminal{}, closedInput(err)
-	}
-	group, err := in.term.foreground()
-	if err != nil {
-		return Terminal{}, closedInput(err)
-	}
-	st.Reading = reading(leader, group, in.term.slave.Name())
-	return st, nil
 }
 
 // takeBack takes what no program has read out of the terminal again, the line

@@ -16,7 +16,7 @@ const (
 	// that does not read.
 	inputLimit = 10 * time.Second
 	// echoLimit is how long a program that took the text may need to show it.
-	echoLimit = 5 * time.Second
+	echoLimit = 10 * time.Second
 	// settleKeys is how long the text stands before Enter: programs that tell a paste
 	// by its speed take an Enter that comes with it for a line feed.
 	settleKeys = 100 * time.Millisecond

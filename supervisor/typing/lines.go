@@ -72,12 +72,12 @@ func (y *typist) awaitRead(ctx context.Context, st State, whole string) error {
 			return doubtful("press Enter", err)
 		case err != nil:
 			return y.withdraw(ctx, whole, err)
-		case now.Unread == 0 && now.Flushes == st.Flushes:
+		case now.Unread == 0 && now.Flushes == st.Flushes && now.Canonical:
 			return nil
 		case now.Unread == 0 && st.Reading == ReadingYes && !y.typedSince(began):
 			return nil // a program was blocked in its read; it threw away what came after
 		case now.Unread == 0:
-			return &Unproven{"the program threw away what it had not read, perhaps the message", town.ErrUnavailable}
+			return &Unproven{"the program threw away what it had not read, perhaps the message, or takes keys now", town.ErrUnavailable}
 		case time.Since(began) > readLimit:
 			return y.withdraw(ctx, whole, fmt.Errorf("the program does not read its terminal: %w", town.ErrUnavailable))
 		}

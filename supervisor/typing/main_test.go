@@ -119,12 +119,13 @@ func (k *keeping) wait(ctx context.Context, run string, after int64) (int64, err
 
 // tty is a program on a terminal of a keeper's.
 type tty struct {
-	k      *keeping
-	run    keeper.Run
-	reader *transcript.Reader
-	drawer *screen.Drawer
-	sent   [][]byte
-	blind  bool // does not see what a program is blocked in
+	k       *keeping
+	run     keeper.Run
+	reader  *transcript.Reader
+	drawer  *screen.Drawer
+	sent    [][]byte
+	message string // its id
+	blind   bool   // does not see what a program is blocked in
 
 	mu         sync.Mutex
 	typed      time.Time
@@ -133,9 +134,14 @@ type tty struct {
 
 func (k *keeping) spawn(t *testing.T, env []string, argv ...string) *tty {
 	t.Helper()
+	return k.spawnIn(t, t.TempDir(), env, argv...)
+}
+
+func (k *keeping) spawnIn(t *testing.T, dir string, env []string, argv ...string) *tty {
+	t.Helper()
 	id := town.NewID(time.Now())
 	s := keeper.Spawn{
-		Run: id, Argv: argv, Env: append(env, keeper.MarkerEnv+"="+id, "TERM=xterm-256color", "GORACE=atexit_sleep_ms=0", "PATH="+os.Getenv("PATH"), "LANG=C.UTF-8"), Dir: t.TempDir(),
+		Run: id, Argv: argv, Env: append(env, keeper.MarkerEnv+"="+id, "TERM=xterm-256color", "GORACE=atexit_sleep_ms=0", "PATH="+os.Getenv("PATH"), "LANG=C.UTF-8"), Dir: dir,
 		Cols: cols, Rows: rows, Transcript: filepath.Join(t.TempDir(), id), LeftoverGrace: 10 * time.Millisecond,
 	}
 	r, err := k.Spawn(t.Context(), s)
@@ -157,7 +163,7 @@ func (y *tty) end(t *testing.T) {
 func (y *tty) Input(ctx context.Context, key string, p []byte) error {
 	y.sent = append(y.sent, p)
 	if key != "" {
-		key = "message/" + key
+		key = y.message + "/" + key
 	}
 	return y.k.Input(ctx, y.run.ID, key, p)
 }
@@ -166,7 +172,7 @@ func (y *tty) TakeBack(ctx context.Context) ([]byte, error) { return y.k.TakeBac
 
 func (y *tty) State(ctx context.Context, key string) (typing.State, error) {
 	if key != "" {
-		key = "message/" + key
+		key = y.message + "/" + key
 	}
 	st, err := y.k.Terminal(ctx, y.run.ID, key)
 	if y.blind {

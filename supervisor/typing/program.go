@@ -67,15 +67,19 @@ func (y *typist) interrupt(ctx context.Context) error {
 	return nil
 }
 
+// firstLine goes before a message that would be a command.
+const firstLine = "Message:\n"
+
 // guard keeps a message to an agent from being a command or an unfinished one: a
-// blank goes before what its first character would turn into one, and after a
-// backslash, which would make Enter a line feed, or a name that Enter would complete.
+// line goes before what its first character would turn into one (a blank does not
+// help: claude cuts it off), and a blank after a backslash, which would make Enter
+// a line feed, or a name that Enter would complete.
 func (p program) guard(text string) string {
 	if !p.agent || text == "" {
 		return text
 	}
-	if strings.ContainsRune("/!#@?&", rune(text[0])) {
-		text = " " + text
+	if strings.ContainsRune("/!#@?&", rune(strings.TrimSpace(text)[0])) {
+		text = firstLine + text
 	}
 	last := text[strings.LastIndexAny(text, " \n")+1:]
 	if strings.HasSuffix(text, `\`) || strings.HasPrefix(last, "@") || strings.HasPrefix(last, "/") {

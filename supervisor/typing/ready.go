@@ -37,7 +37,7 @@ const (
 
 // awaitReady waits until a text may be typed and returns the state it is typed in.
 func (y *typist) awaitReady(ctx context.Context) (State, error) {
-	w := readiness{began: time.Now()}
+	w := readiness{agent: y.program.agent, began: time.Now()}
 	for {
 		if err := y.awaitPerson(ctx); err != nil {
 			return State{}, err
@@ -54,10 +54,10 @@ func (y *typist) awaitReady(ctx context.Context) (State, error) {
 			return st, nil
 		}
 		if time.Since(w.began) > readyLimit {
-			if st.Unread == 0 && st.Line == 0 {
+			if st.Unread == 0 && st.Line == 0 && !y.program.agent {
 				return st, nil // a silent one
 			}
-			return st, &NotDelivered{"the program does not read what was typed before", town.ErrUnavailable}
+			return st, &NotDelivered{"the program is not ready: it does not read what was typed before, or has not set up its input", town.ErrUnavailable}
 		}
 		if err := pause(ctx, tick); err != nil {
 			return st, failed("wait until it is ready", err)
@@ -67,6 +67,7 @@ func (y *typist) awaitReady(ctx context.Context) (State, error) {
 
 // readiness watches a program until it is ready.
 type readiness struct {
+	agent              bool
 	began, quiet, mode time.Time
 	offset             int64
 	canonical, seen    bool
@@ -84,6 +85,8 @@ func (w *readiness) ready(st State, s screen.Screen, now time.Time) bool {
 	switch {
 	case st.Unread > 0 || st.Line > 0:
 		return false
+	case w.agent && !s.Paste:
+		return false // all of them ask for pastes when their input is set up
 	case st.Reading == ReadingYes:
 		return true
 	case !printed:

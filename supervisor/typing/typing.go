@@ -20,7 +20,8 @@
 // brackets (DECSET 2004) if the program asked for them; else a message of more
 // lines is refused, since each line feed may be Enter or not. Control characters
 // and escape sequences never go in. The agents' own terminals run commands for what
-// begins with / ! # @ ? or &: there a blank goes first, so that a message stays one.
+// begins with / ! # @ ? or &: there a line "Message:" goes first, so that a message
+// stays one.
 package typing
 
 import (
