@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,22 +50,39 @@ func TestClaudesOwnTerminalGetsAMessageOnce(t *testing.T) {
 	for name, value := range llmtest.ClaudeEnv(url) {
 		env = append(env, name+"="+value)
 	}
+	typeToAgent(t, server, home, env, claude)
+}
+
+// TestOpencodesOwnTerminalGetsAMessageOnce types into the interactive OpenCode.
+func TestOpencodesOwnTerminalGetsAMessageOnce(t *testing.T) {
+	opencode := llmtest.Program(t, "opencode")
+	server, url := llmtest.Serve(t, func(*llmtest.Request) llmtest.Step { return llmtest.Step{Text: "Understood."} })
+	home := t.TempDir()
+	typeToAgent(t, server, home, []string{
+		"HOME=" + home, "OPENCODE_CONFIG_CONTENT=" + strings.Replace(llmtest.KiloEnv(url)["KILO_CONFIG_CONTENT"], "{", `{"model":"`+llmtest.KiloModel+`",`, 1),
+		"OPENCODE_DISABLE_AUTOUPDATE=1", "OPENCODE_DISABLE_MODELS_FETCH=1",
+	}, opencode)
+}
+
+// typeToAgent types messages into an agent's own terminal: the model is asked with
+// each of them once, and each receipt says so.
+func typeToAgent(t *testing.T, server *llmtest.Server, dir string, env []string, program string) {
+	t.Helper()
 	k := newKeeping(t)
-	y := k.spawnIn(t, home, env, claude)
+	y := k.spawnIn(t, dir, env, program)
 	defer y.end(t)
 	for i, text := range agentMessages {
 		y.message = agentMarks[i]
 		began := time.Now()
-		err := typing.Type(t.Context(), y, text, typing.Options{Program: claude})
+		err := typing.Type(t.Context(), y, text, typing.Options{Program: program})
 		t.Logf("message %d: %v after %v", i, err, time.Since(began))
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		n := asked(ctx, server, agentMarks[i], agentMarks[i+1])
 		cancel()
 		if err != nil || n != 1 {
-			t.Errorf("message %d: %v, the model was asked %d times; keys %q\n%s", i, err, n, y.sent, y.text(t))
+			t.Fatalf("message %d: %v, the model was asked %d times; keys %q\n%s", i, err, n, y.sent, y.text(t))
 		}
 	}
-	t.Log(y.text(t))
 }
 
 var (

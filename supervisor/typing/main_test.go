@@ -242,3 +242,14 @@ func recorded(t *testing.T, file string) map[string]int {
 	}
 	return got
 }
+
+// eventually asks until ok, for what a screen comes to show.
+func eventually(t *testing.T, ok func() bool) bool {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}

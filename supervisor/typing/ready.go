@@ -12,8 +12,10 @@ import (
 const (
 	// readyLimit is how long a program may read nothing of what others typed, or
 	// print nothing and be seen to wait for nothing, before it is typed into anyway or
-	// given up. Agents' terminals need 0.5 to 5 s on a busy machine.
+	// given up. agentLimit is for an agent's own terminal, which nothing is typed into
+	// before it is ready: they need 1 to 5 s, and 20 s on a busy machine.
 	readyLimit = 15 * time.Second
+	agentLimit = time.Minute
 	// lineLimit is the same for a program in canonical mode that has printed and is
 	// not blocked in a read; it may wait in poll. Typing too early costs no truth
 	// there: what is not read is taken back.
@@ -53,7 +55,11 @@ func (y *typist) awaitReady(ctx context.Context) (State, error) {
 		if w.ready(st, s, time.Now()) {
 			return st, nil
 		}
-		if time.Since(w.began) > readyLimit {
+		limit := readyLimit
+		if y.program.agent {
+			limit = agentLimit
+		}
+		if time.Since(w.began) > limit {
 			if st.Unread == 0 && st.Line == 0 && !y.program.agent {
 				return st, nil // a silent one
 			}
