@@ -115,6 +115,8 @@ func (y *typist) awaitEcho(ctx context.Context, st State, before picture, text s
 				return anchor{}, &NotDelivered{"the program does not read its terminal", town.ErrUnavailable}
 			}
 			return anchor{}, y.giveUp(ctx, st, before, &NotDelivered{"the program reads its terminal only in part", town.ErrUnavailable})
+		case !read1.IsZero() && seen.IsZero() && time.Since(read1) > echoLimit && y.program.agent && y.attempt < attempts:
+			return anchor{}, y.again(ctx, before) // it had no input yet to show it in, and dropped it
 		case !read1.IsZero() && seen.IsZero() && time.Since(read1) > echoLimit:
 			return anchor{}, y.giveUp(ctx, st, before, &NotDelivered{"the program does not show what is typed, so that nobody could tell what Enter does", town.ErrUnavailable})
 		}

@@ -63,7 +63,7 @@ type keeping struct {
 	changed chan struct{}
 }
 
-func newKeeping(t *testing.T) *keeping {
+func newKeeping(t testing.TB) *keeping {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -132,12 +132,12 @@ type tty struct {
 	unfinished bool
 }
 
-func (k *keeping) spawn(t *testing.T, env []string, argv ...string) *tty {
+func (k *keeping) spawn(t testing.TB, env []string, argv ...string) *tty {
 	t.Helper()
 	return k.spawnIn(t, t.TempDir(), env, argv...)
 }
 
-func (k *keeping) spawnIn(t *testing.T, dir string, env []string, argv ...string) *tty {
+func (k *keeping) spawnIn(t testing.TB, dir string, env []string, argv ...string) *tty {
 	t.Helper()
 	id := town.NewID(time.Now())
 	s := keeper.Spawn{
@@ -152,7 +152,7 @@ func (k *keeping) spawnIn(t *testing.T, dir string, env []string, argv ...string
 	return y
 }
 
-func (y *tty) end(t *testing.T) {
+func (y *tty) end(t testing.TB) {
 	t.Helper()
 	_, err := y.k.End(context.WithoutCancel(t.Context()), y.run.ID, keeper.End{Signal: syscall.SIGKILL})
 	if err := errors.Join(err, y.reader.Close()); err != nil {

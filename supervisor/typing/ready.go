@@ -3,6 +3,7 @@ package typing
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"townd/supervisor/screen"
@@ -91,8 +92,8 @@ func (w *readiness) ready(st State, s screen.Screen, now time.Time) bool {
 	switch {
 	case st.Unread > 0 || st.Line > 0:
 		return false
-	case w.agent && !s.Paste:
-		return false // all of them ask for pastes when their input is set up
+	case w.agent && (!s.Paste || blank(s)):
+		return false // all of them ask for pastes, and drop what comes before there is an input to show it in
 	case st.Reading == ReadingYes:
 		return true
 	case !printed:
@@ -103,6 +104,11 @@ func (w *readiness) ready(st State, s screen.Screen, now time.Time) bool {
 		return quiet >= quietPaste || mode >= stormLimitPaste
 	}
 	return quiet >= quietKeys || mode >= stormLimit
+}
+
+// blank reports that nothing is written on a screen.
+func blank(s screen.Screen) bool {
+	return !slices.ContainsFunc(s.Lines, func(line string) bool { return letters(line) != "" })
 }
 
 // awaitPerson waits until no person types.
