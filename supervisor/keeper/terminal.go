@@ -335,7 +335,7 @@ func reading(leader, group int, tty string) Reading {
 		for _, task := range tasks {
 			dir := fmt.Sprintf("/proc/%d/task/%s/", pid, task.Name())
 			if children, err := os.ReadFile(dir + "children"); err == nil {
-				for _, child := range bytes.Fields(children) {
+				for child := range bytes.FieldsSeq(children) {
 					if n, err := strconv.Atoi(string(child)); err == nil {
 						queue = append(queue, n)
 					}

@@ -24,6 +24,9 @@ const (
 	// nothing of it. In a storm of frames it takes longer, over more looks.
 	takenHold, takenLooks = 50 * time.Millisecond, 3
 	stormHold, stormLooks = 200 * time.Millisecond, 10
+	// vanishedHold is for a screen that nothing proves to be whole: a program that is
+	// given no time stops painting for longer than a frame takes.
+	vanishedHold = 3 * time.Second
 	// presses is how often Enter is pressed, and swallowed after what time of the text
 	// standing still at the cursor it counts as swallowed. An agent's terminal
 	// on a busy machine has needed 0.7 s to act on a key.
@@ -68,7 +71,7 @@ func (y *typist) typeKeys(ctx context.Context, st State) error {
 	err = y.Input(in, textKey(y.attempt), []byte(text))
 	cancel()
 	if err != nil {
-		return y.giveUp(ctx, st, before, failed("type", err))
+		return y.giveUp(ctx, before, failed("type", err))
 	}
 	a, err := y.awaitEcho(ctx, st, before, text)
 	if err != nil {
@@ -77,27 +80,26 @@ func (y *typist) typeKeys(ctx context.Context, st State) error {
 	if y.typedSince(began) {
 		return &Unproven{"a person typed into the message before it was sent", town.ErrUnavailable}
 	}
-	return y.enter(ctx, a, before, st, 1)
+	return y.enter(ctx, a, before, 1)
 }
 
 // awaitEcho waits until the text is seen in the input, and stands there.
 func (y *typist) awaitEcho(ctx context.Context, st State, before picture, text string) (anchor, error) {
-	var read1 time.Time // when all keys were taken
-	var seen time.Time
+	var taken, seen time.Time // since when all keys are taken, and the text is shown
 	for began := time.Now(); ; {
 		now, err := y.State(ctx, "")
 		if err != nil {
-			return anchor{}, y.giveUp(ctx, st, before, failed("type", err))
+			return anchor{}, y.giveUp(ctx, before, failed("type", err))
 		}
 		s, err := y.look(ctx)
 		if err != nil {
-			return anchor{}, y.giveUp(ctx, st, before, failed("look", err))
+			return anchor{}, y.giveUp(ctx, before, failed("look", err))
 		}
 		if now.Flushes != st.Flushes || now.Canonical {
 			return anchor{}, y.again(ctx, before)
 		}
-		if now.Unread == 0 && read1.IsZero() {
-			read1 = time.Now()
+		if now.Unread == 0 && taken.IsZero() {
+			taken = time.Now()
 		}
 		a, ok := anchorOf(before, read(s), y.text)
 		switch {
@@ -109,19 +111,19 @@ func (y *typist) awaitEcho(ctx context.Context, st State, before picture, text s
 			return a, nil
 		}
 		switch {
-		case read1.IsZero() && time.Since(began) > inputLimit:
-			taken, err := y.TakeBack(ctx)
-			if err == nil && string(taken) == text {
+		case taken.IsZero() && time.Since(began) > inputLimit:
+			back, err := y.TakeBack(ctx)
+			if err == nil && string(back) == text {
 				return anchor{}, &NotDelivered{"the program does not read its terminal", town.ErrUnavailable}
 			}
-			return anchor{}, y.giveUp(ctx, st, before, &NotDelivered{"the program reads its terminal only in part", town.ErrUnavailable})
-		case !read1.IsZero() && seen.IsZero() && time.Since(read1) > echoLimit && y.program.agent && y.attempt < attempts:
+			return anchor{}, y.giveUp(ctx, before, &NotDelivered{"the program reads its terminal only in part", town.ErrUnavailable})
+		case !taken.IsZero() && seen.IsZero() && time.Since(taken) > echoLimit && y.program.agent && y.attempt < attempts:
 			return anchor{}, y.again(ctx, before) // it had no input yet to show it in, and dropped it
-		case !read1.IsZero() && seen.IsZero() && time.Since(read1) > echoLimit:
-			return anchor{}, y.giveUp(ctx, st, before, &NotDelivered{"the program does not show what is typed, so that nobody could tell what Enter does", town.ErrUnavailable})
+		case !taken.IsZero() && seen.IsZero() && time.Since(taken) > echoLimit:
+			return anchor{}, y.giveUp(ctx, before, &NotDelivered{"the program does not show what is typed, so that nobody could tell what Enter does", town.ErrUnavailable})
 		}
 		if err := pause(ctx, tick); err != nil {
-			return anchor{}, y.giveUp(ctx, st, before, failed("type", err))
+			return anchor{}, y.giveUp(ctx, before, failed("type", err))
 		}
 	}
 }
@@ -130,11 +132,11 @@ func enterKey(press int) string { return fmt.Sprintf("enter%d", press) }
 
 // enter presses Enter, for the first or a later time, until the text is submitted, as long as it is plain that it
 // was not.
-func (y *typist) enter(ctx context.Context, a anchor, before picture, st State, press int) error {
+func (y *typist) enter(ctx context.Context, a anchor, before picture, press int) error {
 	pressed := time.Now()
 	for first := press; press <= presses; press++ {
 		if err := y.Input(ctx, enterKey(press), []byte{'\r'}); err != nil && press == 1 && first == 1 {
-			return y.giveUp(ctx, st, before, failed("press Enter", err))
+			return y.giveUp(ctx, before, failed("press Enter", err))
 		} else if err != nil {
 			return doubtful("press Enter", err)
 		}
@@ -167,8 +169,10 @@ func (y *typist) confirm(ctx context.Context, a anchor, patience time.Duration, 
 			return unclear, err
 		}
 		switch v := a.judge(read(s)); {
-		case v == taken && gone.IsZero():
+		case (v == taken || v == vanished) && gone.IsZero():
 			gone, stood, looks, storm = time.Now(), time.Time{}, 1, false
+		case v == vanished && time.Since(gone) >= vanishedHold:
+			return taken, nil
 		case v == taken:
 			looks++
 			storm = storm || s.Offset != offset
@@ -217,7 +221,7 @@ func (y *typist) again(ctx context.Context, before picture) error {
 }
 
 // giveUp erases what was typed and not submitted, as well as it goes, and returns why.
-func (y *typist) giveUp(ctx context.Context, _ State, before picture, why error) error {
+func (y *typist) giveUp(ctx context.Context, before picture, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*eraseLimit) // what is left there would be sent with the next message
 	defer cancel()
 	if _, err := y.TakeBack(ctx); err == nil {

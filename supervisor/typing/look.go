@@ -2,6 +2,7 @@ package typing
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -178,7 +179,8 @@ func newAnchor(before, now picture, text []rune, length int) (anchor, bool) {
 			i, cursor = j, true
 		}
 	}
-	if !isNew && !(cursor && (now.cx != before.cx || now.cy != before.cy)) {
+	moved := now.cx != before.cx || now.cy != before.cy
+	if !isNew && (!cursor || !moved) {
 		return anchor{}, false
 	}
 	a := anchor{
@@ -204,7 +206,8 @@ type verdict uint8
 const (
 	unclear  verdict = iota
 	standing         // still in the input, as before Enter
-	taken            // no longer there
+	taken            // no longer there, on a screen that is whole
+	vanished         // no longer there, on a screen that may be half painted
 )
 
 // judge compares what is shown now with where the text stood before Enter.
@@ -215,18 +218,52 @@ func (a *anchor) judge(p picture) verdict {
 			return standing
 		}
 	}
-	switch {
-	case len(at) == 0, a.paste && !p.paste, len(at) > a.count:
+	if a.paste && !p.paste {
+		return taken // readline takes its line and leaves the terminal to the command
+	}
+	empty := a.empty(p, at)
+	if len(at) > 0 && len(at) <= a.count && !empty && !a.news(p, at[len(at)-1]) {
+		return unclear
+	}
+	if empty && len(a.below) == 0 || a.whole(p) {
 		return taken
 	}
-	last := at[len(at)-1]
-	for y := p.row[last] + 1; y < len(p.lines); y++ {
-		row := string(strip(p.lines[y]))
-		if l := letters(p.lines[y]); len(l) > 1 && !a.below[l] || a.sign != "" && row == a.sign {
-			return taken
+	return vanished
+}
+
+// empty reports that the input line is there, below the text and with nothing in it.
+func (a *anchor) empty(p picture, at []int) bool {
+	first := 0
+	if len(at) > 0 {
+		first = p.row[at[len(at)-1]] + 1
+	}
+	return a.sign != "" && slices.ContainsFunc(p.lines[min(first, len(p.lines)):], func(line string) bool {
+		return string(strip(line)) == a.sign
+	})
+}
+
+// news reports that something stands below the text that ends at i which did not
+// before.
+func (a *anchor) news(p picture, i int) bool {
+	return slices.ContainsFunc(p.below(i), func(l string) bool { return len(l) > 1 && !a.below[l] })
+}
+
+// whole reports that something is shown of what stood below the input: a frame
+// that stops half way, since its program or its reader was not given the time to
+// go on, stops before that.
+func (a *anchor) whole(p picture) bool {
+	if len(a.below) == 0 {
+		return len(p.find(a.text)) > 0 // a line editor, and the text stands where it was
+	}
+	for _, line := range p.lines {
+		l := letters(line)
+		for was := range a.below {
+			if len(was) > 3 && strings.Contains(l, was) {
+				return true
+			}
 		}
 	}
-	return unclear
+	return false
 }
 
 func (a *anchor) stands(p picture, i int) bool {

@@ -138,6 +138,9 @@ func sendOne(t *testing.T, k *keeping, name string, n int, blind bool) outcome {
 	shown := y.text(t)
 	y.end(t)
 	submitted := recorded(t, m.Record)
+	if m.Newline { // an Enter that the program took for a line feed stands at its end
+		text = firstOf(submitted, text, text+"\n")
+	}
 	times := submitted[text]
 	if m.Canonical {
 		times = 1
@@ -158,6 +161,16 @@ func sendOne(t *testing.T, k *keeping, name string, n int, blind bool) outcome {
 		t.Errorf("%s: message %d is %s after %v (%v), submitted %d times, others %.300v\nkeys %.300q\n%s", name, n, got, took, err, times, fmt.Sprint(others), y.sent, shown)
 	}
 	return got
+}
+
+// firstOf returns the first of texts that was submitted, else the first.
+func firstOf(submitted map[string]int, texts ...string) string {
+	for _, text := range texts {
+		if submitted[text] > 0 {
+			return text
+		}
+	}
+	return texts[0]
 }
 
 // message returns a text like no other, of some length.

@@ -3,6 +3,7 @@ package typing
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"townd/town"
@@ -13,7 +14,7 @@ import (
 // message needs no more typing, and then err is how it ended.
 func (y *typist) resume(ctx context.Context) (done bool, err error) {
 	lines := strings.Split(y.text, "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
+	for i, line := range slices.Backward(lines) {
 		st, err := y.State(ctx, lineKey(i))
 		if err != nil {
 			return true, lost(err)
@@ -22,7 +23,7 @@ func (y *typist) resume(ctx context.Context) (done bool, err error) {
 			continue
 		}
 		st.Flushes, st.Reading = st.GivenFlushes, ReadingUnknown
-		if err := y.awaitRead(ctx, st, lines[i]+"\n"); err != nil {
+		if err := y.awaitRead(ctx, st, line+"\n"); err != nil {
 			return true, &Unproven{"a part of it went in before this server was started: " + err.Error(), kindOf(err)}
 		}
 		y.lines = i + 1
@@ -34,7 +35,7 @@ func (y *typist) resume(ctx context.Context) (done bool, err error) {
 			return true, lost(err)
 		}
 		if st.Given {
-			return true, y.resumeEnter(ctx, press, st)
+			return true, y.resumeEnter(ctx, press)
 		}
 	}
 	for y.attempt = attempts; y.attempt > 0; y.attempt-- {
@@ -62,7 +63,7 @@ func (y *typist) resumeText(ctx context.Context, st State) error {
 	if err != nil {
 		return err
 	}
-	return y.enter(ctx, a, before, st, 1)
+	return y.enter(ctx, a, before, 1)
 }
 
 // lost returns what an error of the terminal means when a predecessor may have
@@ -70,7 +71,7 @@ func (y *typist) resumeText(ctx context.Context, st State) error {
 func lost(err error) error { return doubtful("find out what went in", err) }
 
 // resumeEnter goes on after an Enter of which nobody has seen the effect.
-func (y *typist) resumeEnter(ctx context.Context, press int, st State) error {
+func (y *typist) resumeEnter(ctx context.Context, press int) error {
 	s, err := y.look(ctx)
 	if err != nil {
 		return lost(err)
@@ -80,5 +81,5 @@ func (y *typist) resumeEnter(ctx context.Context, press int, st State) error {
 	if !ok || !a.cursor {
 		return &Unproven{"Enter was pressed before this server was started, and nobody saw what it did", town.ErrUnavailable}
 	}
-	return y.enter(ctx, a, before, st, press)
+	return y.enter(ctx, a, before, press)
 }
