@@ -235,16 +235,17 @@ func (in *input) state(ctx context.Context, leader int, id string) (Terminal, er
 		if err != nil {
 			return Terminal{}, closedInput(err)
 		}
-		if st.Unread, st.Flushes, err = in.term.unread(ctx); errors.Is(err, town.ErrUnavailable) {
-			return Terminal{}, err
-		} else if err != nil {
-			return Terminal{}, closedInput(err)
-		}
 		group, err := in.term.foreground()
 		if err != nil {
 			return Terminal{}, closedInput(err)
 		}
 		st.Reading = reading(leader, group, in.term.slave.Name())
+		// Flushes are counted after that: one before a program began to read is then known.
+		if st.Unread, st.Flushes, err = in.term.unread(ctx); errors.Is(err, town.ErrUnavailable) {
+			return Terminal{}, err
+		} else if err != nil {
+			return Terminal{}, closedInput(err)
+		}
 		after, err := in.term.mode()
 		if err != nil {
 			return Terminal{}, closedInput(err)
