@@ -147,7 +147,7 @@ func (y *typist) enter(ctx context.Context, a anchor, before picture, press int)
 		switch v {
 		case taken:
 			return nil
-		case unclear:
+		case unclear, vanished:
 			return &Unproven{"the screen does not show what became of it", town.ErrUnavailable}
 		case standing:
 		}
