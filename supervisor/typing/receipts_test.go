@@ -135,6 +135,13 @@ func sendOne(t *testing.T, k *keeping, name string, n int, blind bool) outcome {
 	err = typing.Type(t.Context(), y, text, typing.Options{})
 	took := time.Since(began)
 	got := outcomeOf(err)
+	if got == delivered { // it has read the message, and may not have been given the time to write it down
+		want := []string{text}
+		if m.Canonical {
+			want = strings.Split(text, "\n")
+		}
+		eventually(t, func() bool { return len(recorded(t, m.Record)) >= len(want) })
+	}
 	shown := y.text(t)
 	y.end(t)
 	submitted := recorded(t, m.Record)
