@@ -115,6 +115,25 @@ func (c *Client) CloseInput(ctx context.Context, run string) error {
 	return c.call(ctx, http.MethodPost, runPath(run, "close-input"), nil, nil)
 }
 
+// Terminal returns what the kernel knows of the input of the run's terminal, and
+// whether the Input with that id, if it is not empty, went in. It is
+// town.ErrConflict for a run whose input is a pipe or that has ended.
+func (c *Client) Terminal(ctx context.Context, run, id string) (Terminal, error) {
+	var t Terminal
+	err := c.call(ctx, http.MethodGet, runPath(run, "terminal")+"?"+url.Values{"id": {id}}.Encode(), nil, &t)
+	return t, err
+}
+
+// TakeBack takes the input that no program has read out of the run's terminal
+// again, and returns it without the line that is unfinished, which is erased: no
+// program can read that. What is returned, no program has got. Errors as
+// Terminal's.
+func (c *Client) TakeBack(ctx context.Context, run string) ([]byte, error) {
+	var taken takenBack
+	err := c.call(ctx, http.MethodPost, runPath(run, "take-back"), nil, &taken)
+	return taken.Bytes, err
+}
+
 type signalRequest struct {
 	Signal syscall.Signal `json:"signal"`
 }

@@ -26,6 +26,8 @@ func (k *keeper) handler() http.Handler {
 		{"POST /runs", k.spawnRun},
 		{"POST /runs/{run}/input", k.writeInput},
 		{"POST /runs/{run}/close-input", k.closeInput},
+		{"GET /runs/{run}/terminal", k.terminalState},
+		{"POST /runs/{run}/take-back", k.takeBack},
 		{"POST /runs/{run}/signal", k.signalRun},
 		{"POST /runs/{run}/resize", k.resizeRun},
 		{"POST /runs/{run}/end", k.endRun},
@@ -158,6 +160,40 @@ func (k *keeper) closeInput(req *http.Request) (any, error) {
 		return nil, err
 	}
 	return struct{}{}, r.input.finish(req.Context())
+}
+
+// stateTimeout bounds how long an input under way, or a full disk, may delay what
+// is told of a terminal.
+const stateTimeout = 2 * time.Second
+
+func (k *keeper) terminalState(req *http.Request) (any, error) {
+	r, err := k.target(req)
+	if err != nil {
+		return nil, err
+	}
+	if r.isOver() {
+		return nil, fmt.Errorf("run %s has ended: %w", r.spawn.Run, town.ErrConflict)
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), stateTimeout)
+	defer cancel()
+	return r.input.state(ctx, r.snapshot().PID, req.URL.Query().Get("id"))
+}
+
+// takenBack is the answer to take-back.
+type takenBack struct {
+	Bytes []byte `json:"bytes"`
+}
+
+func (k *keeper) takeBack(req *http.Request) (any, error) {
+	r, err := k.target(req)
+	if err != nil {
+		return nil, err
+	}
+	if r.isOver() {
+		return nil, fmt.Errorf("run %s has ended: %w", r.spawn.Run, town.ErrConflict)
+	}
+	p, err := r.input.takeBack(req.Context())
+	return takenBack{p}, err
 }
 
 func (k *keeper) signalRun(req *http.Request) (any, error) {

@@ -27,8 +27,10 @@ type input struct {
 
 	// Guarded by turn.
 	closed bool
-	ids    []string // of the last inputs that went in whole
-	line   int      // bytes of an unfinished line in a canonical terminal
+	given  []given // the last inputs with an id that went in whole
+	line   int     // bytes of an unfinished line in a canonical terminal; see unfinished
+	// lineFlushes is the terminal's count of flushes that line goes with.
+	lineFlushes int64
 
 	closing sync.Once
 }
@@ -59,7 +61,7 @@ func (in *input) write(ctx context.Context, id string, p []byte) error {
 		return err
 	}
 	defer in.release()
-	if id != "" && slices.Contains(in.ids, id) {
+	if _, known := in.find(id); known {
 		return nil
 	}
 	if in.closed {
@@ -69,16 +71,34 @@ func (in *input) write(ctx context.Context, id string, p []byte) error {
 	if err != nil {
 		return err
 	}
+	g := given{id: id}
+	if in.term != nil {
+		g.flushes = in.term.flushed()
+	}
 	if err := in.writeAll(ctx, p); err != nil {
 		return err
 	}
 	in.line = line
 	if id != "" {
-		if in.ids = append(in.ids, id); len(in.ids) > maxRememberID {
-			in.ids = slices.Delete(in.ids, 0, 1)
+		if in.given = append(in.given, g); len(in.given) > maxRememberID {
+			in.given = slices.Delete(in.given, 0, 1)
 		}
 	}
 	return nil
+}
+
+// given is an input that went in whole, and the terminal's count of flushes before.
+type given struct {
+	id      string
+	flushes int64
+}
+
+// find returns the input of that id, if it is known. The caller has the turn.
+func (in *input) find(id string) (given, bool) {
+	if i := slices.IndexFunc(in.given, func(g given) bool { return g.id == id }); id != "" && i >= 0 {
+		return in.given[i], true
+	}
+	return given{}, false
 }
 
 // checkLines refuses what a canonical terminal would silently cut: it collects
@@ -95,7 +115,7 @@ func (in *input) checkLines(p []byte) (unfinished int, err error) {
 	if mode.Lflag&unix.ICANON == 0 {
 		return 0, nil
 	}
-	line := in.line
+	line := in.unfinished()
 	for _, c := range p {
 		if endsLine(mode, c) {
 			line = 0

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // programMain is the programs that tests run.
@@ -55,6 +57,15 @@ func programMain(name string, args []string) {
 	case "copy":
 		fmt.Println("ready")
 		_, _ = io.Copy(os.Stdout, os.Stdin)
+	case "flusher": // throws away every line that comes, unread
+		fmt.Println("ready")
+		for {
+			if n, err := unix.IoctlGetInt(0, unix.TIOCINQ); err != nil {
+				panic(err)
+			} else if n > 0 {
+				_ = unix.IoctlSetInt(0, unix.TCFLSH, unix.TCIFLUSH)
+			}
+		}
 	case "hello": // to a keeper's socket
 		conn, err := net.Dial("unix", args[0])
 		if err != nil {

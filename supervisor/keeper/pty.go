@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/creack/pty"
@@ -21,6 +22,10 @@ type terminal struct {
 
 	control func(func(fd uintptr)) error // runs on the master's descriptor
 	slave   *os.File
+	packet  bool // reads begin with a byte that says what they are
+
+	telling sync.Mutex
+	flushes int64 // of unread input, as packets told
 }
 
 // openTerminal returns a terminal of a size, raw or with the line discipline

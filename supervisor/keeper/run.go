@@ -128,14 +128,12 @@ func (r *run) treeGone(escalated bool, survivors []int) {
 // live copies output to the transcript until the tree is gone and its terminal
 // drained, and then makes the exit final.
 func (r *run) live() {
-	buf := make([]byte, 4096) // one read of a terminal never returns more
-	for {
-		n, err := r.term.Read(buf)
-		if n > 0 {
-			r.store(buf[:n])
-		}
-		if err != nil {
-			break
+	out, err := r.term.newOutputReader()
+	for err == nil {
+		var p []byte
+		p, err = out.read()
+		if len(p) > 0 {
+			r.store(p)
 		}
 	}
 	<-r.gone

@@ -163,6 +163,10 @@ func (r *run) open() (stdin, stdout *os.File, err error) {
 		return nil, nil, errors.Join(err, r.out.Close())
 	}
 	if !s.PipeInput {
+		if err := r.term.watchFlushes(); err != nil {
+			r.term.close()
+			return nil, nil, errors.Join(fmt.Errorf("watch terminal: %w", err), r.out.Close())
+		}
 		r.input = newInput(r.term.File, r.term)
 		return r.term.slave, r.term.slave, nil
 	}

@@ -39,6 +39,7 @@ type Screen struct {
 	CursorY       int      `json:"cursorY"` // row, from 0
 	CursorVisible bool     `json:"cursorVisible"`
 	AltScreen     bool     `json:"altScreen"` // the screen of full-screen programs
+	Paste         bool     `json:"paste"`     // the program asked for brackets around what is pasted (DECSET 2004)
 	Title         string   `json:"title,omitempty"`
 	Exact         bool     `json:"exact"` // false: begun after the run did, the terminal's modes may be others
 }
@@ -227,7 +228,7 @@ func (d *Drawer) screen() Screen {
 	s := Screen{
 		Offset: d.whole, Cols: t.cols, Rows: t.rows, Lines: make([]string, t.rows), ANSI: t.repaint(),
 		CursorX: min(t.buf.x, t.cols-1), CursorY: t.buf.y, CursorVisible: !t.hidden,
-		AltScreen: t.buf == t.alt, Title: t.title, Exact: !d.partial || t.reset,
+		AltScreen: t.buf == t.alt, Paste: t.modes.paste, Title: t.title, Exact: !d.partial || t.reset,
 	}
 	for y := range s.Lines {
 		s.Lines[y] = t.buf.row(y).text(t.cols)
