@@ -139,8 +139,12 @@ func (a *agent) giveAgain() {
 		a.rec.Giving = giving{}
 	}
 	for _, m := range a.rec.Queue {
-		if m.ID == a.rec.Giving.ID && !a.rec.Giving.Spawned {
+		switch {
+		case m.ID != a.rec.Giving.ID || a.rec.Giving.Spawned:
+		case a.structured.Load():
 			a.write(m)
+		default:
+			a.typeIn(m, true)
 		}
 	}
 }

@@ -58,7 +58,8 @@ type agent struct {
 // runFeed is the Feed of one run.
 type runFeed struct {
 	*Feed
-	run string
+	run    string
+	person person // who types into its terminal besides us
 }
 
 // launching is a start under way. reply is called once, when it is decided.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"townd/supervisor/keeper"
+	"townd/supervisor/typing"
 	"townd/town"
 )
 
@@ -182,16 +183,21 @@ func (a *agent) asked(m message) {
 	a.publish()
 }
 
-// give writes a message to the running program's input.
+// give gives a message to the running program.
 func (a *agent) give(m message) {
 	a.rec.Giving = giving{ID: m.ID}
-	if a.structured.Load() {
-		a.rec.Agent.Turn.State = town.TurnWorking // the next message waits for this one's turn
+	if !a.structured.Load() {
+		a.publish()
+		a.typeIn(m, false)
+		return
 	}
+	a.rec.Agent.Turn.State = town.TurnWorking // the next message waits for this one's turn
 	a.publish()
 	a.write(m)
 }
 
+// write has the keeper write a message to a structured program's input. It is
+// delivered when the program says so.
 func (a *agent) write(m message) {
 	run, input := a.rec.Agent.RunID, a.cli.Input(m.Text, m.ID)
 	feed := a.feed.Load()
@@ -200,14 +206,32 @@ func (a *agent) write(m message) {
 		defer cancel()
 		err := a.s.keeper.client().Input(ctx, run, m.ID, input)
 		feed.touch(time.Now())
+		if err != nil {
+			a.post(func() { a.delivered(m.ID, town.ReceiptFailed, err) })
+		}
+	})
+}
+
+// typeIn types a message into a program's terminal. again says that an earlier
+// server may have begun to.
+func (a *agent) typeIn(m message, again bool) {
+	opt := typing.Options{Interrupt: m.When == town.DeliverNow, Again: again}
+	if argv := a.rec.Request.Command; len(argv) > 0 {
+		opt.Program = argv[0]
+	}
+	feed := a.feed.Load()
+	a.s.wg.Go(func() {
+		err := a.s.typeMessage(a.s.ctx, feed, m, opt)
+		feed.touch(time.Now())
+		if a.s.ctx.Err() != nil {
+			return // the next server goes on
+		}
 		a.post(func() {
-			switch {
-			case err != nil:
-				a.log.Warn("message not delivered", "message", m.ID, "error", err)
-				a.delivered(m.ID, town.ReceiptFailed, err)
-			case !a.structured.Load():
-				a.delivered(m.ID, town.ReceiptDelivered, nil)
+			stage := town.ReceiptDelivered
+			if err != nil {
+				stage = town.ReceiptFailed
 			}
+			a.delivered(m.ID, stage, err)
 		})
 	})
 }
@@ -216,6 +240,9 @@ func (a *agent) write(m message) {
 func (a *agent) delivered(id string, stage town.Receipt, err error) {
 	if a.rec.Giving.ID != id {
 		return // the agent has ended meanwhile, and told so
+	}
+	if err != nil {
+		a.log.Warn("message not delivered", "message", id, "error", err)
 	}
 	a.acknowledged(id, stage)
 	a.publish()

@@ -19,7 +19,10 @@ func (s *Supervisor) Input(ctx context.Context, id string, p []byte) error {
 	if err := s.keeper.client().Input(ctx, run, "", p); err != nil {
 		return err
 	}
-	a.feed.Load().touch(time.Now())
+	now := time.Now()
+	feed := a.feed.Load()
+	feed.touch(now)
+	feed.person.note(p, now)
 	return nil
 }
 

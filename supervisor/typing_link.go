@@ -42,11 +42,11 @@ func (p *person) last() (typed time.Time, unfinished bool) {
 // typeMessage types a message into the terminal of a run and returns as
 // typing.Type does. It is idempotent by the message's id as far as the keeper
 // remembers, which opt.Again makes use of.
-func (s *Supervisor) typeMessage(ctx context.Context, feed *runFeed, who *person, m message, opt typing.Options) error {
+func (s *Supervisor) typeMessage(ctx context.Context, feed *runFeed, m message, opt typing.Options) error {
 	ctx, cancel := context.WithTimeout(ctx, typingLimit)
 	defer cancel()
 	l := &typingLink{
-		keeper: s.keeper.client(), feed: feed, message: m.ID, person: who,
+		keeper: s.keeper.client(), feed: feed, message: m.ID,
 		transcript: transcript.NewReader(s.runDir(feed.run)), drawer: screen.NewDrawer(feed.Terminal()),
 	}
 	return errors.Join(typing.Type(ctx, l, m.Text, opt), l.transcript.Close())
@@ -57,7 +57,6 @@ type typingLink struct {
 	keeper     *keeper.Client
 	feed       *runFeed
 	message    string
-	person     *person
 	transcript *transcript.Reader
 	drawer     *screen.Drawer
 }
@@ -113,4 +112,4 @@ func (l *typingLink) Printed(ctx context.Context, after int64) (int64, error) {
 	return size, err
 }
 
-func (l *typingLink) Person() (typed time.Time, unfinished bool) { return l.person.last() }
+func (l *typingLink) Person() (typed time.Time, unfinished bool) { return l.feed.person.last() }

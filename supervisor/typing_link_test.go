@@ -5,21 +5,20 @@ import (
 	"testing"
 	"time"
 
-	"townd/supervisor"
-	"townd/supervisor/typing"
+	"townd/town"
 )
 
-// L8: typed as a person would, by way of the keeper, and read for sure.
+// N5: what is for a terminal is typed as a person would, line by line, and read.
 func TestATypedMessageIsReadOnce(t *testing.T) {
 	tt := newTown(t)
 	tt.start(tt.request("toast", "echo"))
-	for range 2 { // the second finds that it was typed
-		if err := supervisor.TypeMessage(t.Context(), tt.Supervisor, "toast", "m1", "a line", typing.Options{Again: true}); err != nil {
-			t.Errorf("typeMessage() = %v", err)
+	for range 2 { // the second is the first
+		if _, err := tt.Message(t.Context(), "toast", town.MessageRequest{Prompt: "a line"}, "key"); err != nil {
+			t.Errorf("Message() = %v", err)
 		}
 	}
-	if err := supervisor.TypeMessage(t.Context(), tt.Supervisor, "toast", "m2", "two\nlines", typing.Options{}); err != nil {
-		t.Errorf("typeMessage() = %v", err)
+	if _, err := tt.Message(t.Context(), "toast", town.MessageRequest{Prompt: "two\nlines"}, ""); err != nil {
+		t.Errorf("Message() = %v", err)
 	}
 	const want = "a line\r\na line\r\ntwo\r\ntwo\r\nlines\r\nlines\r\n" // echoed by the terminal and by the agent
 	if got := tt.output("toast", int64(len("ready\r\n"+want))); !bytes.Contains(got, []byte(want)) {
@@ -30,8 +29,12 @@ func TestATypedMessageIsReadOnce(t *testing.T) {
 func TestAPersonsTextKeepsAMessageWaiting(t *testing.T) {
 	tt := newTown(t)
 	tt.start(tt.request("toast", "echo"))
-	took, err := supervisor.TypeAfterPerson(t.Context(), tt.Supervisor, "toast", "m1", "a line", "ls\r")
-	if err != nil || took < 2*time.Second {
-		t.Errorf("typeMessage() = %v after %v, want it to wait until the person rested", err, took)
+	typed := time.Now()
+	if err := tt.Input(t.Context(), "toast", []byte("ls\r")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := tt.Message(t.Context(), "toast", town.MessageRequest{Prompt: "a line"}, "")
+	if took := time.Since(typed); err != nil || took < 2*time.Second {
+		t.Errorf("Message() = %v after %v, want it to wait until the person rested", err, took)
 	}
 }
