@@ -192,7 +192,7 @@ func (a *agent) firstMessage(again, cut bool) message {
 		return message{}
 	}
 	switch resumed := a.rec.Agent.SessionID != ""; {
-	case again && resumed && cut:
+	case again && resumed && cut && !a.cli.ResumesTurns():
 		a.rec.Queue = slices.Insert(a.rec.Queue, 0, message{ID: a.ownID("resume"), Text: continueText, Queued: true})
 	case again && (resumed || len(a.rec.Queue) > 0):
 	case a.rec.Request.Prompt != "":

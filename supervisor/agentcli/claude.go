@@ -14,6 +14,7 @@ type claude struct{}
 func (claude) Name() string        { return "claude" }
 func (claude) PerTurn() bool       { return false }
 func (claude) Structured() bool    { return true }
+func (claude) ResumesTurns() bool  { return true }
 func (claude) NewDecoder() Decoder { return newLineDecoder(&claudeDecoder{}) }
 
 func (claude) Program() Program {

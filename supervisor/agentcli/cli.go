@@ -94,6 +94,9 @@ type CLI interface {
 	// PerTurn reports whether each turn is a process of its own, which the next
 	// message starts with the session's id.
 	PerTurn() bool
+	// ResumesTurns reports whether a resumed session goes on by itself with a turn
+	// that was cut off.
+	ResumesTurns() bool
 	// Structured reports whether the CLI tells turns, tools and usage in lines of
 	// JSON. If not, its output is a terminal for people.
 	Structured() bool

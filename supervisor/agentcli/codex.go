@@ -16,6 +16,7 @@ type codex struct{}
 func (codex) Name() string        { return "codex" }
 func (codex) PerTurn() bool       { return false }
 func (codex) Structured() bool    { return true }
+func (codex) ResumesTurns() bool  { return false }
 func (codex) NewDecoder() Decoder { return newLineDecoder(&codexDecoder{}) }
 
 func (codex) Program() Program {

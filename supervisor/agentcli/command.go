@@ -12,6 +12,7 @@ type command struct{ builtIn }
 func (command) Name() string        { return "command" }
 func (command) PerTurn() bool       { return false }
 func (command) Structured() bool    { return false }
+func (command) ResumesTurns() bool  { return false }
 func (command) Interrupt() []byte   { return nil }
 func (command) NewDecoder() Decoder { return terminalDecoder{} }
 
@@ -40,6 +41,7 @@ type demo struct{ builtIn }
 func (demo) Name() string        { return "demo" }
 func (demo) PerTurn() bool       { return false }
 func (demo) Structured() bool    { return false }
+func (demo) ResumesTurns() bool  { return false }
 func (demo) Interrupt() []byte   { return nil }
 func (demo) NewDecoder() Decoder { return terminalDecoder{} }
 

@@ -47,6 +47,7 @@ const engineProvider = "town"
 func (e engine) Name() string     { return e.name }
 func (engine) PerTurn() bool      { return false }
 func (engine) Structured() bool   { return true }
+func (engine) ResumesTurns() bool { return false }
 func (engine) Interrupt() []byte  { return line(DriverInput{Type: DriverInterrupt}) }
 func (e engine) Program() Program { return Program{Name: e.name, Install: e.install, Tested: e.tested} }
 

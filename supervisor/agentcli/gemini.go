@@ -15,6 +15,7 @@ type gemini struct{}
 func (gemini) Name() string                { return "gemini" }
 func (gemini) PerTurn() bool               { return true }
 func (gemini) Structured() bool            { return true }
+func (gemini) ResumesTurns() bool          { return false }
 func (gemini) Input(string, string) []byte { return nil }
 func (gemini) Interrupt() []byte           { return nil }
 func (gemini) NewDecoder() Decoder         { return newLineDecoder(&geminiDecoder{}) }
