@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"townd/api"
 	"townd/supervisor/agentcli"
@@ -114,9 +114,14 @@ func (t *trial) open(ctx context.Context) error {
 	return t.startTown(ctx)
 }
 
-// address settles where the town listens and that nobody else does.
+// address settles where the town listens and that nobody else does. Settings that
+// no server starts with are told here: the keeper would try for ever.
 func (t *trial) address() error {
-	t.listen = cmp.Or(t.std.getenv("TOWND_LISTEN"), defaultListen)
+	var c Config
+	if err := c.load(pflag.NewFlagSet("", pflag.ContinueOnError), c.settings(), t.std.getenv); err != nil {
+		return &exitError{code: exitUsage, err: err}
+	}
+	t.listen = c.Listen
 	l, err := net.Listen("tcp", t.listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%s is in use by another program; choose another address: TOWND_LISTEN=127.0.0.1:8081 make run", t.listen)

@@ -171,7 +171,7 @@ func TestTryTakesTheFirstProgramThatHasAKey(t *testing.T) {
 		{"by name, not installed", map[string]string{"LLM_API_KEY": "k"}, []string{"--cli", "kilo"}, []string{"kilo is not installed: npm"}, exitFailure},
 		{"demo by name", map[string]string{"OPENAI_API_KEY": "k"}, []string{"--cli", "demo"}, []string{"its program is demo"}, 0},
 		{"no such program", nil, []string{"--cli", "vim"}, []string{`must be one of claude, kilo, opencode, codex, gemini, demo, not "vim"`}, exitUsage},
-		{"settings that cannot be used", map[string]string{"LLM_PROVIDER": "nobody"}, nil, []string{"LLM_PROVIDER: must be one of"}, exitFailure},
+		{"settings that cannot be used", map[string]string{"LLM_PROVIDER": "nobody"}, nil, []string{"LLM_PROVIDER: must be one of"}, exitUsage},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := startTrial(t, tt.env, tt.args...)
