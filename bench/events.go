@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -110,7 +111,11 @@ func (s *server) byteAges(ctx context.Context, n int) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer stream.Close()
+	ages, err := readAges(ctx, stream, n)
+	return ages, errors.Join(err, stream.Close())
+}
+
+func readAges(ctx context.Context, stream *api.Stream, n int) ([]float64, error) {
 	var ages []float64
 	var rest []byte
 	for len(ages) < n {
@@ -119,20 +124,15 @@ func (s *server) byteAges(ctx context.Context, n int) ([]float64, error) {
 			return nil, err
 		}
 		rest = append(rest, m.Data...)
-		for {
-			line, after, whole := bytes.Cut(rest, []byte("\n"))
-			if !whole {
-				break
+		whole := bytes.LastIndexByte(rest, '\n') + 1
+		for _, found := range spoken.FindAllSubmatch(rest[:whole], -1) {
+			old, err := age(found[1])
+			if err != nil {
+				return nil, err
 			}
-			rest = after
-			if found := spoken.FindSubmatch(line); found != nil {
-				old, err := age(found[1])
-				if err != nil {
-					return nil, err
-				}
-				ages = append(ages, old)
-			}
+			ages = append(ages, old)
 		}
+		rest = rest[whole:]
 	}
 	return ages, nil
 }
