@@ -172,6 +172,9 @@ func TestAMessageThatTheProgramDidNotTakeIsNotDelivered(t *testing.T) {
 			if got := receipts(events, id); !slices.Equal(slices.DeleteFunc(got, isQueued), []town.Receipt{town.ReceiptDelivered, town.ReceiptSeen}) {
 				t.Errorf("receipts %v, want delivered and seen", got)
 			}
+			if a := c.status("toast"); a.Turn.Count != 2 || a.Usage.InputTokens < 200 {
+				t.Errorf("turn %d, usage %+v: what was used before the crash is forgotten", a.Turn.Count, a.Usage)
+			}
 			r := c.asked("are you there", 1)
 			if r.Messages[0].Text == "" || !strings.Contains(r.Messages[0].Text, "begin") || c.status("toast").SessionID != session {
 				t.Errorf("the session did not go on: it begins with %q", r.Messages[0].Text)
