@@ -1,6 +1,7 @@
 package gitmgr
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -83,12 +84,8 @@ func prepareHome(c Config) ([]string, error) {
 			}
 		}
 	}
-	path := os.Getenv("PATH")
-	if path == "" {
-		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	}
 	env := []string{
-		"PATH=" + path,
+		"PATH=" + searchPath(),
 		"HOME=" + home,
 		"LC_ALL=C",
 		"GIT_CONFIG_NOSYSTEM=1",
@@ -105,6 +102,11 @@ func prepareHome(c Config) ([]string, error) {
 		"GIT_DEFAULT_REF_FORMAT=files", // share.go gives single refs their owners
 	}
 	return append(env, settingsEnv(settings)...), nil
+}
+
+// searchPath is where programs are found.
+func searchPath() string {
+	return cmp.Or(os.Getenv("PATH"), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 }
 
 // settingsEnv puts settings in git's environment; a later one replaces it whole.

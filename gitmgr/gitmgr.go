@@ -51,6 +51,7 @@ type Manager struct {
 	c        Config
 	env      []string      // of every git command
 	orphans  time.Duration // how long git of a dead server may go on before it is ended
+	pause    time.Duration // before the first repetition of what a remote failed at
 	checkout chan struct{} // one token per checkout that may run; they are bound by the processor
 	deleting chan struct{} // one token: files are deleted one tree after the other
 	slots    chan struct{} // one token per git that may run here; each costs a process and a thread
@@ -102,7 +103,7 @@ func New(c Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{c: c, env: env, orphans: orphanGrace, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
+	m := &Manager{c: c, env: env, orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m, nil
 }

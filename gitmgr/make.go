@@ -22,9 +22,6 @@ import (
 // one that is half there ("failed to read worktrees/19/commondir", with 50 adds
 // at once, while agents work).
 func (r *rig) make(s Spec, p plan) (err error) {
-	if err := r.refDirs(s.Branch, s.Owner); err != nil {
-		return err
-	}
 	dir, tmp := r.path(s.Branch), filepath.Join(r.dir, "tmp", town.NewID(time.Now()))
 	if err := r.parents(s.Branch); err != nil {
 		return err

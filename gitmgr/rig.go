@@ -36,6 +36,7 @@ type rig struct {
 	opened    bool          // left-overs collected, permissions right
 	remote    string        // URL of the clone, "" while unknown
 	fetchDue  time.Time     // no fetch before
+	fetched   time.Time     // when the last fetch that succeeded began
 	patience  time.Duration // with the next one; grows with every one that took too long
 	clonedBad time.Time     // when cloneErr happened
 	cloneErr  error         // of the last clone; those who waited for it share it
@@ -200,7 +201,7 @@ func (r *rig) refresh(ctx context.Context, l *lock) error {
 		return nil
 	}
 	start := time.Now()
-	err := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout))
+	err := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout), 0)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -241,9 +242,10 @@ func (r *rig) clone(ctx context.Context, l *lock, url string) error {
 			r.log.Warn("remove half-made clone", "path", tmp, "err", err)
 		}
 	}()
+	start := time.Now()
 	// Not --bare: that would put the remote's branches where ours are.
 	_, err = r.m.run(ctx, command{
-		observe: "clone", dir: tmp, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true,
+		observe: "clone", dir: tmp, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true, retries: remoteRetries,
 		args: []string{"clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--origin=origin", "--", url, "clone"},
 	})
 	if err != nil {
@@ -259,7 +261,7 @@ func (r *rig) clone(ctx context.Context, l *lock, url string) error {
 	if err := os.Rename(dir, r.repo); err != nil {
 		return err
 	}
-	r.remote, r.fetchDue = url, time.Now().Add(fetchEvery)
+	r.remote, r.fetchDue, r.fetched = url, time.Now().Add(fetchEvery), start
 	r.log.Info("cloned", "url", redact(url))
 	return nil
 }
@@ -293,18 +295,28 @@ func (r *rig) configure(dir string) error {
 	return writeFile(name, text, 0o644)
 }
 
+// fetchSince fetches unless a fetch has begun after asked: who waited for the rig
+// while another fetched needs none.
+func (r *rig) fetchSince(ctx context.Context, l *lock, asked time.Time) error {
+	if r.fetched.After(asked) {
+		return nil
+	}
+	return r.fetch(ctx, l, r.m.c.Timeout, remoteRetries)
+}
+
 // fetch brings refs/remotes/origin and the default branch up to the remote.
-func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration) error {
-	r.fetchDue = time.Now().Add(fetchEvery)
+func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration, retries int) error {
+	start := time.Now()
+	r.fetchDue = start.Add(fetchEvery)
 	args := []string{
 		"fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
 		"origin", "+refs/heads/*:refs/remotes/origin/*",
 	}
-	_, err := r.runPastLocks(ctx, "", r.inRepo(command{observe: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, args: args}))
+	_, err := r.runPastLocks(ctx, "", r.inRepo(command{observe: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, retries: retries, args: args}))
 	if err != nil {
 		return err
 	}
-	r.patience = fetchPatience
+	r.patience, r.fetched = fetchPatience, start
 	return r.syncDefault(ctx, l)
 }
 

@@ -36,10 +36,12 @@ type command struct {
 	locks   []*lock  // inherited, so that they are held as long as git lives
 	timeout time.Duration
 	remote  bool      // a failure is the remote's: ErrGit
+	retries int       // of a remote that is not well
+	stdin   io.Reader // nothing when nil
 	stdout  io.Writer // takes the output in place of run's result
 }
 
-// run is the only way to git: its own process group, no input, an environment
+// run is the only way to git: its own process group, no input unless given, an environment
 // from nothing, bounded output, and a deadline after which the whole group is
 // ended. When it returns no process of the group is left.
 func (m *Manager) run(ctx context.Context, c command) ([]byte, error) {
@@ -48,6 +50,9 @@ func (m *Manager) run(ctx context.Context, c command) ([]byte, error) {
 		c.timeout = m.c.Timeout
 	}
 	out, err := m.exec(ctx, c)
+	for n := 1; err != nil && m.again(ctx, n, c.retries, err); n++ {
+		out, err = m.exec(ctx, c)
+	}
 	if c.observe != "" {
 		m.observe(c.observe, start, err)
 	}
@@ -75,7 +80,7 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	if c.remote {
 		cmd.Env = append(cmd.Env, remoteEnv()...)
 	}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, stdout, stderr
 	if c.stdout != nil {
 		cmd.Stdout = c.stdout
 	}
@@ -98,7 +103,7 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 		return nil, fmt.Errorf("git %s: more than %d bytes of output: %w", c.args[0], maxOutputBytes, town.ErrTooLarge)
 	}
 	if err != nil {
-		return stdout.Bytes(), c.failed(err, stderr.String())
+		return stdout.Bytes(), c.failed(err, stdout.String(), stderr.String())
 	}
 	return stdout.Bytes(), nil
 }
@@ -191,13 +196,16 @@ func (c command) stopped(why error) error {
 		text = fmt.Sprintf("git %s: stopped at the caller's deadline", c.args[0])
 	}
 	if c.remote {
-		return &runError{text: text + ", the remote does not answer", kind: town.ErrGit, exit: -1}
+		return &runError{text: text + ", the remote does not answer", kind: ErrNetwork, exit: -1}
 	}
 	return &runError{text: text, kind: why, exit: -1}
 }
 
 // failed is the error of a command that ended by itself.
-func (c command) failed(err error, stderr string) error {
+func (c command) failed(err error, stdout, stderr string) error {
+	if c.args[0] == "push" {
+		stderr += refused(stdout)
+	}
 	said := lastLines(redact(stderr))
 	exit := -1
 	if e, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -213,9 +221,19 @@ func (c command) failed(err error, stderr string) error {
 	case strings.Contains(stderr, "cannot lock ref") && strings.Contains(stderr, "cannot create"):
 		e.kind = town.ErrConflict // a branch a beside a/b
 	case c.remote:
-		e.kind = town.ErrGit
+		e.kind = remoteKind(stderr)
 	}
 	return e
+}
+
+// refused returns what git push --porcelain prints of refs that were not taken.
+func refused(stdout string) (lines string) {
+	for line := range strings.Lines(stdout) {
+		if strings.HasPrefix(line, "!") {
+			lines += "\n" + line
+		}
+	}
+	return lines
 }
 
 // saysFull looks for git's ways to tell of a full disk.

@@ -111,6 +111,9 @@ func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, enter
 	if err := r.writeFacts(f); err != nil || good {
 		return plan{}, err
 	}
+	if err := r.refDirs(s.Branch, s.Owner); err != nil {
+		return plan{}, err
+	}
 	return p, r.make(s, p)
 }
 
@@ -153,7 +156,7 @@ func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
 // planEmpty is for a default branch that the remote does not have: an error,
 // unless the remote has no commits at all.
 func (r *rig) planEmpty(ctx context.Context, l *lock, trunk string) (plan, string, error) {
-	fetchErr := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout))
+	fetchErr := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout), remoteRetries)
 	names, err := r.remoteBranches()
 	switch {
 	case err != nil:
@@ -200,7 +203,7 @@ func (r *rig) startPoint(ctx context.Context, l *lock, name string) (string, err
 	if err != nil || ok {
 		return hash, err
 	}
-	fetchErr := r.fetch(ctx, l, r.m.c.Timeout)
+	fetchErr := r.fetch(ctx, l, r.m.c.Timeout, remoteRetries)
 	if hash, ok, err = r.commitOf(ctx, l, name); err != nil || ok {
 		return hash, err
 	}

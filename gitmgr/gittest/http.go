@@ -24,6 +24,8 @@ const (
 	Forbidden                 // 403
 	NotFound                  // 404
 	Broken                    // 500
+	Busy                      // 429
+	Swallow                   // once: does what is asked, and cuts the connection in place of the answer
 )
 
 // HTTP serves a Remote by the smart HTTP protocol.
@@ -32,6 +34,7 @@ type HTTP struct {
 	Reached  chan struct{} // receives when a request meets a fault; not waited for
 	requests atomic.Int64
 	fault    atomic.Int32
+	push     atomic.Int32
 	server   *httptest.Server
 	closing  chan struct{}
 }
@@ -64,6 +67,9 @@ func (r *Remote) ServeHTTP(user, password string) *HTTP {
 // Set makes every later request meet f.
 func (h *HTTP) Set(f Fault) { h.fault.Store(int32(f)) }
 
+// SetPush makes every later push meet f, after Set's.
+func (h *HTTP) SetPush(f Fault) { h.push.Store(int32(f)) }
+
 // Requests returns how many requests came in.
 func (h *HTTP) Requests() int64 { return h.requests.Load() }
 
@@ -80,6 +86,14 @@ func (h *HTTP) close() {
 
 func (h *HTTP) serve(w http.ResponseWriter, req *http.Request, backend http.Handler) {
 	f := Fault(h.fault.Load())
+	if f == Serve && strings.HasSuffix(req.URL.Path, "/git-receive-pack") {
+		f = Fault(h.push.Load())
+	}
+	if f == Swallow {
+		h.push.Store(int32(Serve))
+		backend.ServeHTTP(&cutter{ResponseWriter: w, cut: func() { h.cut(w, req, Reset) }}, req)
+		return
+	}
 	if f == Stall || f == Reset {
 		backend.ServeHTTP(&cutter{ResponseWriter: w, left: cutBytes, cut: func() { h.cut(w, req, f) }}, req)
 		return
@@ -99,7 +113,9 @@ func (h *HTTP) serve(w http.ResponseWriter, req *http.Request, backend http.Hand
 		http.Error(w, "forbidden", http.StatusForbidden)
 	case NotFound:
 		http.Error(w, "not found", http.StatusNotFound)
-	case Serve, Stall, Reset, Broken:
+	case Busy:
+		http.Error(w, "busy", http.StatusTooManyRequests)
+	case Serve, Stall, Reset, Broken, Swallow:
 		http.Error(w, "broken", http.StatusInternalServerError)
 	}
 }
