@@ -153,8 +153,12 @@ func (g *merging) gateTree(ctx context.Context, commit string) (GateRun, func(),
 }
 
 func (g *merging) fillGateTree(ctx context.Context, s Spec, commit string) error {
-	_, release, err := g.acquire(ctx)
+	l, release, err := g.acquire(ctx)
 	if err != nil {
+		return err
+	}
+	if err := g.fetchFiles(ctx, l, commit); err != nil {
+		release()
 		return err
 	}
 	err = g.make(s, plan{commit: commit, isNew: true})

@@ -16,6 +16,7 @@
 package gitmgr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,11 @@ type Config struct {
 	GIDBase      uint32        // groups of rigs are numbered from here up; 0 means no isolation. Needs root
 	CloneTimeout time.Duration // for one clone, default 30 minutes
 	Timeout      time.Duration // for any other git command, default 5 minutes
-	Log          *slog.Logger  // default slog.Default
+
+	CheckpointFileBytes int64 // a larger file is left out of checkpoints, default 32 MiB
+	CheckpointBytes     int64 // of all changed files of one checkpoint, default 512 MiB
+
+	Log *slog.Logger // default slog.Default
 
 	// Observe, if set, is told how long an operation took and how it ended: each
 	// git clone and fetch, and each call as a whole: worktree (with the clone or
@@ -92,6 +97,8 @@ func New(c Config) (*Manager, error) {
 	if c.Timeout == 0 {
 		c.Timeout = 5 * time.Minute
 	}
+	c.CheckpointFileBytes = cmp.Or(c.CheckpointFileBytes, 32<<20)
+	c.CheckpointBytes = cmp.Or(c.CheckpointBytes, 512<<20)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -134,6 +141,8 @@ type Spec struct {
 	StartPoint    string // branch, tag or commit that a new branch starts from; the default branch when empty
 	Owner         Owner
 	Name, Email   string // identity for reflogs and checkpoints of this worktree
+
+	resume string // commit that the branch had come to, "" for none: Restore sets it
 }
 
 // Worktree is a checkout of a branch.
@@ -148,9 +157,11 @@ type Worktree struct {
 // Checkpoint is a saved state of a worktree: a commit on top of its HEAD that no
 // branch points to.
 type Checkpoint struct {
-	Ref    string // refs/town/checkpoints/<agent>, "" when clean
-	Commit string // "" when clean
-	Clean  bool   // there was nothing that is not in a commit of the branch
+	Ref          string    // refs/town/checkpoints/<agent>, "" when clean
+	Commit       string    // "" when clean
+	Clean        bool      // there was nothing to save that is not in a commit of the branch
+	LeftOut      []LeftOut // changed files that it does not hold, the first 200
+	LeftOutCount int
 }
 
 // Diff is what a worktree holds beyond a commit.

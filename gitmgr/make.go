@@ -116,9 +116,9 @@ func (r *rig) repairHead(ctx context.Context, own *lock, s Spec, f facts, gone b
 		return nil // no commit yet
 	}
 	var todo [][]string
-	if _, ok, err := r.ref(headsPrefix + s.Branch); err == nil && !ok && f.Making {
+	if text, err := readOwned(admin, headName); err == nil && f.Making && !strings.HasPrefix(text, "ref: ") {
 		// Killed between the files and the branch: both are one command's work.
-		todo = append(todo, []string{"checkout", "--quiet", "--no-track", "-b", s.Branch})
+		todo = append(todo, []string{"checkout", "--quiet", "--no-track", "-B", s.Branch})
 	}
 	if !isRegular(filepath.Join(admin, "index")) {
 		todo = append(todo, []string{"read-tree", "HEAD"})

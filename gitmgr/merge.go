@@ -246,7 +246,9 @@ func (g *merging) locate(ctx context.Context) error {
 		return fmt.Errorf("target %q: the remote has no such branch: %w", g.Target, town.ErrNotFound)
 	}
 	g.result.Base = base
-	g.result.Head, err = g.tip(ctx)
+	if g.result.Head, err = g.tip(ctx); err == nil {
+		_, err = g.commonBase(ctx, l, base, g.result.Head) // deepens a shallow clone while the rig is held
+	}
 	return err
 }
 
@@ -341,7 +343,11 @@ func (g *merging) deleteBranch(ctx context.Context) error {
 
 // isAncestor reports whether a is b or before it.
 func (g *merging) isAncestor(ctx context.Context, a, b string) (bool, error) {
-	_, err := g.m.run(ctx, g.inRepo(command{locks: []*lock{g.own}, args: []string{"merge-base", "--is-ancestor", a, b}}))
+	return g.rig.isAncestor(ctx, g.own, a, b)
+}
+
+func (r *rig) isAncestor(ctx context.Context, l *lock, a, b string) (bool, error) {
+	_, err := r.m.run(ctx, r.inRepo(command{locks: []*lock{l}, args: []string{"merge-base", "--is-ancestor", a, b}}))
 	if e, ok := errors.AsType[*runError](err); ok && e.exit == 1 {
 		return false, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -18,7 +19,7 @@ import (
 )
 
 const (
-	fetchEvery    = 30 * time.Second // a start fetches at most this often per rig
+	fetchEvery    = 30 * time.Second // a start fetches at most this often per rig, unless its settings say otherwise
 	fetchPatience = 20 * time.Second // of a fetch that may fail: the start goes on without it
 )
 
@@ -43,7 +44,10 @@ type rig struct {
 
 	gid uint32 // guarded by Manager.groupMu; 0 while unknown
 
+	partial atomic.Bool // the clone lacks file contents until they are needed
+
 	mu       sync.Mutex
+	settings RigSettings
 	branches map[string]*branchGate
 }
 
@@ -172,6 +176,7 @@ func (r *rig) open() error {
 		if err := r.share(); err != nil {
 			return err
 		}
+		r.partial.Store(r.readPartial())
 	}
 	r.opened = true
 	return nil
@@ -180,13 +185,18 @@ func (r *rig) open() error {
 // ensure sees to it that the rig has its clone. The rig is held with l; entered is
 // when its caller began to wait.
 func (r *rig) ensure(ctx context.Context, l *lock, s Spec, entered time.Time) error {
+	return r.ensureTold(ctx, l, s.URL, entered, nil)
+}
+
+// ensureTold is ensure with progress.
+func (r *rig) ensureTold(ctx context.Context, l *lock, url string, entered time.Time, tell func(Progress)) error {
 	if isDir(r.repo) {
-		return r.checkRemote(s.URL)
+		return r.checkRemote(url)
 	}
 	if r.cloneErr != nil && entered.Before(r.clonedBad) {
 		return r.cloneErr
 	}
-	err := r.clone(ctx, l, s.URL)
+	err := r.clone(ctx, l, url, tell)
 	r.cloneErr, r.clonedBad = err, time.Now()
 	if err != nil && ctx.Err() != nil {
 		r.cloneErr = nil // its caller gave up; that says nothing to the others
@@ -208,7 +218,7 @@ func (r *rig) refresh(ctx context.Context, l *lock) error {
 	if took := time.Since(start); took >= r.patience {
 		// It hangs, or there is much to fetch: more time, but less often.
 		r.patience *= 2
-		r.fetchDue = time.Now().Add(max(fetchEvery, 3*took))
+		r.fetchDue = time.Now().Add(max(r.fetchEvery(), 3*took))
 	}
 	r.log.Warn("fetch failed, going on with what is here", "err", err)
 	return nil
@@ -232,7 +242,7 @@ func (r *rig) checkRemote(url string) error {
 
 // clone makes repo.git. It is made under another name and renamed when complete,
 // so that a repo.git that is there is whole.
-func (r *rig) clone(ctx context.Context, l *lock, url string) error {
+func (r *rig) clone(ctx context.Context, l *lock, url string, tell func(Progress)) error {
 	tmp, err := os.MkdirTemp(filepath.Join(r.dir, "tmp"), "clone-")
 	if err != nil {
 		return spaceKind(err)
@@ -244,9 +254,10 @@ func (r *rig) clone(ctx context.Context, l *lock, url string) error {
 	}()
 	start := time.Now()
 	// Not --bare: that would put the remote's branches where ours are.
+	args := []string{"clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--origin=origin"}
 	_, err = r.m.run(ctx, command{
-		observe: "clone", dir: tmp, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true, retries: remoteRetries,
-		args: []string{"clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--origin=origin", "--", url, "clone"},
+		observe: "clone", dir: tmp, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true, retries: remoteRetries, tell: tell,
+		args: append(append(args, r.cloneArgs(tell)...), "--", url, "clone"),
 	})
 	if err != nil {
 		return err
@@ -261,7 +272,8 @@ func (r *rig) clone(ctx context.Context, l *lock, url string) error {
 	if err := os.Rename(dir, r.repo); err != nil {
 		return err
 	}
-	r.remote, r.fetchDue, r.fetched = url, time.Now().Add(fetchEvery), start
+	r.remote, r.fetchDue, r.fetched = url, time.Now().Add(r.fetchEvery()), start
+	r.partial.Store(r.readPartial())
 	r.log.Info("cloned", "url", redact(url))
 	return nil
 }
@@ -307,7 +319,7 @@ func (r *rig) fetchSince(ctx context.Context, l *lock, asked time.Time) error {
 // fetch brings refs/remotes/origin and the default branch up to the remote.
 func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration, retries int) error {
 	start := time.Now()
-	r.fetchDue = start.Add(fetchEvery)
+	r.fetchDue = start.Add(r.fetchEvery())
 	args := []string{
 		"fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
 		"origin", "+refs/heads/*:refs/remotes/origin/*",
@@ -325,6 +337,7 @@ func (r *rig) inRepo(c command) command {
 	c.dir = r.repo
 	c.env = append(c.env, "GIT_DIR="+r.repo, "GIT_COMMON_DIR="+r.repo)
 	c.env = append(c.env, identityEnv("", "")...)
+	c.network = r.partial.Load()
 	return c
 }
 

@@ -35,10 +35,12 @@ type command struct {
 	owner   Owner    // runs as this user; zero is our own
 	locks   []*lock  // inherited, so that they are held as long as git lives
 	timeout time.Duration
-	remote  bool      // a failure is the remote's: ErrGit
-	retries int       // of a remote that is not well
-	stdin   io.Reader // nothing when nil
-	stdout  io.Writer // takes the output in place of run's result
+	remote  bool           // a failure is the remote's: ErrGit
+	retries int            // of a remote that is not well
+	network bool           // may have to call the remote, for objects that a partial clone lacks
+	tell    func(Progress) // hears how far git is; it is told when there is one
+	stdin   io.Reader      // nothing when nil
+	stdout  io.Writer      // takes the output in place of run's result
 }
 
 // run is the only way to git: its own process group, no input unless given, an environment
@@ -77,12 +79,15 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	cmd := exec.Command(m.c.Git, c.args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(append([]string{}, m.env...), c.env...)
-	if c.remote {
+	if c.remote || c.network {
 		cmd.Env = append(cmd.Env, remoteEnv()...)
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, stdout, stderr
 	if c.stdout != nil {
 		cmd.Stdout = c.stdout
+	}
+	if c.tell != nil {
+		cmd.Stderr = &progressReader{tell: c.tell, rest: stderr}
 	}
 	cmd.WaitDelay = waitDelay
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

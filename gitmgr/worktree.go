@@ -26,6 +26,8 @@ type facts struct {
 	Making bool   `json:"making,omitempty"` // its worktree was never handed to anybody yet
 	Name   string `json:"name,omitempty"`
 	Email  string `json:"email,omitempty"`
+
+	Restoring string `json:"restoring,omitempty"` // checkpoint whose files are being written
 }
 
 // noBase is the base of a branch that began in a repository without commits.
@@ -34,7 +36,7 @@ const noBase = "none"
 // plan is how a worktree that is not there is to be made.
 type plan struct {
 	commit string // what is checked out; "" in a repository without commits
-	isNew  bool   // the branch is to be made at commit
+	isNew  bool   // the branch is to be made at commit, or moved there
 }
 
 func (r *rig) worktree(ctx context.Context, s Spec) (Worktree, error) {
@@ -107,6 +109,11 @@ func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, enter
 	if w.Created = !good; f.Base != noBase {
 		w.Base = f.Base
 	}
+	if !good {
+		if err := r.fetchFiles(ctx, l, p.commit, w.Base); err != nil {
+			return plan{}, err
+		}
+	}
 	f.Name, f.Email, f.Making = s.Name, s.Email, !good
 	if err := r.writeFacts(f); err != nil || good {
 		return plan{}, err
@@ -140,8 +147,16 @@ func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
 		if err := r.checkFree(s.Branch); err != nil {
 			return plan{}, "", err
 		}
-		base, err := r.mergeBase(ctx, l, at, tip)
-		return plan{commit: at, isNew: prefix == remotePrefix}, base, err
+		p, err := r.resume(ctx, l, s, plan{commit: at, isNew: prefix == remotePrefix})
+		if err != nil {
+			return plan{}, "", err
+		}
+		base, err := r.mergeBase(ctx, l, p.commit, tip)
+		return p, base, err
+	}
+	if s.resume != "" {
+		base, err := r.mergeBase(ctx, l, s.resume, tip)
+		return plan{commit: s.resume, isNew: true}, base, err
 	}
 	if s.StartPoint != "" {
 		at, err := r.startPoint(ctx, l, s.StartPoint)
@@ -151,6 +166,19 @@ func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
 		return plan{commit: tip, isNew: true}, tip, nil
 	}
 	return r.planEmpty(ctx, l, trunk)
+}
+
+// resume moves a plan on to the commit that a branch had come to elsewhere, unless
+// the branch has gone another way.
+func (r *rig) resume(ctx context.Context, l *lock, s Spec, p plan) (plan, error) {
+	if s.resume == "" || s.resume == p.commit {
+		return p, nil
+	}
+	behind, err := r.isAncestor(ctx, l, p.commit, s.resume)
+	if err != nil || !behind {
+		return p, err
+	}
+	return plan{commit: s.resume, isNew: true}, nil
 }
 
 // planEmpty is for a default branch that the remote does not have: an error,
@@ -219,13 +247,23 @@ func (r *rig) mergeBase(ctx context.Context, l *lock, at, tip string) (string, e
 	if tip == "" || at == tip {
 		return at, nil
 	}
-	out, err := r.m.run(ctx, r.inRepo(command{
-		locks: []*lock{l}, args: []string{"merge-base", at, tip},
-	}))
-	if e, ok := errors.AsType[*runError](err); ok && e.exit == 1 {
-		return at, nil
+	base, err := r.commonBase(ctx, l, at, tip)
+	return cmp.Or(base, at), err
+}
+
+// commonBase returns the merge base of two commits, "" for none. A shallow clone
+// is deepened until it is there.
+func (r *rig) commonBase(ctx context.Context, l *lock, a, b string) (string, error) {
+	for step := 0; ; step++ {
+		out, err := r.m.run(ctx, r.inRepo(command{locks: []*lock{l}, args: []string{"merge-base", a, b}}))
+		e, ok := errors.AsType[*runError](err)
+		if !ok || e.exit != 1 {
+			return strings.TrimSpace(string(out)), err
+		}
+		if deeper, err := r.deepen(ctx, l, step); err != nil || !deeper {
+			return "", err
+		}
 	}
-	return strings.TrimSpace(string(out)), err
 }
 
 // inspect reports whether the worktree of s.Branch is there and usable, and
@@ -266,7 +304,7 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-r.m.checkout }()
-	args := []string{"checkout", "--quiet", "--force", "--no-track", "-b", s.Branch, p.commit}
+	args := []string{"checkout", "--quiet", "--force", "--no-track", "-B", s.Branch, p.commit}
 	if !p.isNew {
 		args = []string{"checkout", "--quiet", "--force"}
 	}

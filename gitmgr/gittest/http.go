@@ -35,6 +35,7 @@ type HTTP struct {
 	requests atomic.Int64
 	fault    atomic.Int32
 	push     atomic.Int32
+	most     atomic.Int64 // requests that meet fault; 0 for all
 	server   *httptest.Server
 	closing  chan struct{}
 }
@@ -66,6 +67,12 @@ func (r *Remote) ServeHTTP(user, password string) *HTTP {
 
 // Set makes every later request meet f.
 func (h *HTTP) Set(f Fault) { h.fault.Store(int32(f)) }
+
+// SetFor makes the next n requests meet f.
+func (h *HTTP) SetFor(f Fault, n int64) {
+	h.most.Store(n)
+	h.Set(f)
+}
 
 // SetPush makes every later push meet f, after Set's.
 func (h *HTTP) SetPush(f Fault) { h.push.Store(int32(f)) }
@@ -101,6 +108,9 @@ func (h *HTTP) serve(w http.ResponseWriter, req *http.Request, backend http.Hand
 	if f == Serve {
 		backend.ServeHTTP(w, req)
 		return
+	}
+	if h.most.Add(-1) == 0 {
+		h.Set(Serve)
 	}
 	h.reached()
 	switch f {
