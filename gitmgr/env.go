@@ -42,6 +42,9 @@ var passed = []string{
 	"http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSH_AUTH_SOCK",
 }
 
+// sshOptions make ssh ask nobody anything.
+var sshOptions = []string{"-o", "BatchMode=yes", "-o", "ConnectTimeout=30"}
+
 // checkTraversable returns an ErrInvalid that names the directory above Home which
 // the users of agents could not pass.
 func checkTraversable(c Config) error {
@@ -95,7 +98,7 @@ func prepareHome(c Config) ([]string, error) {
 		"GIT_ASKPASS=/bin/false",
 		"SSH_ASKPASS=/bin/false",
 		"SSH_ASKPASS_REQUIRE=never",
-		"GIT_SSH_COMMAND=ssh -o BatchMode=yes -o ConnectTimeout=30",
+		"GIT_SSH_COMMAND=" + c.SSH + " " + strings.Join(sshOptions, " "),
 		"GIT_ALLOW_PROTOCOL=" + strings.Join(c.Protocols, ":"),
 		"GIT_NO_REPLACE_OBJECTS=1",
 		"GIT_OPTIONAL_LOCKS=0",

@@ -35,6 +35,7 @@ type Config struct {
 	Home         string        // absolute; holds one directory per rig. Agents' users must be able to traverse it
 	Protocols    []string      // what remotes may be reached by: https, ssh, http, git, file. Default https and ssh
 	Git          string        // the git program, default "git"
+	SSH          string        // the ssh program with arguments, default "ssh"
 	GIDBase      uint32        // groups of rigs are numbered from here up; 0 means no isolation. Needs root
 	CloneTimeout time.Duration // for one clone, default 30 minutes
 	Timeout      time.Duration // for any other git command, default 5 minutes
@@ -43,6 +44,10 @@ type Config struct {
 	CheckpointBytes     int64 // of all changed files of one checkpoint, default 512 MiB
 
 	Log *slog.Logger // default slog.Default
+
+	// Credential, if set, is asked for what a remote over HTTP wants to see, whenever
+	// git of the server's own user calls one. Git of agents never gets any of it.
+	Credential CredentialFunc
 
 	// Observe, if set, is told how long an operation took and how it ended: each
 	// git clone and fetch, and each call as a whole: worktree (with the clone or
@@ -91,6 +96,7 @@ func New(c Config) (*Manager, error) {
 	if c.Git == "" {
 		c.Git = "git"
 	}
+	c.SSH = cmp.Or(c.SSH, "ssh")
 	if c.CloneTimeout == 0 {
 		c.CloneTimeout = 30 * time.Minute
 	}

@@ -219,7 +219,7 @@ func (g *merging) locate(ctx context.Context) error {
 		return fmt.Errorf("it has no clone here: %w", town.ErrNotFound)
 	}
 	if g.URL == "" {
-		if g.URL, err = g.readRemote(); err != nil {
+		if g.URL, err = g.remoteURL(); err != nil {
 			return err
 		}
 	}

@@ -77,7 +77,7 @@ func (r *rig) pushCheckpoint(ctx context.Context, own *lock, branch, agentID str
 	if last, ok, err := r.ref(had); err != nil || ok && last == at {
 		return false, err
 	}
-	url, err := r.readRemote()
+	url, err := r.remoteURL()
 	if err != nil {
 		return false, err
 	}

@@ -35,7 +35,6 @@ type rig struct {
 
 	// Guarded by turn.
 	opened    bool          // left-overs collected, permissions right
-	remote    string        // URL of the clone, "" while unknown
 	fetchDue  time.Time     // no fetch before
 	fetched   time.Time     // when the last fetch that succeeded began
 	patience  time.Duration // with the next one; grows with every one that took too long
@@ -48,6 +47,7 @@ type rig struct {
 
 	mu       sync.Mutex
 	settings RigSettings
+	remote   string // URL of the clone, "" while unknown
 	branches map[string]*branchGate
 }
 
@@ -226,18 +226,29 @@ func (r *rig) refresh(ctx context.Context, l *lock) error {
 
 // checkRemote refuses to mix two repositories in one rig.
 func (r *rig) checkRemote(url string) error {
+	remote, err := r.remoteURL()
+	if err != nil {
+		return err
+	}
+	if !sameRemote(remote, url) {
+		return fmt.Errorf("it is a clone of %s, not of %s; give the other repository its own rig: %w",
+			redact(remote), redact(url), town.ErrConflict)
+	}
+	return nil
+}
+
+// remoteURL returns the URL of the clone.
+func (r *rig) remoteURL() (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.remote == "" {
 		remote, err := r.readRemote()
 		if err != nil {
-			return err
+			return "", err
 		}
 		r.remote = remote
 	}
-	if !sameRemote(r.remote, url) {
-		return fmt.Errorf("it is a clone of %s, not of %s; give the other repository its own rig: %w",
-			redact(r.remote), redact(url), town.ErrConflict)
-	}
-	return nil
+	return r.remote, nil
 }
 
 // clone makes repo.git. It is made under another name and renamed when complete,
@@ -256,7 +267,7 @@ func (r *rig) clone(ctx context.Context, l *lock, url string, tell func(Progress
 	// Not --bare: that would put the remote's branches where ours are.
 	args := []string{"clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--origin=origin"}
 	_, err = r.m.run(ctx, command{
-		observe: "clone", dir: tmp, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true, retries: remoteRetries, tell: tell,
+		observe: "clone", dir: tmp, rigID: r.id, url: url, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true, retries: remoteRetries, tell: tell,
 		args: append(append(args, r.cloneArgs(tell)...), "--", url, "clone"),
 	})
 	if err != nil {
@@ -272,7 +283,7 @@ func (r *rig) clone(ctx context.Context, l *lock, url string, tell func(Progress
 	if err := os.Rename(dir, r.repo); err != nil {
 		return err
 	}
-	r.remote, r.fetchDue, r.fetched = url, time.Now().Add(r.fetchEvery()), start
+	r.fetchDue, r.fetched = time.Now().Add(r.fetchEvery()), start
 	r.partial.Store(r.readPartial())
 	r.log.Info("cloned", "url", redact(url))
 	return nil
@@ -338,6 +349,10 @@ func (r *rig) inRepo(c command) command {
 	c.env = append(c.env, "GIT_DIR="+r.repo, "GIT_COMMON_DIR="+r.repo)
 	c.env = append(c.env, identityEnv("", "")...)
 	c.network = r.partial.Load()
+	if c.remote || c.network {
+		c.rigID = r.id
+		c.url, _ = r.remoteURL() // one that cannot be read fails the command itself
+	}
 	return c
 }
 

@@ -2,6 +2,7 @@ package gitmgr
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,9 @@ type command struct {
 	remote  bool           // a failure is the remote's: ErrGit
 	retries int            // of a remote that is not well
 	network bool           // may have to call the remote, for objects that a partial clone lacks
+	rigID   string         // whose credential a remote is shown
+	url     string         // of the remote
+	program string         // in place of git
 	tell    func(Progress) // hears how far git is; it is told when there is one
 	stdin   io.Reader      // nothing when nil
 	stdout  io.Writer      // takes the output in place of run's result
@@ -76,7 +80,7 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	defer m.freeSlot(c)
 	stdout := &capped{max: maxOutputBytes}
 	stderr := &tail{max: maxErrorBytes}
-	cmd := exec.Command(m.c.Git, c.args...)
+	cmd := exec.Command(cmp.Or(c.program, m.c.Git), c.args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(append([]string{}, m.env...), c.env...)
 	if c.remote || c.network {
@@ -97,20 +101,43 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	for _, l := range c.locks {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, l.f)
 	}
+	var desk *credentialDesk
+	if m.c.Credential != nil && c.url != "" && c.owner.UID == 0 && (c.remote || c.network) {
+		var err error
+		if desk, err = m.openDesk(deadline, c); err != nil {
+			return nil, err
+		}
+		defer desk.close()
+		cmd.Env = append(cmd.Env, desk.env(3+len(cmd.ExtraFiles))...)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, desk.child)
+	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start git %s: %w", c.args[0], spaceKind(err))
+		return nil, fmt.Errorf("start %s: %w", c.name(), spaceKind(err))
 	}
 	err := waitGroup(deadline, cmd)
+	if desk != nil {
+		if why := desk.close(); why != nil && err != nil {
+			stderr.b = append(stderr.b, "\n"+why.Error()...)
+		}
+	}
 	if why := context.Cause(deadline); why != nil && err != nil {
 		return nil, c.stopped(why)
 	}
 	if err == nil && stdout.over {
-		return nil, fmt.Errorf("git %s: more than %d bytes of output: %w", c.args[0], maxOutputBytes, town.ErrTooLarge)
+		return nil, fmt.Errorf("%s: more than %d bytes of output: %w", c.name(), maxOutputBytes, town.ErrTooLarge)
 	}
 	if err != nil {
 		return stdout.Bytes(), c.failed(err, stdout.String(), stderr.String())
 	}
 	return stdout.Bytes(), nil
+}
+
+// name is what people call the command.
+func (c command) name() string {
+	if c.program != "" {
+		return c.program
+	}
+	return "git " + c.args[0]
 }
 
 // takeSlot waits until git may run. One that calls a remote has none to wait for:
@@ -194,11 +221,11 @@ func (e *runError) Unwrap() error { return e.kind }
 // stopped is the error of a command that we ended, because of why.
 func (c command) stopped(why error) error {
 	if !errors.Is(why, errTimeout) && !errors.Is(why, context.DeadlineExceeded) {
-		return fmt.Errorf("git %s: %w", c.args[0], why)
+		return fmt.Errorf("%s: %w", c.name(), why)
 	}
-	text := fmt.Sprintf("git %s: stopped after %s", c.args[0], c.timeout)
+	text := fmt.Sprintf("%s: stopped after %s", c.name(), c.timeout)
 	if errors.Is(why, context.DeadlineExceeded) {
-		text = fmt.Sprintf("git %s: stopped at the caller's deadline", c.args[0])
+		text = fmt.Sprintf("%s: stopped at the caller's deadline", c.name())
 	}
 	if c.remote {
 		return &runError{text: text + ", the remote does not answer", kind: ErrNetwork, exit: -1}
@@ -219,7 +246,7 @@ func (c command) failed(err error, stdout, stderr string) error {
 	if said == "" {
 		said = err.Error()
 	}
-	e := &runError{text: fmt.Sprintf("git %s: %s", c.args[0], said), stderr: stderr, exit: exit}
+	e := &runError{text: fmt.Sprintf("%s: %s", c.name(), said), stderr: stderr, exit: exit}
 	switch {
 	case saysFull(stderr), isFull(c.dir):
 		e.kind = town.ErrNoSpace
