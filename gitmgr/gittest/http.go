@@ -1,6 +1,8 @@
 package gittest
 
 import (
+	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -58,6 +60,13 @@ func (r *Remote) ServeHTTP(user, password string) *HTTP {
 			http.Error(w, "who are you", http.StatusUnauthorized)
 			return
 		}
+		if req.ContentLength < 0 { // CGI has no chunks
+			body, err := io.ReadAll(req.Body)
+			if err != nil {
+				return
+			}
+			req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+		}
 		h.serve(w, req, backend)
 	}))
 	r.t.Cleanup(h.close)
@@ -79,6 +88,9 @@ func (h *HTTP) SetPush(f Fault) { h.push.Store(int32(f)) }
 
 // Requests returns how many requests came in.
 func (h *HTTP) Requests() int64 { return h.requests.Load() }
+
+// Handler returns what serves the repository, for a server of the test's own.
+func (h *HTTP) Handler() http.Handler { return h.server.Config.Handler }
 
 // URLWith returns the URL with credentials in it, as no town should have it.
 func (h *HTTP) URLWith(user, password string) string {
