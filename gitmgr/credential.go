@@ -8,8 +8,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +35,6 @@ type credentialDesk struct {
 	child *os.File // git's end; the parent closes it after the start
 	conn  net.Conn
 	done  chan struct{}
-	once  sync.Once
 	err   error // of the CredentialFunc; read after close
 }
 
@@ -58,16 +57,14 @@ func (m *Manager) openDesk(ctx context.Context, c command) (*credentialDesk, err
 }
 
 func (d *credentialDesk) env(fd int) []string {
-	all := append(settings[:len(settings):len(settings)], [2]string{"credential.helper", fmt.Sprintf(credentialHelper, fd)})
+	all := append(slices.Clip(settings), [2]string{"credential.helper", fmt.Sprintf(credentialHelper, fd)})
 	return settingsEnv(all)
 }
 
 // close ends the answering and returns why there was no credential, nil if there was.
 func (d *credentialDesk) close() error {
-	d.once.Do(func() {
-		_, _ = d.child.Close(), d.conn.Close() // nothing is lost with them
-		<-d.done
-	})
+	_, _ = d.child.Close(), d.conn.Close() // nothing is lost with them
+	<-d.done
 	return d.err
 }
 

@@ -78,8 +78,29 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 		return nil, c.stopped(err)
 	}
 	defer m.freeSlot(c)
-	stdout := &capped{max: maxOutputBytes}
-	stderr := &tail{max: maxErrorBytes}
+	stdout, stderr := &capped{max: maxOutputBytes}, &tail{max: maxErrorBytes}
+	cmd := m.prepare(c, stdout, stderr)
+	var err error
+	if m.c.Credential != nil && c.url != "" && c.owner.UID == 0 && (c.remote || c.network) {
+		err = m.runWithDesk(deadline, c, cmd, stderr)
+	} else {
+		err = runGroup(deadline, c, cmd)
+	}
+	switch why := context.Cause(deadline); {
+	case err == nil && stdout.over:
+		return nil, fmt.Errorf("%s: more than %d bytes of output: %w", c.name(), maxOutputBytes, town.ErrTooLarge)
+	case err == nil:
+		return stdout.Bytes(), nil
+	case cmd.Process == nil:
+		return nil, err
+	case why != nil:
+		return nil, c.stopped(why)
+	}
+	return stdout.Bytes(), c.failed(err, stdout.String(), stderr.String())
+}
+
+// prepare puts together what c is to run.
+func (m *Manager) prepare(c command, stdout, stderr io.Writer) *exec.Cmd {
 	cmd := exec.Command(cmp.Or(c.program, m.c.Git), c.args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(append([]string{}, m.env...), c.env...)
@@ -101,35 +122,31 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	for _, l := range c.locks {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, l.f)
 	}
-	var desk *credentialDesk
-	if m.c.Credential != nil && c.url != "" && c.owner.UID == 0 && (c.remote || c.network) {
-		var err error
-		if desk, err = m.openDesk(deadline, c); err != nil {
-			return nil, err
-		}
-		defer desk.close()
-		cmd.Env = append(cmd.Env, desk.env(3+len(cmd.ExtraFiles))...)
-		cmd.ExtraFiles = append(cmd.ExtraFiles, desk.child)
-	}
+	return cmd
+}
+
+// runGroup runs cmd until no process of its group is left.
+func runGroup(ctx context.Context, c command, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", c.name(), spaceKind(err))
+		return fmt.Errorf("start %s: %w", c.name(), spaceKind(err))
 	}
-	err := waitGroup(deadline, cmd)
-	if desk != nil {
-		if why := desk.close(); why != nil && err != nil {
-			stderr.b = append(stderr.b, "\n"+why.Error()...)
-		}
-	}
-	if why := context.Cause(deadline); why != nil && err != nil {
-		return nil, c.stopped(why)
-	}
-	if err == nil && stdout.over {
-		return nil, fmt.Errorf("%s: more than %d bytes of output: %w", c.name(), maxOutputBytes, town.ErrTooLarge)
-	}
+	return waitGroup(ctx, cmd)
+}
+
+// runWithDesk is runGroup with somebody to ask for credentials. Why there were none
+// is added to what git said.
+func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, stderr io.Writer) error {
+	desk, err := m.openDesk(ctx, c)
 	if err != nil {
-		return stdout.Bytes(), c.failed(err, stdout.String(), stderr.String())
+		return err
 	}
-	return stdout.Bytes(), nil
+	cmd.Env = append(cmd.Env, desk.env(3+len(cmd.ExtraFiles))...)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, desk.child)
+	err = runGroup(ctx, c, cmd)
+	if why := desk.close(); why != nil && err != nil {
+		_, _ = fmt.Fprintf(stderr, "\n%v", why) // it takes everything
+	}
+	return err
 }
 
 // name is what people call the command.
