@@ -187,3 +187,44 @@ func inMemory(b *testing.B, m *Manager, q MergeRequest, base string) time.Durati
 	}
 	return time.Since(start)
 }
+
+// BenchmarkReadyWorktree takes worktrees from the pool, and looks at the first git
+// status there against a later one.
+func BenchmarkReadyWorktree(b *testing.B) {
+	for _, c := range []struct {
+		files int
+		uid   uint32
+	}{{200, 0}, {20_000, 0}, {20_000, uidA}} {
+		b.Run(fmt.Sprintf("files=%d/uid=%d", c.files, c.uid), func(b *testing.B) {
+			r := gittest.New(b, gittest.Options{Files: c.files, FileBytes: 1000})
+			m := newManager(b)
+			if c.uid != 0 {
+				m = isolated(b)
+			}
+			if _, err := m.Prepare(b.Context(), "rig", r.URL(), false, nil); err != nil {
+				b.Fatal(err)
+			}
+			var ours, first, second []time.Duration
+			status := func(w Worktree) time.Duration {
+				start := time.Now()
+				if out, err := gitAs(c.uid, w.GID, w.Dir, "status", "--porcelain"); err != nil || out != "" {
+					b.Fatal(out, err)
+				}
+				return time.Since(start)
+			}
+			for i := 0; b.Loop(); i++ {
+				warmed(b, m, Owner{UID: c.uid})
+				start := time.Now()
+				w := mustWorktree(b, m, ownedSpec(r, fmt.Sprintf("polecat/p%d/bead", i), c.uid))
+				ours = append(ours, time.Since(start))
+				first, second = append(first, status(w)), append(second, status(w))
+				if err := m.Remove(b.Context(), "rig", w.Branch, true); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(ms(median(ours)), "ms/ready")
+			b.ReportMetric(ms(median(first)), "ms/first-status")
+			b.ReportMetric(ms(median(second)), "ms/warm-status")
+		})
+	}
+}

@@ -129,8 +129,7 @@ func (g *merging) gateTree(ctx context.Context, commit string) (GateRun, func(),
 		}
 		s.Owner.GID = gid
 	}
-	forget := func() error { return errors.Join(g.discard(g.admin(gateBranch)), g.discard(g.path(gateBranch))) }
-	if err := forget(); err != nil {
+	if err := g.dropTree(gateBranch); err != nil {
 		return GateRun{}, nil, err
 	}
 	home, err := os.MkdirTemp(filepath.Join(g.dir, "tmp"), "home-")
@@ -138,38 +137,16 @@ func (g *merging) gateTree(ctx context.Context, commit string) (GateRun, func(),
 		return GateRun{}, nil, spaceKind(err)
 	}
 	discard := func() {
-		if err := errors.Join(forget(), g.discard(home)); err != nil {
+		if err := errors.Join(g.dropTree(gateBranch), g.discard(home)); err != nil {
 			g.log.Warn("clear away a gate's worktree", "err", err)
 		}
 	}
 	if err = g.give(home, s.Owner); err == nil {
-		err = g.fillGateTree(ctx, s, commit)
+		err = g.detachedTree(ctx, g.own, s, commit)
 	}
 	if err != nil {
 		discard()
 		return GateRun{}, nil, err
 	}
 	return GateRun{Dir: g.path(gateBranch), Home: home, Owner: s.Owner}, discard, nil
-}
-
-func (g *merging) fillGateTree(ctx context.Context, s Spec, commit string) error {
-	l, release, err := g.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	if err := g.fetchFiles(ctx, l, commit); err != nil {
-		release()
-		return err
-	}
-	err = g.make(s, plan{commit: commit, isNew: true})
-	release()
-	if err != nil {
-		return err
-	}
-	c := g.inWorktree(s.Branch, s.Owner, command{
-		locks: []*lock{g.own}, timeout: g.m.c.CloneTimeout, args: []string{"checkout", "--quiet", "--force", "--detach", commit},
-	})
-	c.env = append(c.env, identityEnv("", "")...)
-	_, err = g.m.run(ctx, c)
-	return err
 }

@@ -1,6 +1,7 @@
 package gitmgr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,8 +118,9 @@ func (r *rig) repairHead(ctx context.Context, own *lock, s Spec, f facts, gone b
 	}
 	var todo [][]string
 	if text, err := readOwned(admin, headName); err == nil && f.Making && !strings.HasPrefix(text, "ref: ") {
-		// Killed between the files and the branch: both are one command's work.
-		todo = append(todo, []string{"checkout", "--quiet", "--no-track", "-B", s.Branch})
+		// Killed between the files and the branch: both are one command's work. Nobody
+		// was given the files, so none is lost.
+		todo = append(todo, []string{"checkout", "--quiet", "--force", "--no-track", "-B", s.Branch, cmp.Or(f.Start, head)})
 	}
 	if !isRegular(filepath.Join(admin, "index")) {
 		todo = append(todo, []string{"read-tree", "HEAD"})

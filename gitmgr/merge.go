@@ -72,7 +72,7 @@ const (
 
 // gateBranch stands for the one checkout of a rig in which gates run, and for the
 // turn of its merges: CheckBranch refuses it, so no agent has it.
-const gateBranch = ".merge/gate"
+const gateBranch = "-merge/gate"
 
 // Merge merges a branch into another on the remote, without a checkout: it fetches,
 // merges in memory, runs the gates in a clean worktree of the result, and pushes on

@@ -301,10 +301,10 @@ func TestGatesRunInACleanWorktreeOfTheResult(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 	mustMerge(t, m, MergeRequest{Branch: "a", Gates: []Gate{{Name: "ok", Command: "true"}}}, MergeDone)
-	if left, _ := filepath.Glob(filepath.Join(m.c.Home, "rig/worktrees/.merge/*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(m.c.Home, "rig/worktrees/-merge/*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
-	if got := git(t, m.rigs["rig"].repo, "worktree", "list", "--porcelain"); strings.Contains(got, ".merge") {
+	if got := git(t, m.rigs["rig"].repo, "worktree", "list", "--porcelain"); strings.Contains(got, "-merge") {
 		t.Errorf("git lists %s", got)
 	}
 	sound(t, m)

@@ -27,6 +27,7 @@ type facts struct {
 	Name   string `json:"name,omitempty"`
 	Email  string `json:"email,omitempty"`
 
+	Start     string `json:"start,omitempty"`     // while Making: commit that it is to be checked out at
 	Restoring string `json:"restoring,omitempty"` // checkpoint whose files are being written
 }
 
@@ -37,6 +38,7 @@ const noBase = "none"
 type plan struct {
 	commit string // what is checked out; "" in a repository without commits
 	isNew  bool   // the branch is to be made at commit, or moved there
+	ready  bool   // its files are there, from the pool
 }
 
 func (r *rig) worktree(ctx context.Context, s Spec) (Worktree, error) {
@@ -114,14 +116,23 @@ func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, enter
 			return plan{}, err
 		}
 	}
-	f.Name, f.Email, f.Making = s.Name, s.Email, !good
+	f.Name, f.Email, f.Making, f.Start = s.Name, s.Email, !good, p.commit
 	if err := r.writeFacts(f); err != nil || good {
 		return plan{}, err
 	}
 	if err := r.refDirs(s.Branch, s.Owner); err != nil {
 		return plan{}, err
 	}
-	return p, r.make(s, p)
+	if p.commit == "" {
+		return p, r.make(s, p)
+	}
+	at := r.takeSlot(ctx, s)
+	if at == "" {
+		return p, r.make(s, p)
+	}
+	_, exists, err := r.ref(headsPrefix + s.Branch)
+	p.ready, p.isNew = at == p.commit && !exists, true // HEAD is on no branch yet
+	return p, err
 }
 
 // plan finds what the branch of s is to be checked out at, and its base.
@@ -305,7 +316,10 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 	}
 	defer func() { <-r.m.checkout }()
 	args := []string{"checkout", "--quiet", "--force", "--no-track", "-B", s.Branch, p.commit}
-	if !p.isNew {
+	switch {
+	case p.ready: // git switch -c looks at no file, which git checkout -b does
+		args = []string{"switch", "--quiet", "--no-track", "-c", s.Branch}
+	case !p.isNew:
 		args = []string{"checkout", "--quiet", "--force"}
 	}
 	c := r.inWorktree(s.Branch, s.Owner, command{locks: []*lock{own}, args: args, timeout: r.m.c.CloneTimeout})
