@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -245,9 +246,10 @@ func TestProxyFollowsNoRemoteToAnotherHost(t *testing.T) {
 		http.NotFound(w, req)
 	}))
 	t.Cleanup(away.Close)
-	redirect := ""
+	var redirect atomic.Value
+	redirect.Store("")
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if to := redirect; to != "" && strings.HasPrefix(req.URL.Path, "/old.git") {
+		if to := redirect.Load().(string); to != "" && strings.HasPrefix(req.URL.Path, "/old.git") {
 			http.Redirect(w, req, to+strings.TrimPrefix(req.URL.String(), "/old.git"), http.StatusMovedPermanently)
 			return
 		}
@@ -260,11 +262,11 @@ func TestProxyFollowsNoRemoteToAnotherHost(t *testing.T) {
 	wt, err := m.Worktree(t.Context(), Spec{RigID: "rig", URL: front.URL + "/old.git", Branch: "polecat/alice/1"})
 	must(t, err)
 	g := newGatehouse(t, m, front.URL+"/old.git")
-	redirect = away.URL
+	redirect.Store(away.URL)
 	if out, err := g.as("cap-alice", 0, 0, wt.Dir, "ls-remote"); err == nil || !strings.Contains(out, "answered 301") {
 		t.Errorf("ls-remote: %s", out)
 	}
-	redirect = front.URL + "/renamed.git"
+	redirect.Store(front.URL + "/renamed.git")
 	git(t, wt.Dir, "commit", "--quiet", "--allow-empty", "-m", "x")
 	if out, err := g.as("cap-alice", 0, 0, wt.Dir, "push", "origin", "HEAD"); err != nil {
 		t.Errorf("to a repository that was renamed: %s", out)

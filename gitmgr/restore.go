@@ -263,7 +263,25 @@ func (r *rig) newestState(ctx context.Context, s Spec, agentID string) (SavedSta
 			newest = state
 		}
 	}
-	return newest, nil
+	return newest, r.adopt(ctx, l, agentID, newest.Commit, there)
+}
+
+// adopt makes a checkpoint that was found the last one here and notes what the
+// remote has: the next one replaces both, or the old one would come back.
+func (r *rig) adopt(ctx context.Context, l *lock, agentID, commit, there string) error {
+	ref := checkpointRef(agentID)
+	if have, _, err := r.ref(ref); err != nil || commit == "" {
+		return err
+	} else if have != commit {
+		if err := r.pointAt(ctx, l, ref, commit); err != nil {
+			return err
+		}
+	}
+	onRemote, ok, err := r.ref(there)
+	if err != nil || !ok {
+		return err
+	}
+	return r.pointAt(ctx, l, pushedPrefix+strings.TrimPrefix(ref, checkpointPrefix), onRemote)
 }
 
 // whyNotRestore says what speaks against putting a state's work into the worktree of
