@@ -1,14 +1,21 @@
 // Package gitmgr keeps the repositories of a town: one bare clone per rig, one
-// worktree per branch, checkpoints, diffs and logs. It knows git, files, owners
-// and locks; it knows neither agents' lives nor their credentials.
+// worktree per branch, a pool of ready ones, checkpoints, diffs, logs and merges,
+// and the proxy by which agents reach their remotes. It knows git, files, owners and
+// locks; it does not know agents' lives. Credentials it asks for when a remote wants
+// one, and keeps none.
 //
 // Below Config.Home a rig has this layout:
 //
 //	{rigId}/repo.git             the bare clone; what the remote has is in refs/remotes/origin
 //	{rigId}/worktrees/{branch}   one worktree per branch, its path nested like the name
+//	{rigId}/worktrees/-pool/{uid}, -merge/gate   worktrees of no branch
 //	{rigId}/lock                 held by whoever changes repo.git, across processes
 //	{rigId}/branches/            one lock and one record of facts per branch
 //	{rigId}/tmp, {rigId}/trash   half-made and given-up things, collected
+//
+// In repo.git, refs/town/checkpoints/{agent} is what was saved of an agent last,
+// refs/town/pushed/{agent} what the remote has of that, and refs/town/fetched/{agent}
+// what it had when the agent was restored.
 //
 // With isolation (Config.GIDBase) the repository is shared between the users of
 // its agents as written in share.go, and git in an agent's worktree runs as that

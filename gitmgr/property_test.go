@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -116,9 +117,7 @@ func (w *walker) save() {
 	if _, err := w.m.PushCheckpoint(w.t.Context(), "rig", w.branch, w.agent()); err != nil {
 		w.t.Error(err)
 	}
-	for file, text := range w.loose {
-		w.owed[file] = text
-	}
+	maps.Copy(w.owed, w.loose)
 	clear(w.loose)
 }
 
