@@ -191,6 +191,9 @@ func (x *exchange) push() error {
 	why := x.whyRefused
 	if !refused {
 		err := x.forward(io.MultiReader(bytes.NewReader(head.raw), body), length)
+		if err == nil && x.m.c.GIDBase != 0 {
+			x.freshen() // the agent's git leaves it to us, and goes on when we return
+		}
 		if !errors.Is(err, town.ErrGit) {
 			return err
 		}

@@ -131,9 +131,14 @@ func throughTheProxy(t *testing.T, m *Manager, r *gittest.Remote, url string, ui
 	must(t, os.Lchown(big, int(max(uid, uint32(os.Geteuid()))), -1))
 	git("add", "big")
 	git("commit", "--quiet", "-m", "one")
-	git("push", "--quiet", "origin", "HEAD")
+	if out := git("push", "--quiet", "origin", "HEAD"); out != "" {
+		t.Errorf("git push says %s", out)
+	}
 	if r.Git("rev-parse", "polecat/alice/1") != git("rev-parse", "HEAD") {
 		t.Error("the push did not arrive")
+	}
+	if git("rev-parse", "origin/polecat/alice/1") != git("rev-parse", "HEAD") {
+		t.Error("what the remote has is not known here")
 	}
 	git("commit", "--quiet", "--amend", "-m", "rewritten")
 	git("push", "--quiet", "--force", "origin", "HEAD")

@@ -302,7 +302,9 @@ func (r *rig) configure(dir string) error {
 	text := string(b) + "[core]\n\tbare = true\n\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n\tpackRefs = false\n" +
 		"[maintenance]\n\tauto = false\n"
 	if r.m.c.GIDBase != 0 {
-		text += sharedConfig
+		// What the remote has is written down by us alone: without this line agents'
+		// git does not try to, and fail, after each fetch and push.
+		text = strings.Replace(text, "\tfetch = +refs/heads/*:"+remotePrefix+"*\n", "", 1) + sharedConfig
 	}
 	for _, sub := range []string{"hooks", "info", "worktrees", "objects/info", "objects/pack", "logs/refs/heads", "refs/heads", "refs/tags", "refs/remotes/origin", "refs/town/checkpoints", "refs/replace"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
