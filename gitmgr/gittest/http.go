@@ -51,7 +51,7 @@ func (r *Remote) ServeHTTP(user, password string) *HTTP {
 		Path: filepath.Join(run(r.t, "", nil, "--exec-path"), "git-http-backend"),
 		Env: append(Env(), "GIT_PROJECT_ROOT="+filepath.Dir(r.Path), "GIT_HTTP_EXPORT_ALL=1",
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.receivepack", "GIT_CONFIG_VALUE_0=true"),
-		Stderr: testWriter{r.t},
+		Stderr: testWriter{r.t, "http-backend"},
 	}
 	h.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		h.requests.Add(1)
@@ -201,9 +201,12 @@ func (c *cutter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-type testWriter struct{ t testing.TB }
+type testWriter struct {
+	t    testing.TB
+	name string // who says it
+}
 
 func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Logf("http-backend: %s", p)
+	w.t.Logf("%s: %s", w.name, p)
 	return len(p), nil
 }

@@ -18,7 +18,7 @@ type SSH struct {
 }
 
 // ServeSSH serves r by OpenSSH until the test ends. The test is skipped where there
-// is no sshd.
+// is no sshd, or where this user has no shell to log in to.
 func (r *Remote) ServeSSH() SSH {
 	r.t.Helper()
 	sshd := "/usr/sbin/sshd"
@@ -55,7 +55,7 @@ func (r *Remote) ServeSSH() SSH {
 		_ = os.MkdirAll("/run/sshd", 0o755) // sshd says so when it cannot do without
 	}
 	cmd := exec.Command(sshd, "-D", "-e", "-f", filepath.Join(dir, "sshd.conf"))
-	cmd.Stderr = testWriter{r.t}
+	cmd.Stderr = testWriter{r.t, "sshd"}
 	if err := cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -64,6 +64,10 @@ func (r *Remote) ServeSSH() SSH {
 		_ = cmd.Wait()
 	})
 	waitFor(r.t, port)
+	try := exec.Command("ssh", "-F", filepath.Join(dir, "ssh.conf"), "-o", "BatchMode=yes", "-p", fmt.Sprint(port), me.Username+"@127.0.0.1", "true")
+	if out, err := try.CombinedOutput(); err != nil {
+		r.t.Skipf("user %s may not log in here: %s", me.Username, out)
+	}
 	return SSH{
 		URL:     fmt.Sprintf("ssh://%s@127.0.0.1:%d%s", me.Username, port, r.Path),
 		Command: "ssh -F " + filepath.Join(dir, "ssh.conf"),
