@@ -41,7 +41,7 @@ import (
 type Config struct {
 	Home         string        // absolute; holds one directory per rig. Agents' users must be able to traverse it
 	Protocols    []string      // what remotes may be reached by: https, ssh, http, git, file. Default https and ssh
-	Git          string        // the git program, default "git"
+	Git          string        // the git program, 2.38 or newer, default "git"
 	SSH          string        // the ssh program with arguments, default "ssh"
 	GIDBase      uint32        // groups of rigs are numbered from here up; 0 means no isolation. Needs root
 	CloneTimeout time.Duration // for one clone, default 30 minutes
@@ -56,9 +56,10 @@ type Config struct {
 	// git of the server's own user calls one. Git of agents never gets any of it.
 	Credential CredentialFunc
 
-	// Observe, if set, is told how long an operation took and how it ended: each
-	// git clone and fetch, and each call as a whole: worktree (with the clone or
-	// fetch it needed), diff, checkpoint, remove.
+	// Observe, if set, is told how long an operation took and how it ended: each git
+	// clone, fetch, deepen, fetch files and push of a merge, and each call as a whole:
+	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff,
+	// checkpoint, push checkpoint, restore, merge, remove.
 	Observe func(op string, d time.Duration, err error)
 }
 
