@@ -33,7 +33,7 @@ const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 // refs/town/checkpoints/<agentID>. Branch, index and files stay untouched. What is
 // larger than Config allows and what looks like a secret is left out and named. The
 // same state again is the same commit. When everything is in commits it makes none
-// and says so; an earlier checkpoint then gives way to HEAD. It returns ErrNotFound
+// and says so; an earlier checkpoint then gives way to one of HEAD. It returns ErrNotFound
 // for a worktree that is not there. Checkpoints of different branches do not wait
 // for each other, nor for the remote.
 func (m *Manager) Checkpoint(ctx context.Context, rigID, branch, agentID string, o Owner) (Checkpoint, error) {
@@ -124,7 +124,7 @@ func (r *rig) checkpoint(ctx context.Context, own *lock, branch, agentID string,
 		cp, err = s.save(ctx)
 	}
 	if err == nil && cp.Clean {
-		err = s.replaceBy(ctx, s.head)
+		err = s.replace(ctx)
 	}
 	cp.LeftOut, cp.LeftOutCount = s.leftOut[:min(len(s.leftOut), maxLeftOut)], len(s.leftOut)
 	return cp, err
@@ -216,31 +216,63 @@ func (s *saving) saveTree(ctx context.Context, tree string) (Checkpoint, error) 
 	if last, ok, err := s.ref(ref); err == nil && ok && s.isCheckpointOf(last, s.head, tree) {
 		return Checkpoint{Ref: ref, Commit: last}, nil
 	}
-	var message strings.Builder
-	fmt.Fprintf(&message, "%s\n\n%s%s\n%s%s\n", checkpointSubject, branchTrailer, s.branch, baseTrailer, s.facts.Base)
-	for _, l := range s.leftOut[:min(len(s.leftOut), maxLeftOut)] {
-		fmt.Fprintf(&message, "%s%q %s\n", leftOutTrailer, l.Path, l.Why)
-	}
 	args := []string{"commit-tree", "-F", "-", tree}
 	if s.head != "" {
 		args = append(args, "-p", s.head)
 	}
-	commit, err := s.git(ctx, strings.NewReader(message.String()), args...)
+	commit, err := s.git(ctx, strings.NewReader(checkpointMessage(s.facts, s.leftOut)), args...)
 	if err != nil {
 		return Checkpoint{}, err
 	}
 	return Checkpoint{Ref: ref, Commit: commit}, s.pointAt(ctx, s.own, ref, commit)
 }
 
-// replaceBy lets HEAD take the place of a checkpoint whose work was committed or
-// given up since. The ref stays: to delete one takes the lock of all.
-func (s *saving) replaceBy(ctx context.Context, head string) error {
-	ref := checkpointRef(s.agentID)
-	last, ok, err := s.ref(ref)
-	if err != nil || !ok || head == "" || last == head {
+// checkpointMessage says whose a checkpoint is, for people and for Restore.
+func checkpointMessage(f facts, leftOut []LeftOut) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n%s%s\n%s%s\n", checkpointSubject, branchTrailer, f.Branch, baseTrailer, f.Base)
+	for _, l := range leftOut[:min(len(leftOut), maxLeftOut)] {
+		fmt.Fprintf(&b, "%s%q %s\n", leftOutTrailer, l.Path, l.Why)
+	}
+	return b.String()
+}
+
+// saveClean makes the checkpoint of an agent that of a clean worktree: a commit with
+// the files of head on top of it, which tells where the branch was. It returns it.
+func (r *rig) saveClean(ctx context.Context, own *lock, branch, agentID, head string) (string, error) {
+	ref := checkpointRef(agentID)
+	out, err := r.m.run(ctx, r.inRepo(command{locks: []*lock{own}, args: []string{"rev-parse", "--verify", head + "^{tree}"}}))
+	if err != nil {
+		return "", err
+	}
+	tree := strings.TrimSpace(string(out))
+	if last, ok, err := r.ref(ref); err == nil && ok && r.isCheckpointOf(last, head, tree) {
+		return last, nil
+	}
+	f, err := r.readFacts(branch)
+	if err != nil {
+		return "", err
+	}
+	c := r.inRepo(command{
+		locks: []*lock{own}, args: []string{"commit-tree", "-F", "-", tree, "-p", head}, stdin: strings.NewReader(checkpointMessage(f, nil)),
+	})
+	c.env = append(c.env, identityEnv(f.Name, f.Email)...)
+	if out, err = r.m.run(ctx, c); err != nil {
+		return "", err
+	}
+	commit := strings.TrimSpace(string(out))
+	return commit, r.pointAt(ctx, own, ref, commit)
+}
+
+// replace lets a clean state take the place of a checkpoint whose work was committed
+// or given up since. The ref stays: to delete one takes the lock of all.
+func (s *saving) replace(ctx context.Context) error {
+	_, ok, err := s.ref(checkpointRef(s.agentID))
+	if err != nil || !ok || s.head == "" {
 		return err
 	}
-	return s.pointAt(ctx, s.own, ref, head)
+	_, err = s.saveClean(ctx, s.own, s.branch, s.agentID, s.head)
+	return err
 }
 
 // pointAt sets a ref of refs/town. A lock on it is a dead git's: own is held.

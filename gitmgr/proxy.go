@@ -34,8 +34,10 @@ type Proxy struct {
 	moved     sync.Map // rig id -> base URL that its remote redirected to, on the same host
 }
 
-// proxyIdle is how long a remote may be silent in the middle of an answer.
-const proxyIdle = 2 * time.Minute
+const (
+	proxyIdle = 2 * time.Minute // that a remote may be silent in the middle of an answer
+	proxyWait = 6 * time.Minute // that it may take until its answer begins, while a push is still on its way
+)
 
 // maxRefusedBytes is how much of a refused push is read, so that git gets to read why.
 const maxRefusedBytes = 256 << 20
@@ -90,7 +92,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="town"`)
 	}
 	p.m.c.Log.Warn("git proxy", "path", req.URL.Path, "err", err)
-	http.Error(w, err.Error(), status) // git shows plain text to its user
+	text := err.Error()
+	if status == http.StatusInternalServerError {
+		text = "internal error"
+	}
+	http.Error(w, text, status) // git shows plain text to its user
 }
 
 // open finds out who calls and what is asked.

@@ -20,7 +20,7 @@ const pushedPrefix = "refs/town/pushed/"
 // SavedState is a checkpoint as it is found again.
 type SavedState struct {
 	AgentID string
-	Branch  string // "" when it is a commit of the branch itself
+	Branch  string
 	Commit  string
 	Parent  string // commit that the worktree was on, "" for none
 	Base    string // that its branch started from, "" when not known
@@ -67,10 +67,14 @@ func (r *rig) pushCheckpoint(ctx context.Context, own *lock, branch, agentID str
 		return false, err
 	}
 	if !ok {
-		if at, ok, err = r.ref(headsPrefix + branch); err != nil || !ok {
+		head, ok, err := r.ref(headsPrefix + branch)
+		if err != nil || !ok {
 			return false, err
 		}
-		if new, err := r.isUnknownThere(ctx, own, at); err != nil || !new {
+		if unknown, err := r.isUnknownThere(ctx, own, head); err != nil || !unknown {
+			return false, err
+		}
+		if at, err = r.saveClean(ctx, own, branch, agentID, head); err != nil {
 			return false, err
 		}
 	}
@@ -88,7 +92,7 @@ func (r *rig) pushCheckpoint(ctx context.Context, own *lock, branch, agentID str
 	if err != nil {
 		return false, err
 	}
-	return true, errors.Join(r.pointAt(ctx, own, ref, at), r.pointAt(ctx, own, had, at))
+	return true, r.pointAt(ctx, own, had, at)
 }
 
 // isUnknownThere reports whether no branch of the remote, as it was fetched last, has commit.
@@ -133,13 +137,17 @@ func (r *rig) savedState(ref, hash string) (SavedState, error) {
 	if short, ok := strings.CutSuffix(agent, "%lock"); ok {
 		agent = short + ".lock"
 	}
-	s := SavedState{AgentID: agent, Commit: hash, Parent: hash, When: c.Committer.When}
+	s := SavedState{AgentID: agent, Commit: hash, When: c.Committer.When, Work: true}
 	if !strings.HasPrefix(c.Message, checkpointSubject+"\n") || len(c.ParentHashes) > 1 {
-		return s, nil
+		return SavedState{}, fmt.Errorf("%s: is not a checkpoint of a town: %w", ref, town.ErrConflict)
 	}
-	s.Work, s.Parent = true, ""
 	if len(c.ParentHashes) == 1 {
 		s.Parent = c.ParentHashes[0].String()
+		parent, err := object.GetCommit(st, c.ParentHashes[0])
+		if err != nil {
+			return SavedState{}, fmt.Errorf("checkpoint %s: %w", hash, err)
+		}
+		s.Work = parent.TreeHash != c.TreeHash
 	}
 	for line := range strings.Lines(c.Message) {
 		line = strings.TrimSpace(line)
@@ -257,13 +265,17 @@ func (r *rig) newestState(ctx context.Context, s Spec, agentID string) (SavedSta
 		}
 		state, err := r.savedState(ref, hash)
 		if err != nil {
-			return SavedState{}, err
+			r.log.Warn("checkpoint not usable", "agent", agentID, "err", err)
+			continue
 		}
 		if newest.Commit == "" || !state.When.Before(newest.When) {
 			newest = state
 		}
 	}
-	return newest, r.adopt(ctx, l, agentID, newest.Commit, there)
+	if err := r.adopt(ctx, l, agentID, newest.Commit, there); err != nil || newest.Branch != s.Branch {
+		return SavedState{}, err // nothing, or what it did on another branch before
+	}
+	return newest, nil
 }
 
 // adopt makes a checkpoint that was found the last one here and notes what the

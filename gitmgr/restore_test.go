@@ -180,9 +180,34 @@ func TestOldCheckpointDoesNotComeBack(t *testing.T) {
 	if res, err := elsewhere.Restore(t.Context(), spec(r, "a"), "agent"); err != nil || res.Applied || !strings.Contains(res.Why, "not where") {
 		t.Errorf("Restore = %+v, %v", res, err)
 	}
+	r.Git("update-ref", checkpointPrefix+"agent2", "main") // what somebody else put there
+	if res, err := elsewhere.Restore(t.Context(), spec(r, "b"), "agent2"); err != nil || res.State.Commit != "" {
+		t.Errorf("Restore = %+v, %v", res, err)
+	}
 	states, err := m.Checkpoints("rig")
 	if err != nil || len(states) != 1 || !states[0].Work || states[0].Branch != "a" || states[0].AgentID != "agent" {
 		t.Errorf("Checkpoints = %+v, %v", states, err)
+	}
+}
+
+// TestAnotherBranchIsNoneOfACheckpoint: an agent that was on one bead begins the next
+// where anybody would.
+func TestAnotherBranchIsNoneOfACheckpoint(t *testing.T) {
+	r := gittest.New(t, gittest.Options{})
+	m := newManager(t)
+	branchWith(t, m, r, "polecat/toast/1", "f=1")
+	for _, dirty := range []bool{false, true} {
+		if dirty {
+			write(t, filepath.Join(m.rigs["rig"].path("polecat/toast/1"), "g"), "2")
+		}
+		_, err := m.Checkpoint(t.Context(), "rig", "polecat/toast/1", "toast", Owner{})
+		must(t, err)
+		_, err = m.PushCheckpoint(t.Context(), "rig", "polecat/toast/1", "toast")
+		must(t, err)
+		res, err := m.Restore(t.Context(), spec(r, fmt.Sprint("polecat/toast/", dirty)), "toast")
+		if err != nil || res.Applied || git(t, res.Dir, "rev-parse", "HEAD") != r.Git("rev-parse", "main") || git(t, res.Dir, "status", "--porcelain") != "" {
+			t.Errorf("Restore = %+v, %v", res, err)
+		}
 	}
 }
 

@@ -22,12 +22,15 @@ const userAgent = "git/townd" // some servers answer git alone
 func (x *exchange) forwardHTTP(remote *url.URL, body io.Reader, length int64) error {
 	ctx, cancel := context.WithCancelCause(x.req.Context())
 	defer cancel(nil)
+	idle := time.AfterFunc(proxyWait, func() { cancel(errIdle) })
+	defer idle.Stop()
+	if body != nil {
+		body = &watched{body, func() { idle.Reset(proxyWait) }}
+	}
 	req, err := x.upstream(ctx, remote, body, length)
 	if err != nil {
 		return err
 	}
-	idle := time.AfterFunc(6*time.Minute, func() { cancel(errIdle) }) // until the answer begins: more than its own limit
-	defer idle.Stop()
 	res, err := x.client.Do(req)
 	if err != nil {
 		if x.req.Context().Err() != nil {
@@ -46,13 +49,26 @@ func (x *exchange) forwardHTTP(remote *url.URL, body io.Reader, length int64) er
 	case res.Header.Get("Content-Type") != "application/x-"+x.service+"-"+answer:
 		return fmt.Errorf("the remote does not speak git's smart protocol: %w", town.ErrGit)
 	}
-	if x.advert && res.Request.URL.Path != req.URL.Path { // moved on the same host
+	if x.advert && res.Request.URL.Path == req.URL.Path {
+		x.moved.Delete(x.rig.id)
+	} else if x.advert { // moved on the same host
 		base := *res.Request.URL
 		base.Path, base.RawQuery = strings.TrimSuffix(base.Path, "/info/refs"), ""
 		x.moved.Store(x.rig.id, &base)
 	}
 	x.answers(answer)
 	return x.stream(res.Body, func() { idle.Reset(proxyIdle) })
+}
+
+// watched tells of every read.
+type watched struct {
+	io.Reader
+	seen func()
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.seen()
+	return w.Reader.Read(p)
 }
 
 // upstream makes the request to the remote.
