@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -389,4 +390,103 @@ func FuzzPushHead(f *testing.F) {
 		}
 		h.refusal(func(u refUpdate) string { return fmt.Sprint(slices.Contains(names, u.ref)) })
 	})
+}
+
+// TestProxyStreamsBothWays passes 200 MiB each way and looks at the memory meanwhile.
+func TestProxyStreamsBothWays(t *testing.T) {
+	const size = 200 << 20
+	r := gittest.New(t, gittest.Options{})
+	h := r.ServeHTTP("", "")
+	var received atomic.Int64
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.UserAgent() != userAgent {
+			h.Handler().ServeHTTP(w, req)
+			return
+		}
+		n, _ := io.Copy(io.Discard, req.Body)
+		received.Store(n)
+		w.Header().Set("Content-Type", strings.Replace(req.Header.Get("Content-Type"), "-request", "-result", 1))
+		if strings.HasSuffix(req.URL.Path, "upload-pack") {
+			_, _ = io.CopyN(w, endless{}, size)
+		}
+	}))
+	t.Cleanup(front.Close)
+	m := newManager(t)
+	_, err := m.Prepare(t.Context(), "rig", front.URL+"/remote.git", false, nil)
+	must(t, err)
+	g := newGatehouse(t, m, front.URL)
+	id := strings.Repeat("1", 40)
+	head := string(appendPkt(nil, id+" "+id+" refs/heads/polecat/alice/1\x00report-status")) + flushPkt
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for _, c := range []struct {
+		service    string
+		body       io.Reader
+		sent, back int64
+	}{
+		{"git-receive-pack", io.MultiReader(strings.NewReader(head), io.LimitReader(endless{}, size)), int64(len(head)) + size, 0},
+		{"git-upload-pack", strings.NewReader("0000"), 4, size},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+"/git/rig/"+c.service, c.body)
+		must(t, err)
+		req.Header.Set("Authorization", "Bearer cap-alice")
+		req.Header.Set("Content-Type", "application/x-"+c.service+"-request")
+		res, err := http.DefaultClient.Do(req)
+		must(t, err)
+		n, err := io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		if err != nil || res.StatusCode != 200 || n != c.back || received.Load() != c.sent {
+			t.Errorf("%s: %d, %d bytes there, %d back, %v", c.service, res.StatusCode, received.Load(), n, err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.TotalAlloc-before.TotalAlloc) >> 20; grown > 20 {
+		t.Errorf("%d MiB were allocated", grown)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// endless is any number of bytes.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestHangingRemoteEndsWithItsAgentOrTheTown(t *testing.T) {
+	r := gittest.New(t, gittest.Options{})
+	h := r.ServeHTTP("", "")
+	m := newManager(t)
+	_, err := m.Prepare(t.Context(), "rig", h.URL, false, nil)
+	must(t, err)
+	g := newGatehouse(t, m, h.URL)
+	ask := func(ctx context.Context, service string) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+"/git/rig/info/refs?service="+service, http.NoBody)
+		must(t, err)
+		req.Header.Set("Authorization", "Bearer cap-alice")
+		return http.DefaultClient.Do(req)
+	}
+	h.Set(gittest.Hang)
+	for _, service := range []string{"git-receive-pack", "git-upload-pack"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-h.Reached
+			cancel()
+		}()
+		if res, err := ask(ctx, service); err == nil {
+			_ = res.Body.Close()
+			t.Errorf("%s: answered %d", service, res.StatusCode)
+		}
+		eventually(t, "no git is left", func() bool { return len(gitsBelow(m.c.Home)) == 0 })
+	}
+	go func() {
+		<-h.Reached
+		_ = m.Close()
+	}()
+	res, err := ask(t.Context(), "git-receive-pack")
+	must(t, err)
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("at the end of the town: %d", res.StatusCode)
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
