@@ -55,7 +55,7 @@ func (engine) ParseHook(stdin []byte) (town.HookCall, error) {
 	case "session.error":
 		c.Point = town.HookError
 	case "session.idle":
-		c.Point = town.HookStop
+		c.Point, c.Told = town.HookStop, true
 	default:
 		return town.HookCall{}, fmt.Errorf("hook %q is not one of ours: %w", h.Hook, town.ErrInvalid)
 	}
