@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/term"
 
 	"townd/llm/llmtest"
@@ -31,27 +30,6 @@ var (
 	recording = flag.Bool("record", false, "rewrite the recordings of testdata, from the real CLIs")
 	update    = flag.Bool("update", false, "rewrite the goldens of testdata")
 )
-
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "drive" {
-		os.Exit(drive(os.Args[2:]))
-	}
-	if play, ok := parts[os.Getenv("AGENTCLI_TEST_PART")]; ok && len(os.Args) > 1 {
-		play(os.Args[1:])
-	}
-	flag.Parse()
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
-		runtime.Gosched()
-	}
-	fuzzing := flag.Lookup("test.fuzz").Value.String() != "" // has goroutines of its own
-	if n := runtime.NumGoroutine(); code == 0 && n > before && !fuzzing {
-		println("goroutines left over:", n-before)
-		code = 1
-	}
-	os.Exit(code)
-}
 
 // patience bounds a wait for a CLI: the start of kilo takes 5 s of CPU, which on a
 // busy machine are minutes.
@@ -74,12 +52,14 @@ type agent struct {
 
 // process is one process of an agent.
 type process struct {
+	agent *agent
 	cmd   *exec.Cmd
 	stdin *os.File
 	done  chan struct{}
 	code  int // valid after done
 }
 
+// newAgent returns an agent of the CLI of that name, whose townd is this test binary.
 func newAgent(t *testing.T, name string, env map[string]string) *agent {
 	t.Helper()
 	cli, err := agentcli.Lookup(name)
@@ -92,9 +72,12 @@ func newAgent(t *testing.T, name string, env map[string]string) *agent {
 	}
 	home, workdir := t.TempDir(), t.TempDir()
 	run(t, workdir, "git", "init", "-q")
-	self, err := os.Executable() // which is townd as far as drivers go
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if env == nil {
+		env = map[string]string{}
 	}
 	return &agent{
 		t: t, cli: cli, decoder: cli.NewDecoder(), changed: make(chan struct{}),
@@ -113,6 +96,36 @@ func run(t *testing.T, dir, name string, args ...string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, out)
 	}
+}
+
+// gateway points the agent to a model of the town's gateway at url.
+func (a *agent) gateway(dialect town.Dialect, url, model string) {
+	a.spec.Models = &agentcli.Models{ModelEndpoint: town.ModelEndpoint{Dialect: dialect, BaseURL: url, Model: model}, Key: "capability"}
+}
+
+// furnish writes files of the repository.
+func (a *agent) furnish(files map[string]string) {
+	a.t.Helper()
+	for name, text := range files {
+		path := filepath.Join(a.spec.Workdir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			a.t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+// turn runs the agent with a prompt until a turn has ended and its process with it,
+// and returns the exit code.
+func (a *agent) turn(prompt string) int {
+	a.t.Helper()
+	ended := a.count("turn.ended")
+	a.spec.Prompt = prompt
+	p := a.start()
+	a.wait(town.EventTurnEnded, ended+1)
+	return p.finish()
 }
 
 // start launches the agent's spec.
@@ -169,7 +182,7 @@ func (a *agent) spawn(l agentcli.Launch) *process {
 		cmd.Env = append(cmd.Env, name+"="+env[name])
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 1}
-	p := &process{cmd: cmd, stdin: ptmx, done: make(chan struct{})}
+	p := &process{agent: a, cmd: cmd, stdin: ptmx, done: make(chan struct{})}
 	if l.PipeInput {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -229,37 +242,98 @@ func (a *agent) notify() {
 	a.changed = make(chan struct{})
 }
 
-// wait returns when n events of a kind have come.
-func (a *agent) wait(kind town.EventType, n int) {
+// until waits for what changes with output. It calls done under the lock.
+func (a *agent) until(what string, done func() bool) {
 	a.t.Helper()
 	timeout := time.After(patience)
 	for {
 		a.mu.Lock()
-		count, changed := 0, a.changed
-		for _, e := range a.events {
-			if e.Event == kind {
-				count++
-			}
-		}
+		ok, changed := done(), a.changed
 		a.mu.Unlock()
-		if count >= n {
+		if ok {
 			return
 		}
 		select {
 		case <-changed:
 		case <-timeout:
-			a.t.Fatalf("%d of %d %s events; output:\n%s", count, n, kind, a.output)
+			a.t.Fatalf("no %s; output:\n%s", what, a.output)
 		}
 	}
 }
 
-func (p *process) wait(t *testing.T) int {
-	t.Helper()
+// wait returns when n events of a kind have come.
+func (a *agent) wait(kind town.EventType, n int) {
+	a.t.Helper()
+	a.until(fmt.Sprintf("%s %d times", kind, n), func() bool {
+		count := 0
+		for _, e := range a.events {
+			if e.Event == kind {
+				count++
+			}
+		}
+		return count >= n
+	})
+}
+
+func (a *agent) waitReceipt(id string, receipt town.Receipt) {
+	a.t.Helper()
+	want := town.MessageData{MessageID: id, Receipt: receipt}
+	a.until(fmt.Sprintf("%+v", want), func() bool {
+		return slices.ContainsFunc(a.events, func(e agentcli.Decoded) bool { return e.Data == any(want) })
+	})
+}
+
+func (a *agent) waitOutput(text string) {
+	a.t.Helper()
+	a.until(text, func() bool { return bytes.Contains(a.output, []byte(text)) })
+}
+
+// say gives the program a message.
+func (p *process) say(text, id string) {
+	p.agent.t.Helper()
+	if _, err := p.stdin.Write(p.agent.cli.Input(text, id)); err != nil {
+		p.agent.t.Fatal(err)
+	}
+}
+
+// interrupt ends the turn.
+func (p *process) interrupt() {
+	p.agent.t.Helper()
+	if _, err := p.stdin.Write(p.agent.cli.Interrupt()); err != nil {
+		p.agent.t.Fatal(err)
+	}
+}
+
+// kill ends the program and all that it started, without warning.
+func (p *process) kill() {
+	p.agent.t.Helper()
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	p.wait()
+}
+
+// finish ends the program's input, and returns the code that it exits with.
+func (p *process) finish() int {
+	p.agent.t.Helper()
+	p.stdin.Close()
+	return p.wait()
+}
+
+// finishWell wants the program to end well as its input ends.
+func (p *process) finishWell() {
+	p.agent.t.Helper()
+	if code := p.finish(); code != 0 {
+		p.agent.t.Errorf("exit code %d; output:\n%s", code, p.agent.output)
+	}
+}
+
+// wait returns the exit code, 128 + n for signal n.
+func (p *process) wait() int {
+	p.agent.t.Helper()
 	select {
 	case <-p.done:
 		return p.code
 	case <-time.After(patience):
-		t.Fatal("the program does not end")
+		p.agent.t.Fatal("the program does not end")
 		return 0
 	}
 }
@@ -315,6 +389,44 @@ func (a *agent) wantFile(name, want string) {
 	}
 }
 
+func (a *agent) wantNoFile(name string) {
+	a.t.Helper()
+	if _, err := os.Stat(filepath.Join(a.spec.Workdir, name)); err == nil {
+		a.t.Errorf("%s is there; output:\n%s", name, a.output)
+	}
+}
+
+// always is a model that says one thing.
+func always(step llmtest.Step) llmtest.Script {
+	return func(*llmtest.Request) llmtest.Step { return step }
+}
+
+// one is a model that calls one tool in the first answer of a conversation, and
+// then says "Done.".
+func one(tool string, input map[string]any) llmtest.Script {
+	return func(r *llmtest.Request) llmtest.Step {
+		if slices.ContainsFunc(r.Messages, func(m llmtest.Message) bool { return m.Role == "tool" }) {
+			return llmtest.Step{Text: "Done."}
+		}
+		return call(tool, input)
+	}
+}
+
+// call is the call of one tool.
+func call(tool string, input map[string]any) llmtest.Step {
+	return llmtest.Step{Tools: []llmtest.Tool{{Name: tool, Input: input}}}
+}
+
+// asked returns the newest message of the user, to which kilo adds the time.
+func asked(r *llmtest.Request) string {
+	for _, m := range slices.Backward(r.Messages) {
+		if m.Role == "user" {
+			return m.Text
+		}
+	}
+	return ""
+}
+
 // edits is a model that writes the file that the message names.
 func edits(r *llmtest.Request) llmtest.Step {
 	if r.Last().Role == "tool" {
@@ -328,77 +440,6 @@ func edits(r *llmtest.Request) llmtest.Step {
 }
 
 const systemPrompt = "You are Toast.\nNever say {env:HOME} or \"quoted\" things. ünï"
-
-func TestClaudeWorksOverTwoMessages(t *testing.T) {
-	model, url := llmtest.Serve(t, edits)
-	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
-	if err := os.WriteFile(filepath.Join(a.spec.Workdir, "CLAUDE.md"), []byte("House rule 17.\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	hook := filepath.Join(t.TempDir(), "hook-ran")
-	settings := `{"hooks":{"SessionStart":[{"hooks":[{"type":"command","command":"touch ` + hook + `"}]}]}}`
-	if err := os.Mkdir(filepath.Join(a.spec.Workdir, ".claude"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(a.spec.Workdir, ".claude/settings.json"), []byte(settings), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	a.spec.Prompt, a.spec.MessageID = "please write one.txt", "01jd4qx8r2mzv7k3n5p9t0w6ab"
-	a.spec.SystemPrompt, a.spec.Model = systemPrompt, "claude-sonnet-4-5"
-	p := a.start()
-	a.wait(town.EventTurnEnded, 1)
-	a.wantFile("one.txt", "written\n")
-	second := a.cli.Input("now two.txt", "message-2")
-	p.stdin.Write(second)
-	a.wait(town.EventTurnEnded, 2)
-	a.wantFile("two.txt", "written\n")
-	p.stdin.Write(second) // a retry: claude holds this message already
-	a.wait(town.EventMessage, 3)
-	p.stdin.Close()
-	if code := p.wait(t); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-
-	requests := model.Requests()
-	if len(requests) != 4 {
-		t.Fatalf("%d requests, want 4: two turns of two", len(requests))
-	}
-	for _, r := range requests {
-		if r.Model != "claude-sonnet-4-5" || !strings.Contains(r.System, systemPrompt) {
-			t.Errorf("model %q, system prompt there: %v", r.Model, strings.Contains(r.System, systemPrompt))
-		}
-		if !bytes.Contains(r.Body, []byte("House rule 17.")) {
-			t.Error("CLAUDE.md of the repository is missing")
-		}
-	}
-	if !bytes.Contains(a.output, []byte(`"messaging_socket_path":"`+a.spec.Home)) {
-		t.Error("claude's socket for other sessions is not in the agent's own home")
-	}
-	if _, err := os.Stat(hook); err == nil {
-		t.Error("a hook of the repository ran")
-	}
-	turn := func(file, message string) []string {
-		return []string{
-			`turn.started {}`,
-			`message {"messageId":"` + message + `","receipt":"delivered"}`,
-			`usage {"inputTokens":100,"outputTokens":1,"cacheReadTokens":0,"cacheWriteTokens":0,"costUsd":0}`,
-			`text {"text":"I write ` + file + `."}`,
-			`tool.call {"name":"Write","input":{"file_path":"` + file + `","content":"written\n"}}`,
-			`tool.result {"ok":true}`,
-			`usage {"inputTokens":100,"outputTokens":1,"cacheReadTokens":0,"cacheWriteTokens":0,"costUsd":0}`,
-			`text {"text":"Done."}`,
-			`usage {"inputTokens":0,"outputTokens":38,"cacheReadTokens":0,"cacheWriteTokens":0,"costUsd":0.0012000000000000001}`,
-			`turn.ended {"ok":true,"text":"Done."}`,
-		}
-	}
-	want := append([]string{`session {}`}, turn("one.txt", "01jd4qx8r2mzv7k3n5p9t0w6ab")...)
-	want = append(want, turn("two.txt", "message-2")...)
-	want = append(want, `message {"messageId":"message-2","receipt":"delivered"}`)
-	if diff := cmp.Diff(want, a.shape()); diff != "" {
-		t.Errorf("events (-want +got):\n%s", diff)
-	}
-	a.record("claude-two-messages")
-}
 
 // shape is tell without ids and tools' output.
 func (a *agent) shape() []string {
@@ -434,54 +475,25 @@ func (a *agent) session() string {
 	return ""
 }
 
-// TestClaudeIsInterruptedAndGoesOn: the control message ends a turn in which the
-// model says nothing more, and the same process takes the next message.
-func TestClaudeIsInterruptedAndGoesOn(t *testing.T) {
-	model, url := llmtest.Serve(t, llmtest.Steps(llmtest.Step{Text: "I think", Hang: true}, llmtest.Step{Text: "Here."}))
-	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
-	a.spec.Prompt, a.spec.MessageID = "think for ever", "message-1"
-	arrived := model.Arrived()
-	p := a.start()
-	a.wait(town.EventTurnStarted, 1)
-	<-arrived
-	p.stdin.Write(a.cli.Interrupt())
-	a.wait(town.EventTurnEnded, 1)
-	p.stdin.Write(a.cli.Input("are you there?", "message-2"))
-	a.wait(town.EventTurnEnded, 2)
-	p.stdin.Close()
-	p.wait(t)
-	got := a.shape()
-	if i := slices.Index(got, `turn.ended {"ok":false,"text":""}`); i < 0 || slices.Index(got, `turn.ended {"ok":true,"text":"Here."}`) < i {
-		t.Errorf("events: %q", got)
+// count returns how many events have a shape that begins so.
+func (a *agent) count(begin string) int {
+	n := 0
+	for _, e := range a.shape() {
+		if strings.HasPrefix(e, begin) {
+			n++
+		}
 	}
-	if i := slices.IndexFunc(got, func(s string) bool { return strings.HasPrefix(s, "error ") }); i >= 0 {
-		t.Errorf("an interrupt is told as %s", got[i])
-	}
-	a.record("claude-interrupted")
+	return n
 }
 
-// TestClaudeTellsWhyItsModelFailed proves kinds of errors by structure.
-func TestClaudeTellsWhyItsModelFailed(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		status int
-		kind   town.ErrorKind
-	}{{"auth", 401, town.KindAuth}, {"rate-limit", 429, town.KindRateLimit}, {"overloaded", 529, town.KindOverloaded}, {"too-large", 413, town.KindContextFull}} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			_, url := llmtest.Serve(t, func(*llmtest.Request) llmtest.Step { return llmtest.Step{Status: c.status} })
-			env := llmtest.ClaudeEnv(url)
-			env["CLAUDE_CODE_MAX_RETRIES"] = "1"
-			a := newAgent(t, "claude", env)
-			a.spec.Prompt = "hello"
-			p := a.start()
-			a.wait(town.EventTurnEnded, 1)
-			p.stdin.Close()
-			p.wait(t)
-			a.record("claude-" + c.name)
-			a.wantErrors(c.kind)
-		})
+// last returns the newest shape that begins so.
+func (a *agent) last(begin string) string {
+	for _, e := range slices.Backward(a.shape()) {
+		if strings.HasPrefix(e, begin) {
+			return e
+		}
 	}
+	return ""
 }
 
 // wantErrors wants exactly one error, and retries of no other kind.
@@ -505,57 +517,5 @@ func (a *agent) wantErrors(kind town.ErrorKind) {
 	}
 	if last, ok := a.events[len(a.events)-1].Data.(town.TurnEndedData); failures != 1 || !ok || last.OK {
 		a.t.Errorf("%d errors, last %+v; output:\n%s", failures, a.events[len(a.events)-1], a.output)
-	}
-}
-
-func TestClaudeResumesItsSession(t *testing.T) {
-	model, url := llmtest.Serve(t, func(*llmtest.Request) llmtest.Step { return llmtest.Step{Text: "Yes."} })
-	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
-	a.spec.Prompt, a.spec.SystemPrompt = "remember the number 7", "old rules"
-	p := a.start()
-	a.wait(town.EventTurnEnded, 1)
-	p.cmd.Process.Kill()
-	p.wait(t)
-	a.spec.SessionID, a.spec.Prompt, a.spec.SystemPrompt = a.session(), "which number?", "new rules"
-	p = a.start()
-	a.wait(town.EventTurnEnded, 2)
-	p.stdin.Close()
-	p.wait(t)
-	last := model.Requests()[1]
-	if !bytes.Contains(last.Body, []byte("remember the number 7")) {
-		t.Error("the resumed session has forgotten its first message")
-	}
-	if !strings.Contains(last.System, "new rules") || strings.Contains(last.System, "old rules") {
-		t.Error("the resumed session keeps its old system prompt")
-	}
-}
-
-func TestClaudeSaysThatASessionIsUnknown(t *testing.T) {
-	a := newAgent(t, "claude", llmtest.ClaudeEnv("http://127.0.0.1:1"))
-	a.spec.Prompt, a.spec.SessionID = "hello", "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
-	if code := a.start().wait(t); code != 1 {
-		t.Errorf("exit code %d, want 1", code)
-	}
-	if got := a.tell(); len(got) != 1 || !strings.Contains(got[0], "No conversation found") {
-		t.Errorf("events: %q; output:\n%s", got, a.output)
-	}
-	a.record("claude-unknown-session")
-}
-
-// TestCommandReadsItsPromptsAndIsTyped: a shell finds its prompts in files, prints
-// nothing typed unasked, and reads a message as a line.
-func TestCommandReadsItsPromptsAndIsTyped(t *testing.T) {
-	a := newAgent(t, "command", map[string]string{"GREETING": "hi\nthere"})
-	a.spec.LookPath = nil
-	a.spec.Prompt, a.spec.SystemPrompt = "the prompt", "the system prompt"
-	a.spec.Command = []string{"bash", "-c", `stty -echo; cat "$TOWND_SYSTEM_PROMPT_FILE" "$TOWND_PROMPT_FILE"; echo; echo "$HOME $GREETING"; read -r line; echo "got $line"`}
-	p := a.start()
-	p.stdin.Write(a.cli.Input("a message", "id"))
-	if code := p.wait(t); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	want := "the system promptthe prompt\r\n" + a.spec.Home + " hi\r\nthere\r\ngot a message\r\n"
-	if got := strings.TrimPrefix(string(a.output), "a message\r\n"); got != want { // echoed when typed before stty
-		t.Errorf("output %q, want %q", got, want)
 	}
 }
