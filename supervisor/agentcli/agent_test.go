@@ -62,10 +62,7 @@ type process struct {
 // newAgent returns an agent of the CLI of that name, whose townd is this test binary.
 func newAgent(t *testing.T, name string, env map[string]string) *agent {
 	t.Helper()
-	cli, err := agentcli.Lookup(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cli := lookup(t, name)
 	program := ""
 	if cli.Structured() {
 		program = llmtest.Program(t, name)

@@ -45,10 +45,7 @@ func TestGeminisLaunchKeepsPromptsAndKeysOutOfArgv(t *testing.T) {
 }
 
 func TestGeminiRefusesWhatItCannotDo(t *testing.T) {
-	cli, err := agentcli.Lookup("gemini")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cli := lookup(t, "gemini")
 	for path, change := range map[string]func(*agentcli.Spec){
 		"prompt": func(s *agentcli.Spec) { s.Prompt = "" },
 		"fork":   func(s *agentcli.Spec) { s.Fork = true },
@@ -62,10 +59,7 @@ func TestGeminiRefusesWhatItCannotDo(t *testing.T) {
 }
 
 func TestGeminiLogsInAsTheCallersVariablesSay(t *testing.T) {
-	cli, err := agentcli.Lookup("gemini")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cli := lookup(t, "gemini")
 	for _, c := range []struct {
 		env  map[string]string
 		want string
@@ -96,10 +90,7 @@ func TestGeminiLogsInAsTheCallersVariablesSay(t *testing.T) {
 }
 
 func TestGeminisHookTellsWhatAToolTouches(t *testing.T) {
-	cli, err := agentcli.Lookup("gemini")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cli := lookup(t, "gemini")
 	for _, c := range []struct {
 		tool, input string
 		want        town.HookCall
