@@ -183,10 +183,13 @@ func TestClaudeAsksTheGatewayForEverything(t *testing.T) {
 	}
 }
 
+// untilGoOn is a command that waits for the file go-on. claude refuses a mere sleep.
+var untilGoOn = map[string]any{"command": "until [ -e go-on ]; do read -t 0.05 <> <(:) || true; done", "description": "wait"}
+
 // TestClaudeTakesAMessageWhileItIsBusy: at the end of the tool that runs, in the
 // same turn; it is delivered then and not before.
 func TestClaudeTakesAMessageWhileItIsBusy(t *testing.T) {
-	model, url := llmtest.Serve(t, one("Bash", map[string]any{"command": "until [ -e go-on ]; do read -t 0.05 <> <(:) || true; done", "description": "wait"}))
+	model, url := llmtest.Serve(t, one("Bash", untilGoOn))
 	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
 	a.spec.Prompt, a.spec.MessageID = "wait for it", "message-1"
 	p := a.start()
@@ -221,7 +224,7 @@ func TestClaudeRunsAMessageOnceThroughAKill(t *testing.T) {
 				case again.Load() || !bytes.Contains(r.Body, []byte("the second thing")):
 					return llmtest.Step{Text: "Yes."}
 				case point == "acknowledged":
-					return call("Bash", map[string]any{"command": "sleep 60", "description": "wait", "timeout": 90000})
+					return call("Bash", untilGoOn)
 				}
 				return llmtest.Step{Text: "I think", Hang: true}
 			})
@@ -269,7 +272,7 @@ func TestClaudeLosesNoMessageThroughAKillWhileItIsBusy(t *testing.T) {
 		if again.Load() {
 			return llmtest.Step{Text: "Yes."}
 		}
-		return call("Bash", map[string]any{"command": "sleep 60", "description": "wait", "timeout": 90000})
+		return call("Bash", untilGoOn)
 	})
 	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
 	a.spec.Prompt, a.spec.MessageID = "the first thing", "message-1"
@@ -278,6 +281,7 @@ func TestClaudeLosesNoMessageThroughAKillWhileItIsBusy(t *testing.T) {
 	a.spec.Prompt, a.spec.MessageID = "the second thing", "message-2"
 	p.say(a.spec.Prompt, a.spec.MessageID)
 	a.waitOutput(`"command_uuid":"message-2","state":"queued"`)
+	a.waitSession("the first thing") // see Input: before that there is nothing to resume
 	p.kill()
 	if n := a.count(`message {"messageId":"message-2"`); n != 0 {
 		t.Errorf("%d receipts of a message that waits", n)

@@ -78,8 +78,11 @@ func (s *Spec) drive(name, program, model, systemFile string) ([]string, error) 
 // decodeDriver emits the events of a driver's own line, and reports ours as false
 // for a line that is the CLI's. A fault is what the driver tells for the CLI.
 func decodeDriver(line []byte, emit emitFunc) (ours, fault bool) {
+	if !bytes.HasPrefix(line, []byte(`{"townd":`)) {
+		return false, false
+	}
 	var o DriverOutput
-	if !bytes.HasPrefix(line, []byte(`{"townd":`)) || !parse(line, &o) {
+	if !parse(line, &o) {
 		return false, false
 	}
 	switch {

@@ -3,6 +3,7 @@ package agentcli_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -281,5 +282,23 @@ func TestGeminiCallsNoToolWhenTheHookFails(t *testing.T) {
 			}
 			a.wantNoFile("ran")
 		})
+	}
+}
+
+// TestGeminiReachesItsModelByTheCallersKey needs no login.
+func TestGeminiReachesItsModelByTheCallersKey(t *testing.T) {
+	t.Parallel()
+	model, url := llmtest.Serve(t, always(llmtest.Step{Text: "Hi."}))
+	a := newGemini(t, url)
+	a.spec.Models, a.spec.Model = nil, llmtest.GeminiModel
+	maps.Copy(a.spec.Env, llmtest.GeminiEnv(url))
+	if !a.cli.Credentialed(a.spec.Env) {
+		t.Error("a key is no credential")
+	}
+	if code := a.turn("hello"); code != 0 {
+		t.Errorf("exit code %d; output:\n%s", code, a.output)
+	}
+	if got := model.Requests()[0].Header.Get("X-Goog-Api-Key"); got != "scripted" {
+		t.Errorf("key %q", got)
 	}
 }
