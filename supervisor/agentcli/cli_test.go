@@ -195,11 +195,21 @@ func TestAMissingProgramIsNamedWithItsRemedy(t *testing.T) {
 }
 
 func TestASpecThatCannotBeCarriedOutIsRefused(t *testing.T) {
+	server := func(name string) agentcli.MCPServer {
+		return agentcli.MCPServer{Name: name, Argv: []string{"/bin/mcp"}, Env: map[string]string{"NAME": name}}
+	}
 	for _, c := range []struct {
 		cli, path string
 		spoil     func(*agentcli.Spec)
 	}{
 		{"kilo", "cli", func(s *agentcli.Spec) { s.Townd = "" }},
+		{"codex", "cli", func(s *agentcli.Spec) { s.Townd = "" }},
+		{"codex", "mcp", func(s *agentcli.Spec) { s.MCP = []agentcli.MCPServer{server("a"), server("b")} }},
+		{"codex", "envVars.OPENAI_BASE_URL", func(s *agentcli.Spec) {
+			s.Env = map[string]string{"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://me:password@127.0.0.1/"}
+		}},
+		{"gemini", "prompt", func(s *agentcli.Spec) { s.Prompt = "" }},
+		{"gemini", "fork", func(s *agentcli.Spec) { s.Fork = true }},
 		{"command", "command", func(s *agentcli.Spec) { s.Command = nil }},
 		{"command", "command", func(s *agentcli.Spec) { s.Command = []string{""} }},
 		{"demo", "cli", func(s *agentcli.Spec) { s.Townd = "" }},

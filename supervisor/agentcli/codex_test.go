@@ -50,26 +50,6 @@ func TestCodexLaunchHoldsNoSecret(t *testing.T) {
 	}
 }
 
-func TestCodexRefusesASpecItCannotCarryOut(t *testing.T) {
-	cli := lookup(t, "codex")
-	two := func(name string) agentcli.MCPServer {
-		return agentcli.MCPServer{Name: name, Argv: []string{"/bin/mcp"}, Env: map[string]string{"NAME": name}}
-	}
-	for path, spoil := range map[string]func(*agentcli.Spec){
-		"cli": func(s *agentcli.Spec) { s.Townd = "" },
-		"mcp": func(s *agentcli.Spec) { s.MCP = []agentcli.MCPServer{two("a"), two("b")} },
-		"envVars.OPENAI_BASE_URL": func(s *agentcli.Spec) {
-			s.Env = map[string]string{"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://me:password@127.0.0.1/"}
-		},
-	} {
-		s := spec()
-		spoil(&s)
-		if _, err := cli.Launch(s); issue(t, err).Path != path {
-			t.Errorf("%v, want an issue of %s", err, path)
-		}
-	}
-}
-
 func TestCodexHooksAreReadInOneVocabulary(t *testing.T) {
 	cli := lookup(t, "codex")
 	const patch = "*** Begin Patch\n*** Add File: a b.txt\n+*** Add File: not this\n*** Update File: c.go\n*** Move to: ../d.go\n@@\n*** Delete File: e\n*** End Patch\n"

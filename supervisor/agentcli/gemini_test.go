@@ -44,20 +44,6 @@ func TestGeminisLaunchKeepsPromptsAndKeysOutOfArgv(t *testing.T) {
 	}
 }
 
-func TestGeminiRefusesWhatItCannotDo(t *testing.T) {
-	cli := lookup(t, "gemini")
-	for path, change := range map[string]func(*agentcli.Spec){
-		"prompt": func(s *agentcli.Spec) { s.Prompt = "" },
-		"fork":   func(s *agentcli.Spec) { s.Fork = true },
-	} {
-		s := spec()
-		change(&s)
-		if _, err := cli.Launch(s); issue(t, err).Path != path {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-}
-
 func TestGeminiLogsInAsTheCallersVariablesSay(t *testing.T) {
 	cli := lookup(t, "gemini")
 	for _, c := range []struct {
