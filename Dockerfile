@@ -18,7 +18,7 @@ RUN apt-get update -qq \
   && apt-get install -y -qq --no-install-recommends ca-certificates git openssh-client >/dev/null \
   && rm -rf /var/lib/apt/lists/*
 COPY --from=clis /opt/clis /opt/clis
-RUN ln -s /opt/clis/node_modules/.bin/claude /opt/clis/node_modules/.bin/kilo /usr/local/bin/
+RUN cd /opt/clis/node_modules/.bin && ln -s "$PWD/claude" "$PWD/codex" "$PWD/gemini" "$PWD/kilo" "$PWD/opencode" /usr/local/bin/
 COPY --from=build /townd /usr/local/bin/townd
 ENV TOWND_HOME=/workspace TOWND_LISTEN=0.0.0.0:8080
 VOLUME /workspace

@@ -12,9 +12,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/townd ./cmd/townd
 
-# a town on this machine with a first agent in it, until Ctrl-C
+# a town on this machine with a first agent in it, until Ctrl-C; CLI=claude, kilo,
+# opencode, codex, gemini or demo says which agent
 run: build
-	bin/townd try
+	bin/townd try $(if $(CLI),--cli '$(CLI)')
 
 # every test, with the race detector where there is a C compiler
 test:

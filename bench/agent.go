@@ -29,6 +29,7 @@ var modes = map[string]func(args []string) error{
 	"deaf":    deaf,
 	"fork":    func([]string) error { return child(&syscall.SysProcAttr{Setsid: true}, []string{}, "sleep") },
 	"handler": handle,
+	"speak":   speak,
 }
 
 // beAgent acts as the mode says and returns the exit status.

@@ -34,6 +34,8 @@ var scenarios = []scenario{
 	{"crash", measureCrash},
 	{"health", measureHealth},
 	{"llm", measureModels},
+	{"events", measureEvents},
+	{"message", measureMessage},
 }
 
 func main() {

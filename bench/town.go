@@ -133,6 +133,7 @@ type server struct {
 	token   string
 	http    *http.Client
 	uidBase int
+	env     []string // more of the server's environment
 
 	cmd     *exec.Cmd
 	log     *logTail
@@ -165,6 +166,7 @@ func (s *server) serve(ctx context.Context) error {
 	s.cmd.Env = s.b.environ(
 		"TOWND_HOME="+s.home, "TOWND_LISTEN=127.0.0.1:0", "TOWND_TOKEN="+s.token, "TOWND_GIT_PROTOCOLS=file", "TOWND_MAX_AGENTS=1000",
 		fmt.Sprint("TOWND_UID_BASE=", s.uidBase), fmt.Sprint("TOWND_GID_BASE=", s.uidBase), fmt.Sprint("TOWND_UID_COUNT=", uidCount))
+	s.cmd.Env = append(s.cmd.Env, s.env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us: we end it
 	s.log = &logTail{serving: make(chan string, 1)}
 	s.cmd.Stderr = s.log
@@ -191,6 +193,12 @@ func (s *server) serve(ctx context.Context) error {
 	var err error
 	s.keeper, err = findProcess(s.b.townd, "keeper", "--dir", filepath.Join(s.home, "keeper"))
 	return err
+}
+
+// again starts the server again, with more in its environment.
+func (s *server) again(ctx context.Context, env ...string) error {
+	s.env = env
+	return errors.Join(s.kill(), s.serve(ctx))
 }
 
 // kill ends the server's process without a word. Agents go on.

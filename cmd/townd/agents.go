@@ -67,7 +67,7 @@ func keyOf(cli string) string {
 	case "gemini":
 		return "GEMINI_API_KEY"
 	}
-	return "LLM_PROVIDER and LLM_API_KEY"
+	return "OPENROUTER_API_KEY or OPENAI_API_KEY"
 }
 
 func yesNo(b bool) string {

@@ -116,6 +116,8 @@ func TestEventsAreSaidInWords(t *testing.T) {
 		{event(town.EventBudget, town.BudgetData{Limit: "tokens", Used: 1200000, Of: 1500000}), "tokens: 1200000 of 1500000 (80%)", "● tokens: 1200000 of 1500000 (80%)"},
 		{event(town.EventMessage, town.MessageData{MessageID: "m1", Receipt: town.ReceiptSeen}), "m1 seen", ""},
 		{event(town.EventMessage, town.MessageData{MessageID: "m1", Receipt: town.ReceiptFailed}), "m1 failed", "✗ message m1 did not reach the agent"},
+		{event(town.EventToolCall, town.ToolCallData{Name: "Bash", Input: []byte(`{"command":"a && b","timeout":9}`)}), `{"id":"","name":"Bash","input":{"command":"a \u0026\u0026 b","timeout":9}}`, "→ Bash a && b"},
+		{event(town.EventToolCall, town.ToolCallData{Name: "Grep", Input: []byte(`{"pattern":"<a&b>"}`)}), `{"id":"","name":"Grep","input":{"pattern":"\u003ca\u0026b\u003e"}}`, `→ Grep {"pattern":"<a&b>"}`},
 		{event(town.EventSession, town.SessionData{ID: "s"}), `{"id":"s"}`, ""},
 	} {
 		text, err := eventText(c.event)

@@ -145,7 +145,7 @@ func eventLine(e town.Event) (string, error) {
 		return lines(d.Text), err
 	case town.EventToolCall:
 		d, err := dataOf[town.ToolCallData](e)
-		return printable(fmt.Sprintf("→ %s %s", d.Name, cut(string(d.Input), 200))), err
+		return printable(fmt.Sprintf("→ %s %s", d.Name, cut(inputText(d.Input), 200))), err
 	case town.EventToolResult:
 		d, err := dataOf[town.ToolResultData](e)
 		mark := "  "
@@ -191,6 +191,20 @@ func eventLine(e town.Event) (string, error) {
 	case town.EventSession, town.EventTurnStarted, town.EventThinking, town.EventUsage:
 	}
 	return "", nil
+}
+
+// inputText says what a tool is called with: the command line of one that runs it,
+// else the input as it is, in letters that JSON would escape for HTML.
+func inputText(input json.RawMessage) string {
+	var shell struct{ Command, Cmd any }
+	if json.Unmarshal(input, &shell) == nil {
+		for _, line := range []any{shell.Command, shell.Cmd} {
+			if line, ok := line.(string); ok {
+				return line
+			}
+		}
+	}
+	return strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(input))
 }
 
 func dataOf[T any](e town.Event) (T, error) {

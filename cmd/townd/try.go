@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -20,8 +18,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"townd/api"
+	"townd/supervisor/agentcli"
 	"townd/town"
 )
 
@@ -34,6 +34,7 @@ const sampleTask = "sh test.sh fails. Find out why, fix slug.sh, run sh test.sh 
 
 func newTryCommand(std stdio) *cobra.Command {
 	t := &trial{std: std}
+	programs := slices.DeleteFunc(agentcli.Names(), func(name string) bool { return name == "command" })
 	cmd := &cobra.Command{
 		Use:   "try",
 		Short: "Show it all: a town for the moment, with a first agent at work",
@@ -42,22 +43,30 @@ failing test. It shows what the agent does, the change and the test's result, an
 to watch, talk to and stop the agent from another terminal. Ctrl-C ends the town and
 removes everything it made.
 
-The agent is Claude Code when that is installed and ANTHROPIC_API_KEY is set, Kilo when
-that is installed and KILO_API_KEY or KILO_AUTH_CONTENT is set, else one built in that
-needs no model.`,
-		Args: cobra.NoArgs,
+The agent is the first program that is installed and for whose models the environment
+has a key, else one built in that needs no model. Keys and model settings are those of
+townd serve, as ANTHROPIC_API_KEY, OPENROUTER_API_KEY or LLM_PROVIDER; they stay with
+the town, the agent gets none.`,
+		Example: "  townd try\n  townd try --cli opencode",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if t.cli != "" && !slices.Contains(programs, t.cli) {
+				return &exitError{code: exitUsage, err: fmt.Errorf("--cli must be one of %s, not %q", strings.Join(programs, ", "), t.cli)}
+			}
 			ctx, release := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 			defer release()
 			return t.run(ctx)
 		},
 	}
+	cmd.Flags().StringVar(&t.cli, "cli", "", "agent program: "+strings.Join(programs, ", ")+" (default: see above)")
+	_ = cmd.RegisterFlagCompletionFunc("cli", cobra.FixedCompletions(programs, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 // trial is one run of `townd try`.
 type trial struct {
 	std    stdio
+	cli    string // asked for, "" for the best there is
 	home   string // temporary; everything the town makes is in it
 	listen string
 	r      *remote
@@ -105,9 +114,14 @@ func (t *trial) open(ctx context.Context) error {
 	return t.startTown(ctx)
 }
 
-// address settles where the town listens and that nobody else does.
+// address settles where the town listens and that nobody else does. Settings that
+// no server starts with are told here: the keeper would try for ever.
 func (t *trial) address() error {
-	t.listen = cmp.Or(t.std.getenv("TOWND_LISTEN"), defaultListen)
+	var c Config
+	if err := c.load(pflag.NewFlagSet("", pflag.ContinueOnError), c.settings(), t.std.getenv); err != nil {
+		return &exitError{code: exitUsage, err: err}
+	}
+	t.listen = c.Listen
 	l, err := net.Listen("tcp", t.listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%s is in use by another program; choose another address: TOWND_LISTEN=127.0.0.1:8081 make run", t.listen)
@@ -175,6 +189,7 @@ func (t *trial) startTown(ctx context.Context) error {
 	t.keeper = exec.Command(self, "keeper", "--", self, "serve")
 	t.keeper.Env = append(withoutSecrets(os.Environ()),
 		"TOWND_HOME="+t.home, "TOWND_LISTEN="+t.listen, "TOWND_TOKEN=", "TOWND_GIT_PROTOCOLS=https,ssh,file")
+	t.keeper.Env = append(t.keeper.Env, t.modelEnv()...)
 	if os.Geteuid() == 0 {
 		base, err := freeUsers(Config{Home: t.home, UIDCount: 100})
 		if err != nil {
@@ -195,13 +210,22 @@ func (t *trial) startTown(ctx context.Context) error {
 	return t.awaitTown(ctx)
 }
 
-// withoutSecrets leaves out what may be a credential: agents get theirs on
-// purpose, and without root they could read the server's environment.
+// withoutSecrets leaves out what may be a credential: without root agents could
+// read the server's environment, which so holds no more than it needs.
 func withoutSecrets(env []string) []string {
 	return slices.DeleteFunc(env, func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		return strings.Contains(name, "KEY") || strings.Contains(name, "TOKEN") || strings.Contains(name, "SECRET") || strings.Contains(name, "PASSWORD")
 	})
+}
+
+// modelEnv is what the environment says of model providers, for the town's gateway.
+func (t *trial) modelEnv() []string {
+	var env []string
+	for _, s := range new(modelSettings).settings() {
+		env = append(env, s.env+"="+t.std.getenv(s.env))
+	}
+	return env
 }
 
 func (t *trial) log() string { return filepath.Join(t.home, "server.log") }
@@ -239,121 +263,6 @@ func (t *trial) awaitTown(ctx context.Context) error {
 	var err error
 	t.r, err = connect(t.std)
 	return err
-}
-
-// candidate is an agent program, the variables that hold its credential, and
-// others that it is given along.
-type candidate struct {
-	cli        string
-	credential []string
-	more       []string
-}
-
-// candidates are what a first agent may be, the best first. The last needs nothing.
-var candidates = []candidate{
-	{"claude", []string{"ANTHROPIC_API_KEY"}, []string{"ANTHROPIC_BASE_URL", "ANTHROPIC_MODEL"}},
-	{"kilo", []string{"KILO_API_KEY", "KILO_AUTH_CONTENT"}, []string{"KILO_ORG_ID", "KILO_CONFIG_CONTENT"}},
-	{"demo", nil, []string{"DEMO_FAST", "NO_COLOR"}},
-}
-
-// environment returns the variables for c's program, and false when there is no
-// credential for it.
-func (t *trial) environment(c candidate) (env map[string]string, ok bool) {
-	env = make(map[string]string)
-	for _, name := range append(slices.Clone(c.credential), c.more...) {
-		if value := t.std.getenv(name); value != "" {
-			env[name] = value
-			ok = ok || slices.Contains(c.credential, name)
-		}
-	}
-	if c.cli == "demo" {
-		env["DEMO_STAY"] = "1"
-		if terminalOf(t.std.out) == nil {
-			env["NO_COLOR"] = "1"
-		}
-	}
-	return env, ok || c.credential == nil
-}
-
-// work starts the first agent and shows it until its task is done.
-func (t *trial) work(ctx context.Context) (town.Agent, error) {
-	a, err := t.startFirst(ctx)
-	if err != nil {
-		return town.Agent{}, err
-	}
-	t.say("an agent on branch %s, its program is %s", a.Branch, a.CLI)
-	fmt.Fprintln(t.std.out)
-	err = t.follow(ctx, a)
-	fmt.Fprintln(t.std.out)
-	return a, err
-}
-
-// startFirst starts the best agent that can be started here.
-func (t *trial) startFirst(ctx context.Context) (town.Agent, error) {
-	for _, c := range candidates {
-		env, ok := t.environment(c)
-		if !ok {
-			continue
-		}
-		flags := requestFlags{repo: "file://" + t.remote()}
-		flags.req.CLI, flags.req.Prompt, flags.req.Name, flags.req.Role = c.cli, sampleTask, "toast", town.RolePolecat
-		req, err := flags.request(ctx, t.std, nil, nil)
-		if err != nil {
-			return town.Agent{}, err
-		}
-		req.EnvVars = env
-		started, err := t.r.Start(ctx, req)
-		if err == nil || c.credential == nil {
-			return started.Agent, t.r.explain(err)
-		}
-		t.say("there is a credential for %s, but it cannot be started: %v", c.cli, err)
-	}
-	return town.Agent{}, errors.New("no agent program can be started") // the last candidate returns above
-}
-
-// errTaskDone ends the first look at the agent, which goes on.
-var errTaskDone = errors.New("task done")
-
-// follow shows what the agent does until it waits for more, or ends.
-func (t *trial) follow(ctx context.Context, a town.Agent) error {
-	options, drawn := api.StreamOptions{Events: "0"}, structured(a)
-	if drawn {
-		options.After = "live"
-	}
-	done := func(e town.Event) bool { return e.Event == town.EventTurnEnded }
-	seen := &seeker{text: []byte(demoIdle)}
-	_, err := t.r.Follow(ctx, a.AgentID, options, func(m api.Message) error {
-		if frame, ok := m.Frame.(api.EventFrame); ok && drawn {
-			if err := drawEvent(t.std.out, frame.Event); err != nil || done(frame.Event) {
-				return errors.Join(err, errTaskDone)
-			}
-		}
-		if drawn || len(m.Data) == 0 {
-			return nil
-		}
-		_, err := t.std.out.Write(m.Data)
-		if seen.write(m.Data) {
-			err = errors.Join(err, errTaskDone)
-		}
-		return err
-	})
-	if errors.Is(err, errTaskDone) {
-		return nil
-	}
-	return err
-}
-
-// seeker finds a text in what is written to it in parts.
-type seeker struct {
-	text []byte
-	tail []byte // the end of what was written, shorter than text
-}
-
-func (s *seeker) write(p []byte) bool {
-	s.tail = append(s.tail, p...)
-	found := bytes.Contains(s.tail, s.text)
-	s.tail = bytes.Clone(s.tail[max(0, len(s.tail)-len(s.text)+1):])
-	return found
 }
 
 // show prints what the agent changed and runs the test on what it committed, by

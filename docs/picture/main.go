@@ -55,10 +55,8 @@ func record(program string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(program, "try")
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
-		return strings.HasPrefix(entry, "ANTHROPIC_") || strings.HasPrefix(entry, "KILO") || strings.HasPrefix(entry, "PATH=")
-	})
+	cmd := exec.Command(program, "try", "--cli", "demo")
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "PATH=") })
 	// In PATH it calls itself by its name.
 	cmd.Env = append(cmd.Env, "TERM=xterm-256color", "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
 	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Cols: cols, Rows: rows})

@@ -74,6 +74,34 @@ func Home(t testing.TB) string {
 	return dir
 }
 
+// Reachable returns a directory for PATH in which agents' users can run program:
+// its own, or that of a copy.
+func Reachable(t testing.TB, program string) string {
+	t.Helper()
+	target, err := filepath.EvalSymlinks(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if passable(filepath.Dir(target)) && passable(filepath.Dir(program)) {
+		return filepath.Dir(program)
+	}
+	modules := filepath.Dir(filepath.Dir(program))
+	home := Home(t)
+	if out, err := exec.CommandContext(t.Context(), "cp", "-a", modules, home).CombinedOutput(); err != nil {
+		t.Fatalf("copy %s: %v\n%s", modules, err, out)
+	}
+	return filepath.Join(home, filepath.Base(modules), filepath.Base(filepath.Dir(program)))
+}
+
+func passable(dir string) bool {
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 func binary(t testing.TB) string {
 	t.Helper()
 	self, err := os.Executable()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -111,40 +110,12 @@ type cliConversation struct {
 
 func newConversation(t *testing.T, cli string, settings map[string]string) *cliConversation {
 	t.Helper()
-	settings["PATH"] = reachable(t, llmtest.Program(t, cli)) + ":" + os.Getenv("PATH")
+	settings["PATH"] = agenttest.Reachable(t, llmtest.Program(t, cli)) + ":" + os.Getenv("PATH")
 	c := &cliConversation{testTown: newTown(t, settings)}
 	c.request = c.testTown.request("toast")
 	c.request.CLI, c.request.Command = cli, nil
 	c.request.Prompt, c.request.SystemPrompt = "please write one.txt", systemPrompt
 	return c
-}
-
-// reachable returns a directory for PATH in which agents' users can run program:
-// its own, or that of a copy.
-func reachable(t *testing.T, program string) string {
-	t.Helper()
-	target, err := filepath.EvalSymlinks(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if passable(filepath.Dir(target)) && passable(filepath.Dir(program)) {
-		return filepath.Dir(program)
-	}
-	modules := filepath.Dir(filepath.Dir(program))
-	home := agenttest.Home(t)
-	if out, err := exec.CommandContext(t.Context(), "cp", "-a", modules, home).CombinedOutput(); err != nil {
-		t.Fatalf("copy %s: %v\n%s", modules, err, out)
-	}
-	return filepath.Join(home, filepath.Base(modules), filepath.Base(filepath.Dir(program)))
-}
-
-func passable(dir string) bool {
-	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if info, err := os.Stat(dir); err != nil || info.Mode().Perm()&0o001 == 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // hold holds the conversation: two turns, the server killed within both, and the

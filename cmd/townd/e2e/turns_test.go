@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"townd/llm/llmtest"
+	"townd/supervisor/agenttest"
 	"townd/town"
 )
 
@@ -29,7 +30,7 @@ const canary = "sk-canary-6f1d0b7c2e"
 func newClaudeTown(t *testing.T, script llmtest.Script) *claudeTown {
 	t.Helper()
 	model, url := llmtest.Serve(t, script)
-	dir := reachable(t, llmtest.Program(t, "claude"))
+	dir := agenttest.Reachable(t, llmtest.Program(t, "claude"))
 	c := &claudeTown{model: model, testTown: newTown(t, map[string]string{
 		"PATH": dir + ":" + os.Getenv("PATH"), "LLM_PROVIDER": "claude", "LLM_BASE_URL": url, "ANTHROPIC_API_KEY": canary,
 	})}
