@@ -87,3 +87,144 @@ func median(d []time.Duration) time.Duration {
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// large is a remote of 20,000 files, which is expensive to make.
+func large(b *testing.B) *gittest.Remote {
+	b.Helper()
+	return gittest.New(b, gittest.Options{Files: 20_000, FileBytes: 1000})
+}
+
+// BenchmarkCheckpoint saves a worktree of 20,000 files, 10 of them changed or none,
+// in turns with git status there.
+func BenchmarkCheckpoint(b *testing.B) {
+	r := large(b)
+	m := newManager(b)
+	for _, changed := range []int{10, 0} {
+		w := mustWorktree(b, m, spec(r, fmt.Sprint("changed", changed)))
+		b.Run(fmt.Sprintf("files=20000/changed=%d", changed), func(b *testing.B) {
+			var ours, gits []time.Duration
+			for i := 0; b.Loop(); i++ {
+				for n := range changed {
+					write(b, filepath.Join(w.Dir, fmt.Sprintf("dir%03d/file%05d.txt", n, n*100)), fmt.Sprint("changed ", i, n))
+				}
+				start := time.Now()
+				git(b, w.Dir, "--no-optional-locks", "status", "--porcelain", "-uall")
+				gits = append(gits, time.Since(start))
+				start = time.Now()
+				if cp, err := m.Checkpoint(b.Context(), "rig", w.Branch, "agent", Owner{}); err != nil || cp.Clean != (changed == 0) {
+					b.Fatal(cp, err)
+				}
+				ours = append(ours, time.Since(start))
+			}
+			b.ReportMetric(ms(median(ours)), "ms/ours")
+			b.ReportMetric(ms(median(gits)), "ms/git-status")
+			b.ReportMetric(float64(median(ours))/float64(median(gits)), "ratio")
+		})
+	}
+}
+
+// BenchmarkMerge merges a branch of 50 commits among 20,000 files in memory, in
+// turns with git merge in a worktree, and the same with fetch and push of a remote
+// on this machine.
+func BenchmarkMerge(b *testing.B) {
+	r := large(b)
+	m := newManager(b)
+	w := mustWorktree(b, m, spec(r, "work"))
+	for i := range 50 {
+		write(b, filepath.Join(w.Dir, fmt.Sprintf("dir%03d/file%05d.txt", i, i*100)), fmt.Sprint("changed ", i))
+		git(b, w.Dir, "commit", "--quiet", "-am", fmt.Sprint("commit ", i))
+	}
+	base := r.Commit("main", "dir199/file19999.txt", "theirs")
+	plain := filepath.Join(b.TempDir(), "plain")
+	git(b, w.Dir, "fetch", "--quiet")
+	git(b, w.Dir, "worktree", "add", "--quiet", "--detach", plain, base)
+	for _, s := range []Strategy{StrategyMerge, StrategySquash, StrategyRebase} {
+		b.Run("commits=50/files=20000/"+string(s), func(b *testing.B) {
+			var ours, all, gits []time.Duration
+			for b.Loop() {
+				r.Git("update-ref", "refs/heads/main", base)
+				q := MergeRequest{RigID: "rig", Branch: "work", Strategy: s}
+				start := time.Now()
+				if res, err := m.Merge(b.Context(), q); err != nil || res.Status != MergeDone {
+					b.Fatal(res, err)
+				}
+				all = append(all, time.Since(start))
+				ours = append(ours, inMemory(b, m, q, base))
+				git(b, plain, "reset", "--quiet", "--hard", base)
+				start = time.Now()
+				if s == StrategyRebase {
+					git(b, plain, "cherry-pick", base+"..work")
+				} else {
+					git(b, plain, "merge", "--quiet", "--no-ff", "-m", "merge", "work")
+				}
+				gits = append(gits, time.Since(start))
+			}
+			b.ReportMetric(ms(median(ours)), "ms/in-memory")
+			b.ReportMetric(ms(median(all)), "ms/with-remote")
+			b.ReportMetric(ms(median(gits)), "ms/git")
+		})
+	}
+}
+
+// inMemory times the part of a merge between fetch and push.
+func inMemory(b *testing.B, m *Manager, q MergeRequest, base string) time.Duration {
+	b.Helper()
+	r := m.rigs["rig"]
+	own, release, err := r.acquireBranch(b.Context(), gateBranch)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer release()
+	q.Target = "main"
+	g := &merging{rig: r, MergeRequest: q, own: own}
+	start := time.Now()
+	g.result.Base = base
+	if g.result.Head, err = g.tip(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	if commit, err := g.build(b.Context()); err != nil || commit == "" {
+		b.Fatal(commit, err)
+	}
+	return time.Since(start)
+}
+
+// BenchmarkReadyWorktree takes worktrees from the pool, and looks at the first git
+// status there against a later one.
+func BenchmarkReadyWorktree(b *testing.B) {
+	for _, c := range []struct {
+		files int
+		uid   uint32
+	}{{200, 0}, {20_000, 0}, {20_000, uidA}} {
+		b.Run(fmt.Sprintf("files=%d/uid=%d", c.files, c.uid), func(b *testing.B) {
+			r := gittest.New(b, gittest.Options{Files: c.files, FileBytes: 1000})
+			m := newManager(b)
+			if c.uid != 0 {
+				m = isolated(b)
+			}
+			if _, err := m.Prepare(b.Context(), "rig", r.URL(), false, nil); err != nil {
+				b.Fatal(err)
+			}
+			var ours, first, second []time.Duration
+			status := func(w Worktree) time.Duration {
+				start := time.Now()
+				if out, err := gitAs(c.uid, w.GID, w.Dir, "status", "--porcelain"); err != nil || out != "" {
+					b.Fatal(out, err)
+				}
+				return time.Since(start)
+			}
+			for i := 0; b.Loop(); i++ {
+				warmed(b, m, Owner{UID: c.uid})
+				start := time.Now()
+				w := mustWorktree(b, m, ownedSpec(r, fmt.Sprintf("polecat/p%d/bead", i), c.uid))
+				ours = append(ours, time.Since(start))
+				first, second = append(first, status(w)), append(second, status(w))
+				if err := m.Remove(b.Context(), "rig", w.Branch, true); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(ms(median(ours)), "ms/ready")
+			b.ReportMetric(ms(median(first)), "ms/first-status")
+			b.ReportMetric(ms(median(second)), "ms/warm-status")
+		})
+	}
+}

@@ -30,9 +30,12 @@ const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 // Checkpoint saves the worktree of a branch as it is, untracked files included,
 // ignored ones not, as a commit on top of its HEAD, at
-// refs/town/checkpoints/<agentID>. Branch, index and files stay untouched. When
-// everything is in commits it does nothing and says so. It returns ErrNotFound
-// for a worktree that is not there.
+// refs/town/checkpoints/<agentID>. Branch, index and files stay untouched. What is
+// larger than Config allows and what looks like a secret is left out and named. The
+// same state again is the same commit. When everything is in commits it makes none
+// and says so; an earlier checkpoint then gives way to one of HEAD. It returns ErrNotFound
+// for a worktree that is not there. Checkpoints of different branches do not wait
+// for each other, nor for the remote.
 func (m *Manager) Checkpoint(ctx context.Context, rigID, branch, agentID string, o Owner) (Checkpoint, error) {
 	if err := town.CheckID(agentID); err != nil {
 		return Checkpoint{}, fmt.Errorf("agent id %q: %w", agentID, err)
@@ -52,7 +55,7 @@ func (m *Manager) Checkpoint(ctx context.Context, rigID, branch, agentID string,
 		return Checkpoint{}, err
 	}
 	defer release()
-	cp, err := r.checkpoint(ctx, own, branch, checkpointRef(agentID), r.owner(branch, o))
+	cp, err := r.checkpoint(ctx, own, branch, agentID, r.owner(branch, o))
 	m.observe("checkpoint", start, err)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint of rig %s branch %s: %w", rigID, branch, spaceKind(err))
@@ -94,87 +97,190 @@ func (r *rig) owner(branch string, o Owner) Owner {
 	return o
 }
 
-func (r *rig) checkpoint(ctx context.Context, own *lock, branch, ref string, o Owner) (Checkpoint, error) {
-	changed, untracked, err := r.unsaved(ctx, own, branch, o)
+// saving is one checkpoint in the making.
+type saving struct {
+	*rig
+	own     *lock // of the branch
+	branch  string
+	agentID string
+	owner   Owner
+	facts   facts
+	head    string // commit that the worktree is on, "" for none
+	index   string // path of the temporary index
+	leftOut []LeftOut
+}
+
+func (r *rig) checkpoint(ctx context.Context, own *lock, branch, agentID string, o Owner) (Checkpoint, error) {
+	s := &saving{rig: r, own: own, branch: branch, agentID: agentID, owner: o}
+	dirty, err := s.sift(ctx)
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	if changed+untracked == 0 {
-		return Checkpoint{Clean: true}, nil
-	}
-	head, err := r.head(branch)
-	if err != nil {
+	if s.head, err = r.head(branch); err != nil {
 		return Checkpoint{}, err
 	}
-	index, discard, err := r.tempIndex(branch, o)
+	cp := Checkpoint{Clean: true}
+	if dirty {
+		cp, err = s.save(ctx)
+	}
+	if err == nil && cp.Clean {
+		err = s.replace(ctx)
+	}
+	cp.LeftOut, cp.LeftOutCount = s.leftOut[:min(len(s.leftOut), maxLeftOut)], len(s.leftOut)
+	return cp, err
+}
+
+// sift finds what is to be left out, and reports whether anything has changed.
+func (s *saving) sift(ctx context.Context) (dirty bool, err error) {
+	dir, err := openDir(s.path(s.branch))
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	v := &sieve{dir: dir, file: s.m.c.CheckpointFileBytes, left: s.m.c.CheckpointBytes}
+	err = s.changes(ctx, s.own, s.branch, s.owner, func(_ bool, path string) {
+		dirty = true
+		v.look(path)
+	})
+	s.leftOut = v.out
+	return dirty, err
+}
+
+func (s *saving) save(ctx context.Context) (Checkpoint, error) {
+	index, discard, err := s.tempIndex(s.branch, s.owner)
 	if err != nil {
 		return Checkpoint{}, err
 	}
 	defer discard()
-	git := func(args ...string) (string, error) {
-		f, err := r.readFacts(branch)
-		if err != nil {
-			return "", err
-		}
-		c := r.inWorktree(branch, o, command{locks: []*lock{own}, args: args})
-		c.env = append(append(c.env, "GIT_INDEX_FILE="+index), identityEnv(f.Name, f.Email)...)
-		out, err := r.m.run(ctx, c)
-		return strings.TrimSpace(string(out)), err
+	s.index = index
+	if s.facts, err = s.readFacts(s.branch); err != nil {
+		return Checkpoint{}, err
 	}
-	all, err := r.exceptGitlinks(ctx, own, branch, o)
+	if err := s.addAll(ctx); err != nil {
+		return Checkpoint{}, err
+	}
+	tree, err := s.git(ctx, nil, "write-tree")
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	if err := r.addAll(git, all); err != nil {
-		return Checkpoint{}, err
-	}
-	tree, err := git("write-tree")
-	if err != nil {
-		return Checkpoint{}, err
-	}
-	return r.saveTree(ctx, own, git, ref, head, tree)
-}
-
-// addAll takes every file into the temporary index. A file that cannot be read
-// must not cost the others: git goes on past it and says 1.
-func (r *rig) addAll(git func(...string) (string, error), all []string) error {
-	_, err := git(append([]string{"add", "--all", "--ignore-errors", "--"}, all...)...)
-	if e, ok := errors.AsType[*runError](err); ok && e.exit == 1 && e.kind == nil {
-		r.log.Warn("checkpoint without some files", "err", err)
-		return nil
-	}
-	return err
-}
-
-// saveTree commits tree on top of head and points ref at it, unless the last
-// checkpoint holds the same.
-func (r *rig) saveTree(ctx context.Context, own *lock, git func(...string) (string, error), ref, head, tree string) (Checkpoint, error) {
 	at := emptyTree
-	if head != "" {
-		var err error
-		if at, err = git("rev-parse", "--verify", head+"^{tree}"); err != nil {
+	if s.head != "" {
+		if at, err = s.git(ctx, nil, "rev-parse", "--verify", s.head+"^{tree}"); err != nil {
 			return Checkpoint{}, err
 		}
 	}
 	if tree == at {
 		return Checkpoint{Clean: true}, nil
 	}
-	args := []string{"commit-tree", "-m", "checkpoint: work that was in no commit", tree}
-	if head != "" {
-		args = append(args, "-p", head)
+	return s.saveTree(ctx, tree)
+}
+
+// git runs git in the worktree with the temporary index.
+func (s *saving) git(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
+	c := s.inWorktree(s.branch, s.owner, command{locks: []*lock{s.own}, args: args, stdin: stdin})
+	c.env = append(append(c.env, "GIT_INDEX_FILE="+s.index), identityEnv(s.facts.Name, s.facts.Email)...)
+	out, err := s.m.run(ctx, c)
+	return strings.TrimSpace(string(out)), err
+}
+
+// addAll takes every file into the temporary index but those left out. A file that
+// cannot be read must not cost the others: git goes on past it and says 1.
+func (s *saving) addAll(ctx context.Context) error {
+	specs, err := s.exceptGitlinks(ctx, s.own, s.branch, s.owner)
+	if err != nil {
+		return err
 	}
-	if last, ok, err := r.ref(ref); err == nil && ok && r.isCheckpointOf(last, head, tree) {
+	for _, l := range s.leftOut {
+		specs = append(specs, ":(exclude,top,literal)"+l.Path)
+	}
+	_, err = s.git(ctx, strings.NewReader(strings.Join(specs, "\x00")), "add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
+	if onlyUnreadable(err) {
+		s.log.Warn("checkpoint without some files", "err", err)
+		return nil
+	}
+	return err
+}
+
+// The lines of a checkpoint's message that Restore reads.
+const (
+	checkpointSubject = "checkpoint: work that was in no commit"
+	branchTrailer     = "Town-Branch: "
+	baseTrailer       = "Town-Base: "
+	leftOutTrailer    = "Town-Left-Out: "
+)
+
+// saveTree commits tree on top of HEAD and points the agent's ref at it, unless the
+// last checkpoint holds the same.
+func (s *saving) saveTree(ctx context.Context, tree string) (Checkpoint, error) {
+	ref := checkpointRef(s.agentID)
+	if last, ok, err := s.ref(ref); err == nil && ok && s.isCheckpointOf(last, s.head, tree) {
 		return Checkpoint{Ref: ref, Commit: last}, nil
 	}
-	commit, err := git(args...)
+	args := []string{"commit-tree", "-F", "-", tree}
+	if s.head != "" {
+		args = append(args, "-p", s.head)
+	}
+	commit, err := s.git(ctx, strings.NewReader(checkpointMessage(s.facts, s.leftOut)), args...)
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	_, err = r.runPastLocks(ctx, ref, r.inRepo(command{
-		locks: []*lock{own},
-		args:  []string{"update-ref", "--no-deref", "-m", "checkpoint", ref, commit},
+	return Checkpoint{Ref: ref, Commit: commit}, s.pointAt(ctx, s.own, ref, commit)
+}
+
+// checkpointMessage says whose a checkpoint is, for people and for Restore.
+func checkpointMessage(f facts, leftOut []LeftOut) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n%s%s\n%s%s\n", checkpointSubject, branchTrailer, f.Branch, baseTrailer, f.Base)
+	for _, l := range leftOut[:min(len(leftOut), maxLeftOut)] {
+		fmt.Fprintf(&b, "%s%q %s\n", leftOutTrailer, l.Path, l.Why)
+	}
+	return b.String()
+}
+
+// saveClean makes the checkpoint of an agent that of a clean worktree: a commit with
+// the files of head on top of it, which tells where the branch was. It returns it.
+func (r *rig) saveClean(ctx context.Context, own *lock, branch, agentID, head string) (string, error) {
+	ref := checkpointRef(agentID)
+	out, err := r.m.run(ctx, r.inRepo(command{locks: []*lock{own}, args: []string{"rev-parse", "--verify", head + "^{tree}"}}))
+	if err != nil {
+		return "", err
+	}
+	tree := strings.TrimSpace(string(out))
+	if last, ok, err := r.ref(ref); err == nil && ok && r.isCheckpointOf(last, head, tree) {
+		return last, nil
+	}
+	f, err := r.readFacts(branch)
+	if err != nil {
+		return "", err
+	}
+	c := r.inRepo(command{
+		locks: []*lock{own}, args: []string{"commit-tree", "-F", "-", tree, "-p", head}, stdin: strings.NewReader(checkpointMessage(f, nil)),
+	})
+	c.env = append(c.env, identityEnv(f.Name, f.Email)...)
+	if out, err = r.m.run(ctx, c); err != nil {
+		return "", err
+	}
+	commit := strings.TrimSpace(string(out))
+	return commit, r.pointAt(ctx, own, ref, commit)
+}
+
+// replace lets a clean state take the place of a checkpoint whose work was committed
+// or given up since. The ref stays: to delete one takes the lock of all.
+func (s *saving) replace(ctx context.Context) error {
+	_, ok, err := s.ref(checkpointRef(s.agentID))
+	if err != nil || !ok || s.head == "" {
+		return err
+	}
+	_, err = s.saveClean(ctx, s.own, s.branch, s.agentID, s.head)
+	return err
+}
+
+// pointAt sets a ref of refs/town. A lock on it is a dead git's: own is held.
+func (r *rig) pointAt(ctx context.Context, own *lock, ref, commit string) error {
+	_, err := r.runPastLocks(ctx, ref, r.inRepo(command{
+		locks: []*lock{own}, args: []string{"update-ref", "--no-deref", "-m", "checkpoint", ref, commit},
 	}))
-	return Checkpoint{Ref: ref, Commit: commit}, err
+	return err
 }
 
 // tempIndex copies the index of a worktree to where its owner can write it.

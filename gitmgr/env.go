@@ -1,6 +1,7 @@
 package gitmgr
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,6 +41,9 @@ var passed = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
 	"http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSH_AUTH_SOCK",
 }
+
+// sshOptions make ssh ask nobody anything.
+var sshOptions = []string{"-o", "BatchMode=yes", "-o", "ConnectTimeout=30"}
 
 // checkTraversable returns an ErrInvalid that names the directory above Home which
 // the users of agents could not pass.
@@ -83,12 +87,8 @@ func prepareHome(c Config) ([]string, error) {
 			}
 		}
 	}
-	path := os.Getenv("PATH")
-	if path == "" {
-		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	}
 	env := []string{
-		"PATH=" + path,
+		"PATH=" + searchPath(),
 		"HOME=" + home,
 		"LC_ALL=C",
 		"GIT_CONFIG_NOSYSTEM=1",
@@ -98,13 +98,18 @@ func prepareHome(c Config) ([]string, error) {
 		"GIT_ASKPASS=/bin/false",
 		"SSH_ASKPASS=/bin/false",
 		"SSH_ASKPASS_REQUIRE=never",
-		"GIT_SSH_COMMAND=ssh -o BatchMode=yes -o ConnectTimeout=30",
+		"GIT_SSH_COMMAND=" + c.SSH + " " + strings.Join(sshOptions, " "),
 		"GIT_ALLOW_PROTOCOL=" + strings.Join(c.Protocols, ":"),
 		"GIT_NO_REPLACE_OBJECTS=1",
 		"GIT_OPTIONAL_LOCKS=0",
 		"GIT_DEFAULT_REF_FORMAT=files", // share.go gives single refs their owners
 	}
 	return append(env, settingsEnv(settings)...), nil
+}
+
+// searchPath is where programs are found.
+func searchPath() string {
+	return cmp.Or(os.Getenv("PATH"), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 }
 
 // settingsEnv puts settings in git's environment; a later one replaces it whole.

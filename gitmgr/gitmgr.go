@@ -1,14 +1,21 @@
 // Package gitmgr keeps the repositories of a town: one bare clone per rig, one
-// worktree per branch, checkpoints, diffs and logs. It knows git, files, owners
-// and locks; it knows neither agents' lives nor their credentials.
+// worktree per branch, a pool of ready ones, checkpoints, diffs, logs and merges,
+// and the proxy by which agents reach their remotes. It knows git, files, owners and
+// locks; it does not know agents' lives. Credentials it asks for when a remote wants
+// one, and keeps none.
 //
 // Below Config.Home a rig has this layout:
 //
 //	{rigId}/repo.git             the bare clone; what the remote has is in refs/remotes/origin
 //	{rigId}/worktrees/{branch}   one worktree per branch, its path nested like the name
+//	{rigId}/worktrees/-pool/{uid}, -merge/gate   worktrees of no branch
 //	{rigId}/lock                 held by whoever changes repo.git, across processes
 //	{rigId}/branches/            one lock and one record of facts per branch
 //	{rigId}/tmp, {rigId}/trash   half-made and given-up things, collected
+//
+// In repo.git, refs/town/checkpoints/{agent} is what was saved of an agent last,
+// refs/town/pushed/{agent} what the remote has of that, and refs/town/fetched/{agent}
+// what it had when the agent was restored.
 //
 // With isolation (Config.GIDBase) the repository is shared between the users of
 // its agents as written in share.go, and git in an agent's worktree runs as that
@@ -16,6 +23,7 @@
 package gitmgr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,15 +41,25 @@ import (
 type Config struct {
 	Home         string        // absolute; holds one directory per rig. Agents' users must be able to traverse it
 	Protocols    []string      // what remotes may be reached by: https, ssh, http, git, file. Default https and ssh
-	Git          string        // the git program, default "git"
+	Git          string        // the git program, 2.38 or newer, default "git"
+	SSH          string        // the ssh program with arguments, default "ssh"
 	GIDBase      uint32        // groups of rigs are numbered from here up; 0 means no isolation. Needs root
 	CloneTimeout time.Duration // for one clone, default 30 minutes
 	Timeout      time.Duration // for any other git command, default 5 minutes
-	Log          *slog.Logger  // default slog.Default
 
-	// Observe, if set, is told how long an operation took and how it ended: each
-	// git clone and fetch, and each call as a whole: worktree (with the clone or
-	// fetch it needed), diff, checkpoint, remove.
+	CheckpointFileBytes int64 // a larger file is left out of checkpoints, default 32 MiB
+	CheckpointBytes     int64 // of all changed files of one checkpoint, default 512 MiB
+
+	Log *slog.Logger // default slog.Default
+
+	// Credential, if set, is asked for what a remote over HTTP wants to see, whenever
+	// git of the server's own user calls one. Git of agents never gets any of it.
+	Credential CredentialFunc
+
+	// Observe, if set, is told how long an operation took and how it ended: each git
+	// clone, fetch, deepen, fetch files and push of a merge, and each call as a whole:
+	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff,
+	// checkpoint, push checkpoint, restore, merge, remove.
 	Observe func(op string, d time.Duration, err error)
 }
 
@@ -51,6 +69,7 @@ type Manager struct {
 	c        Config
 	env      []string      // of every git command
 	orphans  time.Duration // how long git of a dead server may go on before it is ended
+	pause    time.Duration // before the first repetition of what a remote failed at
 	checkout chan struct{} // one token per checkout that may run; they are bound by the processor
 	deleting chan struct{} // one token: files are deleted one tree after the other
 	slots    chan struct{} // one token per git that may run here; each costs a process and a thread
@@ -85,12 +104,15 @@ func New(c Config) (*Manager, error) {
 	if c.Git == "" {
 		c.Git = "git"
 	}
+	c.SSH = cmp.Or(c.SSH, "ssh")
 	if c.CloneTimeout == 0 {
 		c.CloneTimeout = 30 * time.Minute
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 5 * time.Minute
 	}
+	c.CheckpointFileBytes = cmp.Or(c.CheckpointFileBytes, 32<<20)
+	c.CheckpointBytes = cmp.Or(c.CheckpointBytes, 512<<20)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -102,7 +124,7 @@ func New(c Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{c: c, env: env, orphans: orphanGrace, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
+	m := &Manager{c: c, env: env, orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m, nil
 }
@@ -133,6 +155,8 @@ type Spec struct {
 	StartPoint    string // branch, tag or commit that a new branch starts from; the default branch when empty
 	Owner         Owner
 	Name, Email   string // identity for reflogs and checkpoints of this worktree
+
+	resume string // commit that the branch had come to, "" for none: Restore sets it
 }
 
 // Worktree is a checkout of a branch.
@@ -147,9 +171,11 @@ type Worktree struct {
 // Checkpoint is a saved state of a worktree: a commit on top of its HEAD that no
 // branch points to.
 type Checkpoint struct {
-	Ref    string // refs/town/checkpoints/<agent>, "" when clean
-	Commit string // "" when clean
-	Clean  bool   // there was nothing that is not in a commit of the branch
+	Ref          string    // refs/town/checkpoints/<agent>, "" when clean
+	Commit       string    // "" when clean
+	Clean        bool      // there was nothing to save that is not in a commit of the branch
+	LeftOut      []LeftOut // changed files that it does not hold, the first 200
+	LeftOutCount int
 }
 
 // Diff is what a worktree holds beyond a commit.

@@ -87,7 +87,7 @@ func newManager(t testing.TB, change ...func(*Config)) *Manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.orphans = 200 * time.Millisecond
+	m.orphans, m.pause = 200*time.Millisecond, time.Millisecond
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {
 			t.Error(err)

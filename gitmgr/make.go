@@ -1,6 +1,7 @@
 package gitmgr
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,9 +23,6 @@ import (
 // one that is half there ("failed to read worktrees/19/commondir", with 50 adds
 // at once, while agents work).
 func (r *rig) make(s Spec, p plan) (err error) {
-	if err := r.refDirs(s.Branch, s.Owner); err != nil {
-		return err
-	}
 	dir, tmp := r.path(s.Branch), filepath.Join(r.dir, "tmp", town.NewID(time.Now()))
 	if err := r.parents(s.Branch); err != nil {
 		return err
@@ -119,9 +117,10 @@ func (r *rig) repairHead(ctx context.Context, own *lock, s Spec, f facts, gone b
 		return nil // no commit yet
 	}
 	var todo [][]string
-	if _, ok, err := r.ref(headsPrefix + s.Branch); err == nil && !ok && f.Making {
-		// Killed between the files and the branch: both are one command's work.
-		todo = append(todo, []string{"checkout", "--quiet", "--no-track", "-b", s.Branch})
+	if text, err := readOwned(admin, headName); err == nil && f.Making && !strings.HasPrefix(text, "ref: ") {
+		// Killed between the files and the branch: both are one command's work. Nobody
+		// was given the files, so none is lost.
+		todo = append(todo, []string{"checkout", "--quiet", "--force", "--no-track", "-B", s.Branch, cmp.Or(f.Start, head)})
 	}
 	if !isRegular(filepath.Join(admin, "index")) {
 		todo = append(todo, []string{"read-tree", "HEAD"})

@@ -127,9 +127,10 @@ func (r *rig) gitlinks(ctx context.Context, own *lock, branch string, o Owner) (
 	return paths, err
 }
 
-// entries takes what git prints with -z and hands on one entry after the other:
-// there may be any number.
+// entries takes what git prints with -z, or with another end of each entry, and
+// hands on one entry after the other: there may be any number.
 type entries struct {
+	end  byte
 	each func(entry []byte)
 	part []byte // of an entry whose end is not there yet
 }
@@ -137,7 +138,7 @@ type entries struct {
 func (e *entries) Write(p []byte) (int, error) {
 	n := len(p)
 	for {
-		entry, rest, ended := bytes.Cut(p, []byte{0})
+		entry, rest, ended := bytes.Cut(p, []byte{e.end})
 		e.part = append(e.part, entry...)
 		if !ended {
 			return n, nil
@@ -159,16 +160,27 @@ func (r *rig) exceptGitlinks(ctx context.Context, own *lock, branch string, o Ow
 
 // unsaved counts the files of a worktree that are not as in its HEAD.
 func (r *rig) unsaved(ctx context.Context, own *lock, branch string, o Owner) (changed, untracked int, err error) {
-	out := &entries{each: func(entry []byte) {
-		if bytes.HasPrefix(entry, []byte("??")) {
+	err = r.changes(ctx, own, branch, o, func(isNew bool, _ string) {
+		if isNew {
 			untracked++
 		} else {
 			changed++
 		}
+	})
+	return changed, untracked, err
+}
+
+// changes calls each for every file of a worktree that is not as in its HEAD. A
+// repository inside it that is no submodule is one new path that ends with a slash.
+func (r *rig) changes(ctx context.Context, own *lock, branch string, o Owner, each func(isNew bool, path string)) error {
+	out := &entries{each: func(entry []byte) {
+		if len(entry) > 3 {
+			each(bytes.HasPrefix(entry, []byte("??")), string(entry[3:]))
+		}
 	}}
-	_, err = r.m.run(ctx, r.inWorktree(branch, o, command{
+	_, err := r.m.run(ctx, r.inWorktree(branch, o, command{
 		locks: []*lock{own}, stdout: out,
 		args: []string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=dirty"},
 	}))
-	return changed, untracked, err
+	return err
 }

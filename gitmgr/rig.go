@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -18,7 +19,7 @@ import (
 )
 
 const (
-	fetchEvery    = 30 * time.Second // a start fetches at most this often per rig
+	fetchEvery    = 30 * time.Second // a start fetches at most this often per rig, unless its settings say otherwise
 	fetchPatience = 20 * time.Second // of a fetch that may fail: the start goes on without it
 )
 
@@ -34,15 +35,19 @@ type rig struct {
 
 	// Guarded by turn.
 	opened    bool          // left-overs collected, permissions right
-	remote    string        // URL of the clone, "" while unknown
 	fetchDue  time.Time     // no fetch before
+	fetched   time.Time     // when the last fetch that succeeded began
 	patience  time.Duration // with the next one; grows with every one that took too long
 	clonedBad time.Time     // when cloneErr happened
 	cloneErr  error         // of the last clone; those who waited for it share it
 
 	gid uint32 // guarded by Manager.groupMu; 0 while unknown
 
+	partial atomic.Bool // the clone lacks file contents until they are needed
+
 	mu       sync.Mutex
+	settings RigSettings
+	remote   string // URL of the clone, "" while unknown
 	branches map[string]*branchGate
 }
 
@@ -171,6 +176,7 @@ func (r *rig) open() error {
 		if err := r.share(); err != nil {
 			return err
 		}
+		r.partial.Store(r.readPartial())
 	}
 	r.opened = true
 	return nil
@@ -179,13 +185,18 @@ func (r *rig) open() error {
 // ensure sees to it that the rig has its clone. The rig is held with l; entered is
 // when its caller began to wait.
 func (r *rig) ensure(ctx context.Context, l *lock, s Spec, entered time.Time) error {
+	return r.ensureTold(ctx, l, s.URL, entered, nil)
+}
+
+// ensureTold is ensure with progress.
+func (r *rig) ensureTold(ctx context.Context, l *lock, url string, entered time.Time, tell func(Progress)) error {
 	if isDir(r.repo) {
-		return r.checkRemote(s.URL)
+		return r.checkRemote(url)
 	}
 	if r.cloneErr != nil && entered.Before(r.clonedBad) {
 		return r.cloneErr
 	}
-	err := r.clone(ctx, l, s.URL)
+	err := r.clone(ctx, l, url, tell)
 	r.cloneErr, r.clonedBad = err, time.Now()
 	if err != nil && ctx.Err() != nil {
 		r.cloneErr = nil // its caller gave up; that says nothing to the others
@@ -200,14 +211,14 @@ func (r *rig) refresh(ctx context.Context, l *lock) error {
 		return nil
 	}
 	start := time.Now()
-	err := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout))
+	err := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout), 0)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	if took := time.Since(start); took >= r.patience {
 		// It hangs, or there is much to fetch: more time, but less often.
 		r.patience *= 2
-		r.fetchDue = time.Now().Add(max(fetchEvery, 3*took))
+		r.fetchDue = time.Now().Add(max(r.fetchEvery(), 3*took))
 	}
 	r.log.Warn("fetch failed, going on with what is here", "err", err)
 	return nil
@@ -215,23 +226,34 @@ func (r *rig) refresh(ctx context.Context, l *lock) error {
 
 // checkRemote refuses to mix two repositories in one rig.
 func (r *rig) checkRemote(url string) error {
-	if r.remote == "" {
-		remote, err := r.readRemote()
-		if err != nil {
-			return err
-		}
-		r.remote = remote
+	remote, err := r.remoteURL()
+	if err != nil {
+		return err
 	}
-	if !sameRemote(r.remote, url) {
+	if !sameRemote(remote, url) {
 		return fmt.Errorf("it is a clone of %s, not of %s; give the other repository its own rig: %w",
-			redact(r.remote), redact(url), town.ErrConflict)
+			redact(remote), redact(url), town.ErrConflict)
 	}
 	return nil
 }
 
+// remoteURL returns the URL of the clone.
+func (r *rig) remoteURL() (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.remote == "" {
+		remote, err := r.readRemote()
+		if err != nil {
+			return "", err
+		}
+		r.remote = remote
+	}
+	return r.remote, nil
+}
+
 // clone makes repo.git. It is made under another name and renamed when complete,
 // so that a repo.git that is there is whole.
-func (r *rig) clone(ctx context.Context, l *lock, url string) error {
+func (r *rig) clone(ctx context.Context, l *lock, url string, tell func(Progress)) error {
 	tmp, err := os.MkdirTemp(filepath.Join(r.dir, "tmp"), "clone-")
 	if err != nil {
 		return spaceKind(err)
@@ -241,10 +263,12 @@ func (r *rig) clone(ctx context.Context, l *lock, url string) error {
 			r.log.Warn("remove half-made clone", "path", tmp, "err", err)
 		}
 	}()
+	start := time.Now()
 	// Not --bare: that would put the remote's branches where ours are.
+	args := []string{"clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--origin=origin"}
 	_, err = r.m.run(ctx, command{
-		observe: "clone", dir: tmp, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true,
-		args: []string{"clone", "--no-checkout", "--no-local", "--template=", "--no-recurse-submodules", "--origin=origin", "--", url, "clone"},
+		observe: "clone", dir: tmp, rigID: r.id, url: url, locks: []*lock{l}, timeout: r.m.c.CloneTimeout, remote: true, retries: remoteRetries, tell: tell,
+		args: append(append(args, r.cloneArgs(tell)...), "--", url, "clone"),
 	})
 	if err != nil {
 		return err
@@ -259,7 +283,8 @@ func (r *rig) clone(ctx context.Context, l *lock, url string) error {
 	if err := os.Rename(dir, r.repo); err != nil {
 		return err
 	}
-	r.remote, r.fetchDue = url, time.Now().Add(fetchEvery)
+	r.fetchDue, r.fetched = time.Now().Add(r.fetchEvery()), start
+	r.partial.Store(r.readPartial())
 	r.log.Info("cloned", "url", redact(url))
 	return nil
 }
@@ -277,7 +302,9 @@ func (r *rig) configure(dir string) error {
 	text := string(b) + "[core]\n\tbare = true\n\tlogAllRefUpdates = true\n[gc]\n\tauto = 0\n\tpackRefs = false\n" +
 		"[maintenance]\n\tauto = false\n"
 	if r.m.c.GIDBase != 0 {
-		text += sharedConfig
+		// What the remote has is written down by us alone: without this line agents'
+		// git does not try to, and fail, after each fetch and push.
+		text = strings.Replace(text, "\tfetch = +refs/heads/*:"+remotePrefix+"*\n", "", 1) + sharedConfig
 	}
 	for _, sub := range []string{"hooks", "info", "worktrees", "objects/info", "objects/pack", "logs/refs/heads", "refs/heads", "refs/tags", "refs/remotes/origin", "refs/town/checkpoints", "refs/replace"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -293,18 +320,28 @@ func (r *rig) configure(dir string) error {
 	return writeFile(name, text, 0o644)
 }
 
+// fetchSince fetches unless a fetch has begun after asked: who waited for the rig
+// while another fetched needs none.
+func (r *rig) fetchSince(ctx context.Context, l *lock, asked time.Time) error {
+	if r.fetched.After(asked) {
+		return nil
+	}
+	return r.fetch(ctx, l, r.m.c.Timeout, remoteRetries)
+}
+
 // fetch brings refs/remotes/origin and the default branch up to the remote.
-func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration) error {
-	r.fetchDue = time.Now().Add(fetchEvery)
+func (r *rig) fetch(ctx context.Context, l *lock, timeout time.Duration, retries int) error {
+	start := time.Now()
+	r.fetchDue = start.Add(r.fetchEvery())
 	args := []string{
 		"fetch", "--quiet", "--prune", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
 		"origin", "+refs/heads/*:refs/remotes/origin/*",
 	}
-	_, err := r.runPastLocks(ctx, "", r.inRepo(command{observe: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, args: args}))
+	_, err := r.runPastLocks(ctx, "", r.inRepo(command{observe: "fetch", locks: []*lock{l}, timeout: timeout, remote: true, retries: retries, args: args}))
 	if err != nil {
 		return err
 	}
-	r.patience = fetchPatience
+	r.patience, r.fetched = fetchPatience, start
 	return r.syncDefault(ctx, l)
 }
 
@@ -313,6 +350,11 @@ func (r *rig) inRepo(c command) command {
 	c.dir = r.repo
 	c.env = append(c.env, "GIT_DIR="+r.repo, "GIT_COMMON_DIR="+r.repo)
 	c.env = append(c.env, identityEnv("", "")...)
+	c.network = r.partial.Load()
+	if c.remote || c.network {
+		c.rigID = r.id
+		c.url, _ = r.remoteURL() // one that cannot be read fails the command itself
+	}
 	return c
 }
 

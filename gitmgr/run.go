@@ -2,6 +2,7 @@ package gitmgr
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,11 +36,18 @@ type command struct {
 	owner   Owner    // runs as this user; zero is our own
 	locks   []*lock  // inherited, so that they are held as long as git lives
 	timeout time.Duration
-	remote  bool      // a failure is the remote's: ErrGit
-	stdout  io.Writer // takes the output in place of run's result
+	remote  bool           // a failure is the remote's: ErrGit
+	retries int            // of a remote that is not well
+	network bool           // may have to call the remote, for objects that a partial clone lacks
+	rigID   string         // whose credential a remote is shown
+	url     string         // of the remote
+	program string         // in place of git
+	tell    func(Progress) // hears how far git is; it is told when there is one
+	stdin   io.Reader      // nothing when nil
+	stdout  io.Writer      // takes the output in place of run's result
 }
 
-// run is the only way to git: its own process group, no input, an environment
+// run is the only way to git: its own process group, no input unless given, an environment
 // from nothing, bounded output, and a deadline after which the whole group is
 // ended. When it returns no process of the group is left.
 func (m *Manager) run(ctx context.Context, c command) ([]byte, error) {
@@ -48,6 +56,9 @@ func (m *Manager) run(ctx context.Context, c command) ([]byte, error) {
 		c.timeout = m.c.Timeout
 	}
 	out, err := m.exec(ctx, c)
+	for n := 1; err != nil && m.again(ctx, n, c.retries, err); n++ {
+		out, err = m.exec(ctx, c)
+	}
 	if c.observe != "" {
 		m.observe(c.observe, start, err)
 	}
@@ -67,17 +78,41 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 		return nil, c.stopped(err)
 	}
 	defer m.freeSlot(c)
-	stdout := &capped{max: maxOutputBytes}
-	stderr := &tail{max: maxErrorBytes}
-	cmd := exec.Command(m.c.Git, c.args...)
+	stdout, stderr := &capped{max: maxOutputBytes}, &tail{max: maxErrorBytes}
+	cmd := m.prepare(c, stdout, stderr)
+	var err error
+	if m.c.Credential != nil && c.url != "" && c.owner.UID == 0 && (c.remote || c.network) {
+		err = m.runWithDesk(deadline, c, cmd, stderr)
+	} else {
+		err = runGroup(deadline, c, cmd)
+	}
+	switch why := context.Cause(deadline); {
+	case err == nil && stdout.over:
+		return nil, fmt.Errorf("%s: more than %d bytes of output: %w", c.name(), maxOutputBytes, town.ErrTooLarge)
+	case err == nil:
+		return stdout.Bytes(), nil
+	case cmd.Process == nil:
+		return nil, err
+	case why != nil:
+		return nil, c.stopped(why)
+	}
+	return stdout.Bytes(), c.failed(err, stdout.String(), stderr.String())
+}
+
+// prepare puts together what c is to run.
+func (m *Manager) prepare(c command, stdout, stderr io.Writer) *exec.Cmd {
+	cmd := exec.Command(cmp.Or(c.program, m.c.Git), c.args...)
 	cmd.Dir = c.dir
 	cmd.Env = append(append([]string{}, m.env...), c.env...)
-	if c.remote {
+	if c.remote || c.network {
 		cmd.Env = append(cmd.Env, remoteEnv()...)
 	}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, stdout, stderr
 	if c.stdout != nil {
 		cmd.Stdout = c.stdout
+	}
+	if c.tell != nil {
+		cmd.Stderr = &progressReader{tell: c.tell, rest: stderr}
 	}
 	cmd.WaitDelay = waitDelay
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -87,20 +122,39 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	for _, l := range c.locks {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, l.f)
 	}
+	return cmd
+}
+
+// runGroup runs cmd until no process of its group is left.
+func runGroup(ctx context.Context, c command, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start git %s: %w", c.args[0], spaceKind(err))
+		return fmt.Errorf("start %s: %w", c.name(), spaceKind(err))
 	}
-	err := waitGroup(deadline, cmd)
-	if why := context.Cause(deadline); why != nil && err != nil {
-		return nil, c.stopped(why)
-	}
-	if err == nil && stdout.over {
-		return nil, fmt.Errorf("git %s: more than %d bytes of output: %w", c.args[0], maxOutputBytes, town.ErrTooLarge)
-	}
+	return waitGroup(ctx, cmd)
+}
+
+// runWithDesk is runGroup with somebody to ask for credentials. Why there were none
+// is added to what git said.
+func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, stderr io.Writer) error {
+	desk, err := m.openDesk(ctx, c)
 	if err != nil {
-		return stdout.Bytes(), c.failed(err, stderr.String())
+		return err
 	}
-	return stdout.Bytes(), nil
+	cmd.Env = append(cmd.Env, desk.env(3+len(cmd.ExtraFiles))...)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, desk.child)
+	err = runGroup(ctx, c, cmd)
+	if why := desk.close(); why != nil && err != nil {
+		_, _ = fmt.Fprintf(stderr, "\n%v", why) // it takes everything
+	}
+	return err
+}
+
+// name is what people call the command.
+func (c command) name() string {
+	if c.program != "" {
+		return c.program
+	}
+	return "git " + c.args[0]
 }
 
 // takeSlot waits until git may run. One that calls a remote has none to wait for:
@@ -184,20 +238,23 @@ func (e *runError) Unwrap() error { return e.kind }
 // stopped is the error of a command that we ended, because of why.
 func (c command) stopped(why error) error {
 	if !errors.Is(why, errTimeout) && !errors.Is(why, context.DeadlineExceeded) {
-		return fmt.Errorf("git %s: %w", c.args[0], why)
+		return fmt.Errorf("%s: %w", c.name(), why)
 	}
-	text := fmt.Sprintf("git %s: stopped after %s", c.args[0], c.timeout)
+	text := fmt.Sprintf("%s: stopped after %s", c.name(), c.timeout)
 	if errors.Is(why, context.DeadlineExceeded) {
-		text = fmt.Sprintf("git %s: stopped at the caller's deadline", c.args[0])
+		text = fmt.Sprintf("%s: stopped at the caller's deadline", c.name())
 	}
 	if c.remote {
-		return &runError{text: text + ", the remote does not answer", kind: town.ErrGit, exit: -1}
+		return &runError{text: text + ", the remote does not answer", kind: ErrNetwork, exit: -1}
 	}
 	return &runError{text: text, kind: why, exit: -1}
 }
 
 // failed is the error of a command that ended by itself.
-func (c command) failed(err error, stderr string) error {
+func (c command) failed(err error, stdout, stderr string) error {
+	if c.args[0] == "push" {
+		stderr += refused(stdout)
+	}
 	said := lastLines(redact(stderr))
 	exit := -1
 	if e, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -206,16 +263,26 @@ func (c command) failed(err error, stderr string) error {
 	if said == "" {
 		said = err.Error()
 	}
-	e := &runError{text: fmt.Sprintf("git %s: %s", c.args[0], said), stderr: stderr, exit: exit}
+	e := &runError{text: fmt.Sprintf("%s: %s", c.name(), said), stderr: stderr, exit: exit}
 	switch {
 	case saysFull(stderr), isFull(c.dir):
 		e.kind = town.ErrNoSpace
 	case strings.Contains(stderr, "cannot lock ref") && strings.Contains(stderr, "cannot create"):
 		e.kind = town.ErrConflict // a branch a beside a/b
 	case c.remote:
-		e.kind = town.ErrGit
+		e.kind = remoteKind(stderr)
 	}
 	return e
+}
+
+// refused returns what git push --porcelain prints of refs that were not taken.
+func refused(stdout string) (lines string) {
+	for line := range strings.Lines(stdout) {
+		if strings.HasPrefix(line, "!") {
+			lines += "\n" + line
+		}
+	}
+	return lines
 }
 
 // saysFull looks for git's ways to tell of a full disk.

@@ -182,6 +182,9 @@ func protect(dir string) error {
 			return err
 		}
 	}
+	if err := protectShallow(dir); err != nil {
+		return err
+	}
 	head, err := os.ReadFile(filepath.Join(dir, headName))
 	if err != nil {
 		return err
@@ -201,6 +204,15 @@ func protect(dir string) error {
 		if err := writeFile(path, text, 0o644); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// protectShallow takes the name of the list of commits at which history ends: one
+// that an agent wrote would cut off that of all. Git takes a directory for none.
+func protectShallow(dir string) error {
+	if err := os.Mkdir(filepath.Join(dir, shallowName), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	return nil
 }

@@ -203,7 +203,7 @@ func TestPlantedTrapsRunNothing(t *testing.T) {
 	script := fmt.Sprintf("#!/bin/sh\necho $0 >> %s\nexit 1\n", trap)
 	evil := filepath.Join(filepath.Dir(trap), "evil")
 	config := fmt.Sprintf("[core]\n\trepositoryformatversion = 0\n\thooksPath = %[1]s\n\tfsmonitor = %[1]s/x\n\tsshCommand = %[1]s/x\n\tpager = %[1]s/x\n"+
-		"[filter \"trap\"]\n\tclean = %[1]s/x\n\tsmudge = %[1]s/x\n\trequired = true\n[diff]\n\texternal = %[1]s/x\n[diff \"trap\"]\n\ttextconv = %[1]s/x\n\tcommand = %[1]s/x\n"+
+		"[filter \"trap\"]\n\tclean = %[1]s/x\n\tsmudge = %[1]s/x\n\trequired = true\n[diff]\n\texternal = %[1]s/x\n[diff \"trap\"]\n\ttextconv = %[1]s/x\n\tcommand = %[1]s/x\n[merge \"trap\"]\n\tdriver = %[1]s/x\n"+
 		"[remote \"origin\"]\n\turl = ext::%[1]s/x\n\tuploadpack = %[1]s/x\n[gc]\n\tauto = 1\n[credential]\n\thelper = %[1]s/x\n", evil)
 	plant := func(path, text string, mode os.FileMode) { // as the agent, who may fail
 		_, err := shellAs(uidA, w.GID, w.Dir, text, `mkdir -p "$(dirname "$1")" && cat > "$1" && chmod "$2" "$1"`, path, fmt.Sprintf("%o", mode))
@@ -214,7 +214,7 @@ func TestPlantedTrapsRunNothing(t *testing.T) {
 		plant(filepath.Join(repo, "hooks", hook), script, 0o755)
 		plant(filepath.Join(admin, "hooks", hook), script, 0o755)
 	}
-	plant(filepath.Join(w.Dir, ".gitattributes"), "* filter=trap diff=trap\n", 0o644)
+	plant(filepath.Join(w.Dir, ".gitattributes"), "* filter=trap diff=trap merge=trap\n", 0o644)
 	plant(filepath.Join(w.Dir, "work.txt"), "work\n", 0o644)
 	plant(filepath.Join(evil, "config"), config, 0o644)
 	plant(filepath.Join(evil, "HEAD"), "ref: refs/heads/main\n", 0o644)
@@ -248,6 +248,31 @@ func TestPlantedTrapsRunNothing(t *testing.T) {
 	if got := read(t, filepath.Join(w.Dir, ".git")); got != "gitdir: "+admin+"\n" {
 		t.Errorf(".git is %q", got)
 	}
+	if pushed, err := m.PushCheckpoint(t.Context(), "rig", w.Branch, "alice"); err != nil || !pushed {
+		t.Errorf("PushCheckpoint = %v, %v", pushed, err)
+	}
+	must(t, m.Remove(t.Context(), "rig", w.Branch, true))
+	res, err := m.Restore(t.Context(), ownedSpec(r, w.Branch, uidA), "alice")
+	if err != nil || !res.Applied {
+		t.Errorf("Restore = %+v, %v", res, err)
+	}
+	// The attributes are in the branch now, and both sides change a file.
+	_, err = shellAs(uidA, w.GID, w.Dir, "", "printf '1\n2\n3\n4\nfive\n' > both && git add . && git commit -qm attributes")
+	must(t, err)
+	r.Commit("main", "both", "1\n2\n3\n4\nfive\n")
+	r.Commit("main", ".gitattributes", "* filter=trap diff=trap merge=trap\n")
+	for _, s := range []Strategy{StrategyRebase, StrategySquash, StrategyMerge} {
+		_, err = shellAs(uidA, w.GID, w.Dir, "", "echo "+string(s)+" >> both && git commit -qam more")
+		must(t, err)
+		q := MergeRequest{RigID: "rig", Branch: w.Branch, Strategy: s, Owner: Owner{UID: uidB}, Gates: []Gate{{Name: "g", Command: "true"}}}
+		if res, err := m.Merge(t.Context(), q); err != nil || res.Status == MergeAuth || res.Status == MergeNetwork {
+			t.Errorf("Merge = %+v, %v", res, err)
+		} else {
+			t.Logf("%s: %s", s, res.Status)
+		}
+	}
+	warmed(t, m, Owner{UID: uidB + 1})
+	mustWorktree(t, m, ownedSpec(r, "polecat/carol/3", uidB+1))
 	must(t, m.Remove(t.Context(), "rig", w.Branch, true))
 	if b, err := os.ReadFile(trap); err == nil {
 		t.Errorf("our git ran:\n%s", b)

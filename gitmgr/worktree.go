@@ -26,6 +26,9 @@ type facts struct {
 	Making bool   `json:"making,omitempty"` // its worktree was never handed to anybody yet
 	Name   string `json:"name,omitempty"`
 	Email  string `json:"email,omitempty"`
+
+	Start     string `json:"start,omitempty"`     // while Making: commit that it is to be checked out at
+	Restoring string `json:"restoring,omitempty"` // checkpoint whose files are being written
 }
 
 // noBase is the base of a branch that began in a repository without commits.
@@ -34,7 +37,8 @@ const noBase = "none"
 // plan is how a worktree that is not there is to be made.
 type plan struct {
 	commit string // what is checked out; "" in a repository without commits
-	isNew  bool   // the branch is to be made at commit
+	isNew  bool   // the branch is to be made at commit, or moved there
+	ready  bool   // its files are there, from the pool
 }
 
 func (r *rig) worktree(ctx context.Context, s Spec) (Worktree, error) {
@@ -107,11 +111,28 @@ func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, enter
 	if w.Created = !good; f.Base != noBase {
 		w.Base = f.Base
 	}
-	f.Name, f.Email, f.Making = s.Name, s.Email, !good
+	if !good {
+		if err := r.fetchFiles(ctx, l, p.commit, w.Base); err != nil {
+			return plan{}, err
+		}
+	}
+	f.Name, f.Email, f.Making, f.Start = s.Name, s.Email, !good, p.commit
 	if err := r.writeFacts(f); err != nil || good {
 		return plan{}, err
 	}
-	return p, r.make(s, p)
+	if err := r.refDirs(s.Branch, s.Owner); err != nil {
+		return plan{}, err
+	}
+	if p.commit == "" {
+		return p, r.make(s, p)
+	}
+	at := r.takeSlot(ctx, s)
+	if at == "" {
+		return p, r.make(s, p)
+	}
+	_, exists, err := r.ref(headsPrefix + s.Branch)
+	p.ready, p.isNew = at == p.commit && !exists, true // HEAD is on no branch yet
+	return p, err
 }
 
 // plan finds what the branch of s is to be checked out at, and its base.
@@ -137,8 +158,16 @@ func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
 		if err := r.checkFree(s.Branch); err != nil {
 			return plan{}, "", err
 		}
-		base, err := r.mergeBase(ctx, l, at, tip)
-		return plan{commit: at, isNew: prefix == remotePrefix}, base, err
+		p, err := r.resume(ctx, l, s, plan{commit: at, isNew: prefix == remotePrefix})
+		if err != nil {
+			return plan{}, "", err
+		}
+		base, err := r.mergeBase(ctx, l, p.commit, tip)
+		return p, base, err
+	}
+	if s.resume != "" {
+		base, err := r.mergeBase(ctx, l, s.resume, tip)
+		return plan{commit: s.resume, isNew: true}, base, err
 	}
 	if s.StartPoint != "" {
 		at, err := r.startPoint(ctx, l, s.StartPoint)
@@ -150,10 +179,23 @@ func (r *rig) plan(ctx context.Context, l *lock, s Spec) (plan, string, error) {
 	return r.planEmpty(ctx, l, trunk)
 }
 
+// resume moves a plan on to the commit that a branch had come to elsewhere, unless
+// the branch has gone another way.
+func (r *rig) resume(ctx context.Context, l *lock, s Spec, p plan) (plan, error) {
+	if s.resume == "" || s.resume == p.commit {
+		return p, nil
+	}
+	behind, err := r.isAncestor(ctx, l, p.commit, s.resume)
+	if err != nil || !behind {
+		return p, err
+	}
+	return plan{commit: s.resume, isNew: true}, nil
+}
+
 // planEmpty is for a default branch that the remote does not have: an error,
 // unless the remote has no commits at all.
 func (r *rig) planEmpty(ctx context.Context, l *lock, trunk string) (plan, string, error) {
-	fetchErr := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout))
+	fetchErr := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout), remoteRetries)
 	names, err := r.remoteBranches()
 	switch {
 	case err != nil:
@@ -200,7 +242,7 @@ func (r *rig) startPoint(ctx context.Context, l *lock, name string) (string, err
 	if err != nil || ok {
 		return hash, err
 	}
-	fetchErr := r.fetch(ctx, l, r.m.c.Timeout)
+	fetchErr := r.fetch(ctx, l, r.m.c.Timeout, remoteRetries)
 	if hash, ok, err = r.commitOf(ctx, l, name); err != nil || ok {
 		return hash, err
 	}
@@ -216,13 +258,23 @@ func (r *rig) mergeBase(ctx context.Context, l *lock, at, tip string) (string, e
 	if tip == "" || at == tip {
 		return at, nil
 	}
-	out, err := r.m.run(ctx, r.inRepo(command{
-		locks: []*lock{l}, args: []string{"merge-base", at, tip},
-	}))
-	if e, ok := errors.AsType[*runError](err); ok && e.exit == 1 {
-		return at, nil
+	base, err := r.commonBase(ctx, l, at, tip)
+	return cmp.Or(base, at), err
+}
+
+// commonBase returns the merge base of two commits, "" for none. A shallow clone
+// is deepened until it is there.
+func (r *rig) commonBase(ctx context.Context, l *lock, a, b string) (string, error) {
+	for step := 0; ; step++ {
+		out, err := r.m.run(ctx, r.inRepo(command{locks: []*lock{l}, args: []string{"merge-base", a, b}}))
+		e, ok := errors.AsType[*runError](err)
+		if !ok || e.exit != 1 {
+			return strings.TrimSpace(string(out)), err
+		}
+		if deeper, err := r.deepen(ctx, l, step); err != nil || !deeper {
+			return "", err
+		}
 	}
-	return strings.TrimSpace(string(out)), err
 }
 
 // inspect reports whether the worktree of s.Branch is there and usable, and
@@ -263,8 +315,11 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-r.m.checkout }()
-	args := []string{"checkout", "--quiet", "--force", "--no-track", "-b", s.Branch, p.commit}
-	if !p.isNew {
+	args := []string{"checkout", "--quiet", "--force", "--no-track", "-B", s.Branch, p.commit}
+	switch {
+	case p.ready: // git switch -c looks at no file, which git checkout -b does
+		args = []string{"switch", "--quiet", "--no-track", "-c", s.Branch}
+	case !p.isNew:
 		args = []string{"checkout", "--quiet", "--force"}
 	}
 	c := r.inWorktree(s.Branch, s.Owner, command{locks: []*lock{own}, args: args, timeout: r.m.c.CloneTimeout})

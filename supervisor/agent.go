@@ -101,7 +101,7 @@ func (a *agent) due() time.Time {
 	if a.rec.Agent.Status != town.StatusRunning {
 		return time.Time{}
 	}
-	return nextCheck(a.rec.Request.Limits, *a.rec.Agent.StartedAt, a.feed.Load().lastActivity(), a.rec.Warned)
+	return nextCheck(a.rec.Request.Limits, a.rec.Since, a.feed.Load().lastActivity(), a.rec.Warned)
 }
 
 // timeUp restarts an agent whose back-off is over, and looks at one whose time

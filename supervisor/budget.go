@@ -116,8 +116,7 @@ func (a *agent) checkLimits() {
 }
 
 func (a *agent) spending(now time.Time) []spent {
-	view := &a.rec.Agent
-	return spending(a.rec.Request.Limits, view.Turn.Count, a.usage(), *view.StartedAt, a.feed.Load().lastActivity(), now)
+	return spending(a.rec.Request.Limits, a.rec.Agent.Turn.Count, a.usage(), a.rec.Since, a.feed.Load().lastActivity(), now)
 }
 
 // warn tells once that a budget is almost used up.

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -48,14 +49,14 @@ func TestSpendingNamesWhatIsUsedUp(t *testing.T) {
 		{0, town.Usage{}, 40 * time.Second, 30 * time.Second, limitIdle},
 	} {
 		now := start.Add(tt.after)
-		var usedUp string
+		var usedUp strings.Builder
 		for _, s := range spending(limits, tt.turns, tt.usage, start, now.Add(-tt.idle), now) {
 			if s.usedUp() {
-				usedUp += s.limit
+				usedUp.WriteString(s.limit)
 			}
 		}
-		if usedUp != tt.usedUp {
-			t.Errorf("spending(%d turns, %+v, %v, idle %v) uses up %q, want %q", tt.turns, tt.usage, tt.after, tt.idle, usedUp, tt.usedUp)
+		if usedUp.String() != tt.usedUp {
+			t.Errorf("spending(%d turns, %+v, %v, idle %v) uses up %q, want %q", tt.turns, tt.usage, tt.after, tt.idle, usedUp.String(), tt.usedUp)
 		}
 		if got := spending(town.Limits{}, tt.turns, tt.usage, start, start, now); len(got) > 0 {
 			t.Errorf("spending() without limits = %v, want nothing", got)

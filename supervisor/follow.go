@@ -218,10 +218,10 @@ func (a *agent) learn(d agentcli.Decoded) {
 	case town.MessageData:
 		a.acknowledged(data.MessageID, data.Receipt)
 	}
-	switch d.Event {
-	case town.EventTurnStarted:
+	if d.Event == town.EventTurnStarted {
 		a.turnStarted()
-	case town.EventText, town.EventThinking, town.EventToolCall:
+	}
+	if d.Event == town.EventText || d.Event == town.EventThinking || d.Event == town.EventToolCall {
 		a.seen()
 	}
 }

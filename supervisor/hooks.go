@@ -17,17 +17,17 @@ func (s *Supervisor) Hook(ctx context.Context, capability string, call town.Hook
 		return town.HookAnswer{}, err
 	}
 	var answer town.HookAnswer
-	switch call.Point {
-	case town.HookToolBefore:
+	switch {
+	case call.Told:
+	case call.Point == town.HookToolBefore:
 		answer = a.judge(call)
-	case town.HookStop:
+	case call.Point == town.HookStop:
 		if answer, err = ask(ctx, a, func(reply func(town.HookAnswer, error)) {
 			reason := a.reminder()
 			reply(town.HookAnswer{Deny: reason != "", Reason: reason}, nil)
 		}); err != nil {
 			return town.HookAnswer{}, err
 		}
-	case town.HookThinking, town.HookToolAfter, town.HookError, town.HookComplete:
 	}
 	data := town.HookData{Name: call.Point, Tool: call.Tool, Decision: "allow"}
 	if answer.Deny {

@@ -56,12 +56,10 @@ func (s *Supervisor) AdmitModelCall(capability string) (town.Agent, error) {
 	if err != nil {
 		return town.Agent{}, err
 	}
-	view, req := a.view(), a.request.Load()
-	if view.StartedAt == nil || req == nil {
-		return view, nil
-	}
+	view, limits := a.view(), a.request.Load().Limits
 	now := time.Now()
-	for _, spent := range spending(req.Limits, 0, a.published(), *view.StartedAt, now, now) {
+	// Turns and time are looked at by the agent itself.
+	for _, spent := range spending(town.Limits{Tokens: limits.Tokens, CostUSD: limits.CostUSD}, 0, a.published(), now, now, now) {
 		if spent.usedUp() {
 			return view, fmt.Errorf("agent %s: %v: %w", a.id, spent, town.ErrBudget)
 		}

@@ -37,6 +37,7 @@ type record struct {
 	Giving        giving            `json:"giving,omitzero"`         // of Queue, not yet acknowledged
 	Unseen        []string          `json:"unseen,omitempty"`        // ids of messages delivered, to which the model has not answered yet
 	Session       sessionState      `json:"session,omitzero"`        //
+	Since         time.Time         `json:"since"`                   // the start request, which limits of time count from
 	Task          string            `json:"task,omitempty"`          // what the session began with
 	System        string            `json:"system,omitempty"`        // set by SetSystemPrompt, in the place of the request's
 	Replacing     bool              `json:"replacing,omitempty"`     // its process is being ended, for the next one to be started

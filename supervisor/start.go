@@ -166,10 +166,10 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 	a.s.know(a.note.Capability, a)
 	a.rec = newRecord(req, before, uid)
 	if again != nil {
-		a.rec.Agent.Restart, a.rec.Failures, a.rec.Queue = again, before.Failures, before.Queue
+		a.rec.goesOn(before, again)
 	}
 	a.request.Store(new(a.rec.Request))
-	a.metered.set(town.Usage{})
+	a.metered.set(a.rec.Metered)
 	clear(a.tools)
 	a.setFeed()
 	a.s.linkBead(req.BeadID, a.rec.Agent.RunID)
@@ -220,7 +220,7 @@ func newRecord(req town.StartRequest, before record, uid uint32) record {
 	if before.Agent.RunID != "" {
 		rec.Runs = append(slices.Clone(before.Runs[max(0, len(before.Runs)-earlierRuns+1):]), before.Agent.RunID)
 	}
-	rec.Task = req.Prompt
+	rec.Task, rec.Since = req.Prompt, now
 	if req.Resume && req.CLI == before.Agent.CLI && before.Agent.SessionID != "" {
 		rec.Agent.SessionID, rec.Task = before.Agent.SessionID, before.Task
 	}
@@ -228,6 +228,15 @@ func newRecord(req town.StartRequest, before record, uid uint32) record {
 		rec.Agent.Restart = &town.RestartState{Policy: req.Restart}
 	}
 	return rec
+}
+
+// goesOn takes over what an agent that is started again by itself keeps: what waits
+// for it, and what it has used of its budgets.
+func (r *record) goesOn(before record, restart *town.RestartState) {
+	r.Agent.Restart, r.Failures, r.Queue = restart, before.Failures, before.Queue
+	r.Since, r.Told, r.Metered, r.Warned = before.Since, before.Told, before.Metered, before.Warned
+	r.Agent.Turn.Count, r.Agent.Usage = before.Agent.Turn.Count, before.Agent.Usage
+	r.Report, r.Reminders = before.Report, before.Reminders
 }
 
 // earlierRuns bounds the runs that an agent is known to have had.

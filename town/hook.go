@@ -20,6 +20,7 @@ const (
 type HookCall struct {
 	Point HookPoint `json:"point"`
 	Text  string    `json:"text,omitempty"` // the prompt, the last words of the turn, or the error
+	Told  bool      `json:"told,omitempty"` // it has happened: the answer changes nothing
 
 	// Of tool.before and tool.after.
 	ToolID string          `json:"toolId,omitempty"`

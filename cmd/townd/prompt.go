@@ -31,10 +31,11 @@ What is not told stands in it as a word in capitals. No server is needed.`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: roles,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if _, err := agentcli.Lookup(cli); err != nil {
+			program, err := agentcli.Lookup(cli)
+			if err != nil {
 				return err
 			}
-			d.ToolPrefix = agentcli.ToolPrefix(cli, "gastown")
+			d.ToolPrefix = program.ToolPrefix("gastown")
 			text, err := prompts.Render(town.Role(args[0]), d)
 			if err != nil {
 				return err

@@ -1,6 +1,8 @@
 package gittest
 
 import (
+	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -24,6 +26,8 @@ const (
 	Forbidden                 // 403
 	NotFound                  // 404
 	Broken                    // 500
+	Busy                      // 429
+	Swallow                   // once: does what is asked, and cuts the connection in place of the answer
 )
 
 // HTTP serves a Remote by the smart HTTP protocol.
@@ -32,6 +36,8 @@ type HTTP struct {
 	Reached  chan struct{} // receives when a request meets a fault; not waited for
 	requests atomic.Int64
 	fault    atomic.Int32
+	push     atomic.Int32
+	most     atomic.Int64 // requests that meet fault; 0 for all
 	server   *httptest.Server
 	closing  chan struct{}
 }
@@ -45,7 +51,7 @@ func (r *Remote) ServeHTTP(user, password string) *HTTP {
 		Path: filepath.Join(run(r.t, "", nil, "--exec-path"), "git-http-backend"),
 		Env: append(Env(), "GIT_PROJECT_ROOT="+filepath.Dir(r.Path), "GIT_HTTP_EXPORT_ALL=1",
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http.receivepack", "GIT_CONFIG_VALUE_0=true"),
-		Stderr: testWriter{r.t},
+		Stderr: testWriter{r.t, "http-backend"},
 	}
 	h.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		h.requests.Add(1)
@@ -53,6 +59,13 @@ func (r *Remote) ServeHTTP(user, password string) *HTTP {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			http.Error(w, "who are you", http.StatusUnauthorized)
 			return
+		}
+		if req.ContentLength < 0 { // CGI has no chunks
+			body, err := io.ReadAll(req.Body)
+			if err != nil {
+				return
+			}
+			req.Body, req.ContentLength, req.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 		}
 		h.serve(w, req, backend)
 	}))
@@ -64,8 +77,20 @@ func (r *Remote) ServeHTTP(user, password string) *HTTP {
 // Set makes every later request meet f.
 func (h *HTTP) Set(f Fault) { h.fault.Store(int32(f)) }
 
+// SetFor makes the next n requests meet f.
+func (h *HTTP) SetFor(f Fault, n int64) {
+	h.most.Store(n)
+	h.Set(f)
+}
+
+// SetPush makes every later push meet f, after Set's.
+func (h *HTTP) SetPush(f Fault) { h.push.Store(int32(f)) }
+
 // Requests returns how many requests came in.
 func (h *HTTP) Requests() int64 { return h.requests.Load() }
+
+// Handler returns what serves the repository, for a server of the test's own.
+func (h *HTTP) Handler() http.Handler { return h.server.Config.Handler }
 
 // URLWith returns the URL with credentials in it, as no town should have it.
 func (h *HTTP) URLWith(user, password string) string {
@@ -80,6 +105,14 @@ func (h *HTTP) close() {
 
 func (h *HTTP) serve(w http.ResponseWriter, req *http.Request, backend http.Handler) {
 	f := Fault(h.fault.Load())
+	if f == Serve && strings.HasSuffix(req.URL.Path, "/git-receive-pack") {
+		f = Fault(h.push.Load())
+	}
+	if f == Swallow {
+		h.push.Store(int32(Serve))
+		backend.ServeHTTP(&cutter{ResponseWriter: w, cut: func() { h.cut(w, req, Reset) }}, req)
+		return
+	}
 	if f == Stall || f == Reset {
 		backend.ServeHTTP(&cutter{ResponseWriter: w, left: cutBytes, cut: func() { h.cut(w, req, f) }}, req)
 		return
@@ -87,6 +120,9 @@ func (h *HTTP) serve(w http.ResponseWriter, req *http.Request, backend http.Hand
 	if f == Serve {
 		backend.ServeHTTP(w, req)
 		return
+	}
+	if h.most.Add(-1) == 0 {
+		h.Set(Serve)
 	}
 	h.reached()
 	switch f {
@@ -99,7 +135,9 @@ func (h *HTTP) serve(w http.ResponseWriter, req *http.Request, backend http.Hand
 		http.Error(w, "forbidden", http.StatusForbidden)
 	case NotFound:
 		http.Error(w, "not found", http.StatusNotFound)
-	case Serve, Stall, Reset, Broken:
+	case Busy:
+		http.Error(w, "busy", http.StatusTooManyRequests)
+	case Serve, Stall, Reset, Broken, Swallow:
 		http.Error(w, "broken", http.StatusInternalServerError)
 	}
 }
@@ -163,9 +201,12 @@ func (c *cutter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-type testWriter struct{ t testing.TB }
+type testWriter struct {
+	t    testing.TB
+	name string // who says it
+}
 
 func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Logf("http-backend: %s", p)
+	w.t.Logf("%s: %s", w.name, p)
 	return len(p), nil
 }

@@ -39,6 +39,23 @@ func ClaudeEnv(url string) map[string]string {
 	return map[string]string{"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "scripted"}
 }
 
+// CodexModel is a model for CodexEnv whose tools codex knows: it offers apply_patch.
+const CodexModel = "gpt-5.5"
+
+// CodexEnv returns the variables with which codex, as the town launches it, asks
+// the server at url.
+func CodexEnv(url string) map[string]string {
+	return map[string]string{"OPENAI_BASE_URL": url + "/v1", "OPENAI_API_KEY": "scripted"}
+}
+
+// GeminiModel is a model that Gemini CLI asks for as it is told, without a router's errand.
+const GeminiModel = "gemini-2.5-pro"
+
+// GeminiEnv returns the variables with which Gemini CLI asks the server at url.
+func GeminiEnv(url string) map[string]string {
+	return map[string]string{"GOOGLE_GEMINI_BASE_URL": url, "GEMINI_API_KEY": "scripted"}
+}
+
 // KiloModel is the model of KiloEnv and OpenCodeEnv.
 const KiloModel = "scripted/model"
 

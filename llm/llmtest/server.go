@@ -26,6 +26,7 @@ type Step struct {
 	ErrorType  string        // of that error, as rate_limit_error; from the status when empty
 	RetryAfter time.Duration // its Retry-After, in whole seconds
 	Hang       bool          // after Text, send nothing more until the client leaves
+	Stream     string        // send this as the stream of events, instead of all else
 }
 
 // Tool is a call of a tool. Name and the keys of Input are matched to what the
@@ -186,6 +187,11 @@ func (s *Server) answer(w http.ResponseWriter, hr *http.Request, body []byte, p 
 			w.Header().Set("Retry-After", strconv.Itoa(int(st.RetryAfter/time.Second)))
 		}
 		writeJSON(w, st.Status, p.fault(errorType(st), fmt.Sprintf("scripted status %d", st.Status)))
+		return
+	}
+	if st.Stream != "" {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, st.Stream) // a client that has gone reads none of it
 		return
 	}
 	if !r.Stream {

@@ -1,7 +1,6 @@
 package agentcli
 
 import (
-	"encoding/json"
 	"path/filepath"
 
 	"townd/town"
@@ -16,6 +15,8 @@ func (claude) PerTurn() bool       { return false }
 func (claude) Structured() bool    { return true }
 func (claude) ResumesTurns() bool  { return true }
 func (claude) NewDecoder() Decoder { return newLineDecoder(&claudeDecoder{}) }
+
+func (claude) ToolPrefix(server string) string { return "mcp__" + server + "__" }
 
 func (claude) Program() Program {
 	return Program{Name: "claude", Install: "npm install -g @anthropic-ai/claude-code@2.1.329", Tested: "2.1.329"}
@@ -58,10 +59,11 @@ func (c claude) Launch(s Spec) (Launch, error) {
 		l.Argv = append(l.Argv, append([]string{args[0], f.Path}, args[1:]...)...)
 	}
 	if s.Hooks {
-		if !filepath.IsAbs(s.Townd) {
-			return Launch{}, invalid("cli", "hooks need the path of townd itself, which is %q", s.Townd)
+		townd, err := s.townd()
+		if err != nil {
+			return Launch{}, err
 		}
-		file("claude-settings.json", string(claudeSettings(s.Townd)), "--settings")
+		file("claude-settings.json", string(claudeSettings(townd)), "--settings")
 	}
 	if len(s.MCP) > 0 {
 		file("claude-mcp.json", string(claudeMCP(s.MCP)), "--mcp-config")
@@ -183,15 +185,4 @@ func (claude) Interrupt() []byte {
 	return line(map[string]any{
 		"type": "control_request", "request_id": "townd-interrupt", "request": map[string]string{"subtype": "interrupt"},
 	})
-}
-
-func line(v any) []byte { return append(mustJSON(v), '\n') }
-
-// mustJSON is for values that always marshal.
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return b
 }

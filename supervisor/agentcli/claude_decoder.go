@@ -10,8 +10,7 @@ import (
 
 // claudeDecoder reads claude's stream-json. Its fields are its state.
 type claudeDecoder struct {
-	Session  string
-	Working  bool           // a turn is open
+	turns
 	Answered bool           // this process has ended a turn
 	Fault    string         // the kind of error told by a message in the place of the model's
 	Message  string         // id of the model's newest message, whose usage is counted
@@ -76,6 +75,10 @@ type claudeUsage struct {
 	CacheWrite int64 `json:"cache_creation_input_tokens"`
 }
 
+func (u claudeUsage) data() town.UsageData {
+	return town.UsageData{InputTokens: u.Input, OutputTokens: u.Output, CacheReadTokens: u.CacheRead, CacheWriteTokens: u.CacheWrite}
+}
+
 type claudeModelUsage struct {
 	Input      int64   `json:"inputTokens"`
 	Output     int64   `json:"outputTokens"`
@@ -120,10 +123,7 @@ func (d *claudeDecoder) decode(line []byte, emit emitFunc) bool {
 func (d *claudeDecoder) system(l *claudeLine, emit emitFunc) {
 	switch l.Subtype {
 	case "init": // each turn begins with one
-		if l.SessionID != "" && l.SessionID != d.Session {
-			d.Session = l.SessionID
-			emit(town.EventSession, town.SessionData{ID: l.SessionID})
-		}
+		d.session(l.SessionID, emit)
 		d.begin(emit)
 		d.servers(l.MCPServers, emit)
 	case "api_retry":
@@ -146,9 +146,8 @@ func (d *claudeDecoder) servers(servers []claudeServer, emit emitFunc) {
 }
 
 func (d *claudeDecoder) begin(emit emitFunc) {
-	if !d.Working {
-		d.Working, d.Fault = true, ""
-		emit(town.EventTurnStarted, struct{}{})
+	if d.turns.begin(emit) {
+		d.Fault = ""
 	}
 }
 
@@ -162,8 +161,7 @@ func (d *claudeDecoder) assistant(l *claudeLine, emit emitFunc) {
 	// subagent's is in the result alone.
 	if l.Parent == nil && l.Message.ID != d.Message {
 		d.Message = l.Message.ID
-		u := l.Message.Usage
-		d.count(town.UsageData{InputTokens: u.Input, OutputTokens: u.Output, CacheReadTokens: u.CacheRead, CacheWriteTokens: u.CacheWrite}, emit)
+		d.count(l.Message.Usage.data(), emit)
 	}
 	var blocks []claudeBlock
 	parse(l.Message.Content, &blocks)
@@ -197,10 +195,7 @@ func (d *claudeDecoder) count(u town.UsageData, emit emitFunc) {
 	if u == (town.UsageData{}) {
 		return
 	}
-	d.Counted.InputTokens += u.InputTokens
-	d.Counted.OutputTokens += u.OutputTokens
-	d.Counted.CacheReadTokens += u.CacheReadTokens
-	d.Counted.CacheWriteTokens += u.CacheWriteTokens
+	d.Counted = plus(d.Counted, u)
 	emit(town.EventUsage, u)
 }
 
@@ -214,24 +209,6 @@ func toolResults(content json.RawMessage, emit emitFunc) {
 	}
 }
 
-// plainContent returns the text of a content that is a string or a list of blocks.
-func plainContent(content any) string {
-	if text, ok := content.(string); ok {
-		return text
-	}
-	blocks, _ := content.([]any)
-	var parts []string
-	for _, b := range blocks {
-		block, _ := b.(map[string]any)
-		if text, ok := block["text"].(string); ok {
-			parts = append(parts, text)
-		} else if kind, ok := block["type"].(string); ok {
-			parts = append(parts, "["+kind+"]") // an image
-		}
-	}
-	return strings.Join(parts, "\n")
-}
-
 func (d *claudeDecoder) result(l *claudeLine, emit emitFunc) {
 	d.count(d.rest(&l.claudeResult), emit)
 	d.Counted, d.Cost, d.Message = town.UsageData{}, l.TotalCostUSD, ""
@@ -241,10 +218,9 @@ func (d *claudeDecoder) result(l *claudeLine, emit emitFunc) {
 		message := firstOf(l.Result, strings.Join(l.Errors, "; "), l.TerminalReason, l.Subtype)
 		emit(town.EventError, town.ErrorData{Kind: d.kind(l), Message: cut(message)})
 	}
-	if d.Working { // else nothing began: a session that could not be resumed
-		emit(town.EventTurnEnded, town.TurnEndedData{OK: ok, Text: cut(l.Result)})
-	}
-	d.Working, d.Answered, d.Fault, d.Calls = false, true, "", nil
+	d.Text = cut(l.Result)
+	d.end(ok, emit) // of none if nothing began: a session that could not be resumed
+	d.Answered, d.Fault, d.Calls = true, "", nil
 }
 
 // rest returns what a turn used besides what its messages told: they carry the
@@ -252,27 +228,18 @@ func (d *claudeDecoder) result(l *claudeLine, emit emitFunc) {
 func (d *claudeDecoder) rest(r *claudeResult) town.UsageData {
 	var total town.UsageData
 	for _, m := range r.SinceLast {
-		total.InputTokens += m.Input
-		total.OutputTokens += m.Output
-		total.CacheReadTokens += m.CacheRead
-		total.CacheWriteTokens += m.CacheWrite
-		total.CostUSD += m.CostUSD
+		total = plus(total, town.UsageData{
+			InputTokens: m.Input, OutputTokens: m.Output, CacheReadTokens: m.CacheRead, CacheWriteTokens: m.CacheWrite, CostUSD: m.CostUSD,
+		})
 	}
 	if r.SinceLast == nil { // a version that does not tell the difference
-		u := r.Usage
-		total = town.UsageData{InputTokens: u.Input, OutputTokens: u.Output, CacheReadTokens: u.CacheRead, CacheWriteTokens: u.CacheWrite}
+		total = r.Usage.data()
 		total.CostUSD = r.TotalCostUSD
 		if r.TotalCostUSD >= d.Cost {
 			total.CostUSD -= d.Cost
 		}
 	}
-	return town.UsageData{
-		InputTokens:      max(0, total.InputTokens-d.Counted.InputTokens),
-		OutputTokens:     max(0, total.OutputTokens-d.Counted.OutputTokens),
-		CacheReadTokens:  max(0, total.CacheReadTokens-d.Counted.CacheReadTokens),
-		CacheWriteTokens: max(0, total.CacheWriteTokens-d.Counted.CacheWriteTokens),
-		CostUSD:          total.CostUSD,
-	}
+	return less(total, d.Counted)
 }
 
 // kind classes a failed turn by what claude says of it, never by its text.
@@ -314,23 +281,6 @@ func claudeKind(word string, status int) town.ErrorKind {
 	return statusKind(status)
 }
 
-// statusKind classes the HTTP status of a model's provider.
-func statusKind(status int) town.ErrorKind {
-	switch {
-	case status == 401, status == 403:
-		return town.KindAuth
-	case status == 402:
-		return town.KindBilling
-	case status == 413:
-		return town.KindContextFull
-	case status == 429:
-		return town.KindRateLimit
-	case status >= 500:
-		return town.KindOverloaded
-	}
-	return town.KindUnknown
-}
-
 // claudeSignIns are the reasons for which claude does not start that a person
 // mends by signing in otherwise.
 var claudeSignIns = []string{
@@ -350,10 +300,8 @@ func (d *claudeDecoder) finish(code int, said string, emit emitFunc) {
 		}
 		emit(town.EventError, fault)
 	}
-	if d.Working {
-		emit(town.EventTurnEnded, town.TurnEndedData{})
-	}
-	*d = claudeDecoder{Session: d.Session, Cost: d.Cost}
+	d.end(false, emit)
+	*d = claudeDecoder{turns: turns{Session: d.Session}, Cost: d.Cost}
 }
 
 // claudeSignedOutTexts begin what claude 2.1.329 prints when it has no credential

@@ -51,31 +51,12 @@ func claudeSettings(townd string) []byte {
 	return mustJSON(map[string]any{"hooks": all, "disableAllHooks": false})
 }
 
-// claudeHook is what claude 2.1.329 gives to its hooks.
-type claudeHook struct {
-	Name         string          `json:"hook_event_name"`
-	Dir          string          `json:"cwd"`
-	Prompt       string          `json:"prompt"`
-	Last         string          `json:"last_assistant_message"`
-	Tool         string          `json:"tool_name"`
-	ToolID       string          `json:"tool_use_id"`
-	Input        json.RawMessage `json:"tool_input"`
-	Response     json.RawMessage `json:"tool_response"`
-	Error        any             `json:"error"` // of a tool, or of the turn
-	ErrorDetails string          `json:"error_details"`
-	TaskSubject  string          `json:"task_subject"`
-}
-
 // ParseHook returns town.ErrInvalid for what is not one of claudePoints. Shell and
 // paths are whole, for they are judged; texts are cut like those of events.
 func (claude) ParseHook(stdin []byte) (town.HookCall, error) {
-	var h claudeHook
-	if err := json.Unmarshal(stdin, &h); err != nil {
-		return town.HookCall{}, fmt.Errorf("read a hook of claude: %v: %w", err, town.ErrInvalid)
-	}
-	point, ok := claudePoints[h.Name]
-	if !ok {
-		return town.HookCall{}, fmt.Errorf("claude has no hook %.40q that calls the town: %w", h.Name, town.ErrInvalid)
+	h, point, err := readHook("claude", stdin, claudePoints)
+	if err != nil {
+		return town.HookCall{}, err
 	}
 	call := town.HookCall{Point: point}
 	failure, _ := h.Error.(string)
@@ -89,9 +70,6 @@ func (claude) ParseHook(stdin []byte) (town.HookCall, error) {
 	case town.HookComplete:
 		call.Text = cut(h.TaskSubject)
 	case town.HookToolBefore, town.HookToolAfter:
-		if h.Tool == "" {
-			return town.HookCall{}, fmt.Errorf("hook %s of claude names no tool: %w", h.Name, town.ErrInvalid)
-		}
 		call.Tool, call.ToolID, call.Dir, call.Input = h.Tool, h.ToolID, h.Dir, cutJSON(h.Input)
 		if err := claudeTouches(&call, h.Input); err != nil {
 			return town.HookCall{}, fmt.Errorf("input of %s in a hook of claude: %v: %w", h.Tool, err, town.ErrInvalid)
@@ -124,31 +102,20 @@ func claudeTouches(call *town.HookCall, input json.RawMessage) error {
 	case "Bash", "Monitor":
 		call.Shell = in.Command
 	case "Read", "NotebookRead":
-		call.Reads = some(in.File, in.Notebook)
+		call.Reads = paths(in.File, in.Notebook)
 	case "Write", "Edit", "MultiEdit", "NotebookEdit":
-		call.Writes = some(in.File, in.Notebook)
+		call.Writes = paths(in.File, in.Notebook)
 	case "Glob":
-		call.Reads = some(in.Path)
+		call.Reads = paths(in.Path)
 		if filepath.IsAbs(in.Pattern) {
 			call.Reads = append(call.Reads, in.Pattern)
 		}
 	case "Grep", "LS":
-		call.Reads = some(in.Path)
+		call.Reads = paths(in.Path)
 	case "EnterWorktree":
-		call.Writes = some(in.Path)
+		call.Writes = paths(in.Path)
 	}
 	return nil
-}
-
-// some returns the texts that are not empty.
-func some(texts ...string) []string {
-	var all []string
-	for _, t := range texts {
-		if t != "" {
-			all = append(all, t)
-		}
-	}
-	return all
 }
 
 // claudeResponse returns what a tool answered: its text when it is one, what a
@@ -177,14 +144,11 @@ func (claude) AnswerHook(call town.HookCall, answer town.HookAnswer) HookOutput 
 	if !answer.Deny {
 		return HookOutput{}
 	}
-	reason := firstOf(answer.Reason, "The town does not allow this.")
 	switch call.Point {
 	case town.HookToolBefore:
-		return HookOutput{Stdout: line(map[string]any{"hookSpecificOutput": map[string]string{
-			"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": reason,
-		}})}
+		return denyTool(refusal(answer))
 	case town.HookStop:
-		return HookOutput{Stdout: line(map[string]string{"decision": "block", "reason": reason})}
+		return block(refusal(answer))
 	case town.HookThinking, town.HookToolAfter, town.HookError, town.HookComplete:
 	}
 	return HookOutput{} // what has happened cannot be denied

@@ -14,15 +14,6 @@ import (
 	"townd/town"
 )
 
-func lookup(t testing.TB, name string) agentcli.CLI {
-	t.Helper()
-	cli, err := agentcli.Lookup(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cli
-}
-
 // file returns a file of a launch by the flag that names it in argv.
 func file(t *testing.T, l agentcli.Launch, flag string) agentcli.File {
 	t.Helper()
@@ -153,19 +144,6 @@ func TestClaudesHooksAreUnderstood(t *testing.T) {
 	}
 }
 
-// TestALongCommandIsJudgedWhole, while what is shown of the call is cut.
-func TestALongCommandIsJudgedWhole(t *testing.T) {
-	command := strings.Repeat("true; ", 1<<18) + "rm -rf /"
-	in, err := json.Marshal(map[string]any{"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": map[string]string{"command": command}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	call, err := lookup(t, "claude").ParseHook(in)
-	if err != nil || call.Shell != command || len(call.Input) > 65<<10 {
-		t.Errorf("%v; %d bytes of %d, input %d", err, len(call.Shell), len(command), len(call.Input))
-	}
-}
-
 func TestWhatIsNoHookOfClaudeIsInvalid(t *testing.T) {
 	for _, in := range []string{
 		"", "{", "[]", "null", `{"hook_event_name":"SessionStart"}`, `{"hook_event_name":"PreToolUse"}`,
@@ -176,33 +154,6 @@ func TestWhatIsNoHookOfClaudeIsInvalid(t *testing.T) {
 			t.Errorf("%s: %+v, %v", in, call, err)
 		}
 	}
-}
-
-func FuzzClaudesHooksAreReadOrRefused(f *testing.F) {
-	f.Add([]byte(`{"hook_event_name":"PreToolUse","tool_name":"Bash","tool_input":{"command":"ls"},"cwd":"/"}`))
-	f.Add([]byte(`{"hook_event_name":"PostToolUse","tool_name":"Read","tool_input":{"file_path":"\ud800"},"tool_response":{"stdout":null}}`))
-	f.Add([]byte(`{"hook_event_name":"Stop","last_assistant_message":7}`))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		cli := lookup(t, "claude")
-		call, err := cli.ParseHook(in)
-		if err != nil {
-			if !errors.Is(err, town.ErrInvalid) {
-				t.Errorf("error %v", err)
-			}
-			call = town.HookCall{Point: town.HookToolBefore}
-		}
-		b, err := json.Marshal(call)
-		if err != nil || call.Point == "" {
-			t.Errorf("call %+v: %v", call, err)
-		}
-		var again town.HookCall
-		if err := json.Unmarshal(b, &again); err != nil {
-			t.Errorf("%s: %v", b, err)
-		}
-		if out := cli.AnswerHook(call, town.HookAnswer{Deny: true, Reason: string(in)}); out.Exit != 0 || len(out.Stdout) > 0 && !json.Valid(out.Stdout) {
-			t.Errorf("answer %+v", out)
-		}
-	})
 }
 
 func TestClaudeIsAnswered(t *testing.T) {
@@ -288,5 +239,18 @@ func TestADeadMCPServerIsToldOnce(t *testing.T) {
 	want := append([]string{`session {"id":"s"}`, turn[0], `error {"kind":"unknown","message":"MCP server a is dead: its tools are missing"}`, turn[1]}, turn...)
 	if diff := cmp.Diff(want, decode(t, newDecoder(t, "claude"), init+result+init+result, 50)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestClaudesInputIsOneLineWhateverTheText(t *testing.T) {
+	cli := lookup(t, "claude")
+	const text = "two\nlines \"quoted\" \u2028 \x07 ünï </script>"
+	line := cli.Input(text, "id")
+	var got struct {
+		UUID    string
+		Message struct{ Content string }
+	}
+	if strings.Count(string(line), "\n") != 1 || json.Unmarshal(line, &got) != nil || got.Message.Content != text || got.UUID != "id" {
+		t.Errorf("Input() = %q", line)
 	}
 }

@@ -104,12 +104,15 @@ type CLI interface {
 	// program that is not installed and for a spec that the CLI cannot carry out.
 	Launch(Spec) (Launch, error)
 	// Input returns the bytes that give text to a running program, nil for a CLI
-	// that is PerTurn. A structured program acknowledges it: its decoder emits an
+	// that is PerTurn and for a terminal, which is typed into. A structured program acknowledges it: its decoder emits an
 	// EventMessage with that messageID and ReceiptDelivered.
 	Input(text, messageID string) []byte
 	// Interrupt returns the bytes that end the turn of a running program and leave
 	// it waiting for input, nil if it knows none.
 	Interrupt() []byte
+	// ToolPrefix returns what the CLI puts before the names of the tools that an MCP
+	// server of that name offers, "" for a CLI that takes no servers.
+	ToolPrefix(server string) string
 	// NewDecoder returns a decoder of this CLI's output.
 	NewDecoder() Decoder
 	// ParseHook reads what the CLI gives to a program that it calls as a hook.
@@ -134,12 +137,20 @@ func (noHooks) ParseHook([]byte) (town.HookCall, error) {
 
 func (noHooks) AnswerHook(town.HookCall, town.HookAnswer) HookOutput { return HookOutput{} }
 
-// builtIn is a CLI with no model that we know of and no program of its own.
+// builtIn is a CLI on a terminal, with no model that we know of and no program of
+// its own.
 type builtIn struct{ noHooks }
 
 func (builtIn) Program() Program                    { return Program{} }
 func (builtIn) Dialects() []town.Dialect            { return nil }
 func (builtIn) Credentialed(map[string]string) bool { return true }
+func (builtIn) ToolPrefix(string) string            { return "" }
+func (builtIn) PerTurn() bool                       { return false }
+func (builtIn) Structured() bool                    { return false }
+func (builtIn) ResumesTurns() bool                  { return false }
+func (builtIn) Input(string, string) []byte         { return nil }
+func (builtIn) Interrupt() []byte                   { return nil }
+func (builtIn) NewDecoder() Decoder                 { return terminalDecoder{} }
 
 // anyOf reports whether env has a value for one of names.
 func anyOf(env map[string]string, names ...string) bool {
@@ -180,6 +191,14 @@ func (s *Spec) look(p Program) (string, error) {
 		return "", invalid("cli", "%s is not installed (%v); get it with: %s", p.Name, err, p.Install)
 	}
 	return path, nil
+}
+
+// townd returns the path of our own program, for a CLI that calls it.
+func (s *Spec) townd() (string, error) {
+	if !filepath.IsAbs(s.Townd) {
+		return "", invalid("cli", "needs the path of townd itself, which is %q", s.Townd)
+	}
+	return s.Townd, nil
 }
 
 func (s *Spec) lookPath(program string) (string, error) {

@@ -1,7 +1,6 @@
 package agentcli_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -30,13 +29,18 @@ func spec() agentcli.Spec {
 	}
 }
 
-func launch(t *testing.T, name string, s agentcli.Spec) agentcli.Launch {
+func lookup(t testing.TB, name string) agentcli.CLI {
 	t.Helper()
 	cli, err := agentcli.Lookup(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := cli.Launch(s)
+	return cli
+}
+
+func launch(t *testing.T, name string, s agentcli.Spec) agentcli.Launch {
+	t.Helper()
+	l, err := lookup(t, name).Launch(s)
 	if err != nil {
 		t.Fatalf("Launch(%s): %v", name, err)
 	}
@@ -63,6 +67,17 @@ func TestLookupNamesTheKnownCLIs(t *testing.T) {
 	want := town.Issue{Path: "cli", Message: `must be one of claude, kilo, opencode, codex, gemini, command, demo, not "emacs"`}
 	if got := issue(t, err); got != want {
 		t.Errorf("issue %+v, want %+v", got, want)
+	}
+}
+
+func TestToolsOfAServerAreNamedAsTheCLIDoes(t *testing.T) {
+	for name, want := range map[string]string{
+		"claude": "mcp__gastown__", "codex": "mcp__gastown__", "gemini": "mcp_gastown_", "kilo": "gastown_", "opencode": "gastown_",
+		"command": "", "demo": "",
+	} {
+		if got := lookup(t, name).ToolPrefix("gastown"); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 }
 
@@ -163,100 +178,6 @@ func TestWhatTheCallerSetStays(t *testing.T) {
 	}
 }
 
-func TestEnginesMergeTheCallersConfiguration(t *testing.T) {
-	s := spec()
-	s.Hooks, s.Effort = true, "high"
-	s.Models = &agentcli.Models{ModelEndpoint: town.ModelEndpoint{BaseURL: "http://127.0.0.1:1/v1", Model: "m"}, Key: "KEY"}
-	s.MCP = []agentcli.MCPServer{{Name: "gastown", Argv: []string{"/usr/bin/townd", "mcp"}, Env: map[string]string{"A": "B"}}}
-	const theirs = `{"provider":{"x":{"n":12345678901234567890}},"model":"a/b","permission":"ask","plugin":[["p",{"o":1}]],
-		"agent":{"theirs":{"mode":"subagent"},"townd":{"prompt":"theirs"}},"instructions":["docs/*.md"]}`
-	for name, variable := range map[string]string{"kilo": "KILO_CONFIG_CONTENT", "opencode": "OPENCODE_CONFIG_CONTENT"} {
-		s.Env = map[string]string{variable: theirs}
-		l := launch(t, name, s)
-		want := `{"agent":{"theirs":{"mode":"subagent"},"townd":{"mode":"primary",` +
-			`"permission":{"*":"allow","plan_enter":"deny","plan_exit":"deny","question":"deny","suggest":"deny"},` +
-			`"prompt":"{file:/home/agent/.townd/system-prompt.md}"}},` +
-			`"instructions":["docs/*.md","/rig/work/AGENTS.md","/rig/work/CLAUDE.md"],` +
-			`"mcp":{"gastown":{"command":["/usr/bin/townd","mcp"],"enabled":true,"environment":{"A":"B"},"timeout":30000,"type":"local"}},` +
-			`"model":"a/b","permission":"ask","plugin":[["p",{"o":1}],"file:///home/agent/.townd/hooks.js"],` +
-			`"provider":{"town":{"models":{"m":{"attachment":true,"limit":{"context":200000,"output":32000},"name":"m","tool_call":true,` +
-			`"variants":{"high":{"reasoningEffort":"high"}}}},"name":"Town","npm":"@ai-sdk/openai-compatible",` +
-			`"options":{"apiKey":"KEY","baseURL":"http://127.0.0.1:1/v1"}},"x":{"n":12345678901234567890}},"snapshot":false}`
-		if diff := cmp.Diff(want, l.Env[variable]); diff != "" {
-			t.Errorf("configuration (-want +got):\n%s", diff)
-		}
-		if got := l.Argv[2:6]; !slices.Equal(got, []string{"--model", "town/m", "--effort", "high"}) {
-			t.Errorf("argv %q", l.Argv)
-		}
-	}
-	kilo, err := agentcli.Lookup("kilo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, bad := range []string{"{", "[]", `"x"`, `{"agent":[]}`, `{"instructions":{}}`, `{"x":"` + strings.Repeat("y", 200<<10) + `"}`} {
-		s.Env = map[string]string{"KILO_CONFIG_CONTENT": bad}
-		if _, err := kilo.Launch(s); issue(t, err).Path != "envVars.KILO_CONFIG_CONTENT" {
-			t.Errorf("%.20s: %v", bad, err)
-		}
-	}
-	s.Env["KILO_CONFIG_CONTENT"] = `{"agent":null}`
-	launch(t, "kilo", s)
-}
-
-// TestTheRepositorysOwnPluginsRunWhenAsked, and its instructions are not told twice.
-func TestTheRepositorysOwnPluginsRunWhenAsked(t *testing.T) {
-	s := spec()
-	s.ProjectHooks = true
-	env := launch(t, "opencode", s).Env
-	if _, off := env["OPENCODE_DISABLE_PROJECT_CONFIG"]; off || strings.Contains(env["OPENCODE_CONFIG_CONTENT"], "AGENTS.md") {
-		t.Errorf("environment %q", env)
-	}
-	s.ProjectHooks = false
-	if env := launch(t, "opencode", s).Env; env["OPENCODE_DISABLE_PROJECT_CONFIG"] != "1" {
-		t.Error("the repository's plugins run unasked")
-	}
-}
-
-func TestEnginesHooksAreUnderstood(t *testing.T) {
-	cli, err := agentcli.Lookup("opencode")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for in, want := range map[string]town.HookCall{
-		`{"hook":"chat.message","text":"hi"}`:  {Point: town.HookThinking, Text: "hi"},
-		`{"hook":"session.idle","text":"bye"}`: {Point: town.HookStop, Text: "bye"},
-		`{"hook":"session.error","text":"oh"}`: {Point: town.HookError, Text: "oh"},
-		`{"hook":"tool.execute.before","tool":"bash","callID":"c","args":{"command":"ls","workdir":"/w"}}`: {
-			Point: town.HookToolBefore, ToolID: "c", Tool: "bash", Input: json.RawMessage(`{"command":"ls","workdir":"/w"}`), Shell: "ls", Dir: "/w",
-		},
-		`{"hook":"tool.execute.before","tool":"edit","args":{"filePath":"a"}}`: {
-			Point: town.HookToolBefore, Tool: "edit", Input: json.RawMessage(`{"filePath":"a"}`), Reads: []string{"a"}, Writes: []string{"a"},
-		},
-		`{"hook":"tool.execute.after","tool":"read","args":{"filePath":7},"output":"x"}`: {
-			Point: town.HookToolAfter, Tool: "read", Input: json.RawMessage(`{"filePath":7}`), OK: true, Output: "x",
-		},
-		`{"hook":"tool.execute.before","tool":"apply_patch","args":{"patchText":"*** Begin Patch\n*** Add File: a\n+x\n*** Update File: b\n*** Move to: c\n*** End Patch"}}`: {
-			Point: town.HookToolBefore, Tool: "apply_patch", Writes: []string{"a", "b", "c"},
-		},
-	} {
-		got, err := cli.ParseHook([]byte(in))
-		if err != nil {
-			t.Errorf("%s: %v", in, err)
-		}
-		if want.Tool == "apply_patch" {
-			got.Input = nil
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", in, diff)
-		}
-	}
-	for _, bad := range []string{"", "[]", "{}", `{"hook":"session.born"}`} {
-		if _, err := cli.ParseHook([]byte(bad)); !errors.Is(err, town.ErrInvalid) {
-			t.Errorf("ParseHook(%s): %v", bad, err)
-		}
-	}
-}
-
 func TestAMissingProgramIsNamedWithItsRemedy(t *testing.T) {
 	s := spec()
 	s.LookPath = func(name string) (string, error) { return "", fmt.Errorf("exec: %q: %w", name, os.ErrNotExist) }
@@ -265,11 +186,8 @@ func TestAMissingProgramIsNamedWithItsRemedy(t *testing.T) {
 		"kilo":    {Path: "cli", Message: "npm install -g @kilocode/cli"},
 		"command": {Path: "command[0]", Message: `"prog"`},
 	} {
-		cli, err := agentcli.Lookup(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = cli.Launch(s)
+		cli := lookup(t, name)
+		_, err := cli.Launch(s)
 		if got := issue(t, err); got.Path != want.Path || !strings.Contains(got.Message, want.Message) {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
@@ -277,21 +195,28 @@ func TestAMissingProgramIsNamedWithItsRemedy(t *testing.T) {
 }
 
 func TestASpecThatCannotBeCarriedOutIsRefused(t *testing.T) {
+	server := func(name string) agentcli.MCPServer {
+		return agentcli.MCPServer{Name: name, Argv: []string{"/bin/mcp"}, Env: map[string]string{"NAME": name}}
+	}
 	for _, c := range []struct {
 		cli, path string
 		spoil     func(*agentcli.Spec)
 	}{
 		{"kilo", "cli", func(s *agentcli.Spec) { s.Townd = "" }},
+		{"codex", "cli", func(s *agentcli.Spec) { s.Townd = "" }},
+		{"codex", "mcp", func(s *agentcli.Spec) { s.MCP = []agentcli.MCPServer{server("a"), server("b")} }},
+		{"codex", "envVars.OPENAI_BASE_URL", func(s *agentcli.Spec) {
+			s.Env = map[string]string{"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://me:password@127.0.0.1/"}
+		}},
+		{"gemini", "prompt", func(s *agentcli.Spec) { s.Prompt = "" }},
+		{"gemini", "fork", func(s *agentcli.Spec) { s.Fork = true }},
 		{"command", "command", func(s *agentcli.Spec) { s.Command = nil }},
 		{"command", "command", func(s *agentcli.Spec) { s.Command = []string{""} }},
 		{"demo", "cli", func(s *agentcli.Spec) { s.Townd = "" }},
 	} {
 		s := spec()
 		c.spoil(&s)
-		cli, err := agentcli.Lookup(c.cli)
-		if err != nil {
-			t.Fatal(err)
-		}
+		cli := lookup(t, c.cli)
 		if _, err := cli.Launch(s); issue(t, err).Path != c.path {
 			t.Errorf("%s: %v, want an issue of %s", c.cli, err, c.path)
 		}
@@ -310,27 +235,7 @@ func TestACommandWithASlashIsOneOfTheWorktree(t *testing.T) {
 		t.Errorf("argv %q", got)
 	}
 	s.Command = []string{"./other"}
-	cli, err := agentcli.Lookup("command")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err = cli.Launch(s); issue(t, err).Path != "command[0]" {
+	if _, err := lookup(t, "command").Launch(s); issue(t, err).Path != "command[0]" {
 		t.Errorf("a program that is not there: %v", err)
-	}
-}
-
-func TestClaudesInputIsOneLineWhateverTheText(t *testing.T) {
-	cli, err := agentcli.Lookup("claude")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const text = "two\nlines \"quoted\" \u2028 \x07 ünï </script>"
-	line := cli.Input(text, "id")
-	var got struct {
-		UUID    string
-		Message struct{ Content string }
-	}
-	if strings.Count(string(line), "\n") != 1 || json.Unmarshal(line, &got) != nil || got.Message.Content != text || got.UUID != "id" {
-		t.Errorf("Input() = %q", line)
 	}
 }

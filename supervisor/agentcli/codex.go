@@ -11,13 +11,11 @@ import (
 
 // codex is Codex, kept running over many turns as `codex app-server` behind its
 // driver.
-type codex struct{}
+type codex struct{ driven }
 
-func (codex) Name() string        { return "codex" }
-func (codex) PerTurn() bool       { return false }
-func (codex) Structured() bool    { return true }
-func (codex) ResumesTurns() bool  { return false }
-func (codex) NewDecoder() Decoder { return newLineDecoder(&codexDecoder{}) }
+func (codex) Name() string                    { return "codex" }
+func (codex) ToolPrefix(server string) string { return "mcp__" + server + "__" }
+func (codex) NewDecoder() Decoder             { return newLineDecoder(&codexDecoder{}) }
 
 func (codex) Program() Program {
 	return Program{Name: "codex", Install: "npm install -g @openai/codex@0.169.0", Tested: "0.169.0"}
@@ -44,36 +42,22 @@ func (c codex) Launch(s Spec) (Launch, error) {
 	if err != nil {
 		return Launch{}, err
 	}
-	if s.Townd == "" {
-		return Launch{}, invalid("cli", "codex needs townd's own path, which is not known")
-	}
 	l := Launch{Env: s.environ(nil), PipeInput: true, Raw: true}
-	argv, model := []string{s.Townd, "drive"}, s.Model
 	if s.Models != nil {
-		l.Env[codexModelKey], model = s.Models.Key, firstOf(s.Models.Model, s.Model)
+		l.Env[codexModelKey] = s.Models.Key
 	}
+	systemFile := ""
 	if s.SystemPrompt != "" {
-		f := s.promptFile("system-prompt.md", s.SystemPrompt)
-		l.Files = append(l.Files, f)
-		argv = append(argv, "--system-file", f.Path)
+		l.Files = []File{s.promptFile("system-prompt.md", s.SystemPrompt)}
+		systemFile = l.Files[0].Path
 	}
-	if s.SessionID != "" {
-		argv = append(argv, "--session", s.SessionID)
-		if s.Fork {
-			argv = append(argv, "--fork")
-		}
-	}
-	if model != "" {
-		argv = append(argv, "--model", model)
-	}
-	if s.Effort != "" {
-		argv = append(argv, "--effort", string(s.Effort))
+	if l.Argv, err = s.drive("codex", program, s.model(), systemFile); err != nil {
+		return Launch{}, err
 	}
 	config, err := codexConfig(&s, l.Env)
 	if err != nil {
 		return Launch{}, err
 	}
-	l.Argv = append(argv, "codex", program)
 	for _, setting := range config {
 		l.Argv = append(l.Argv, "-c", setting)
 	}
@@ -82,12 +66,6 @@ func (c codex) Launch(s Spec) (Launch, error) {
 	}
 	return l, nil
 }
-
-func (codex) Input(text, messageID string) []byte {
-	return line(DriverInput{Type: DriverMessage, ID: messageID, Text: text})
-}
-
-func (codex) Interrupt() []byte { return line(DriverInput{Type: DriverInterrupt}) }
 
 // codexConfig returns codex's settings, as its flag -c takes them, and adds to env
 // what they refer to.
@@ -161,7 +139,11 @@ func codexServers(s *Spec, env map[string]string) (map[string]any, error) {
 	servers := map[string]any{}
 	for _, m := range s.MCP {
 		for name, value := range m.Env {
-			if given, ok := merged(s.Env, env)[name]; ok && given != value {
+			given, ok := env[name]
+			if !ok {
+				given, ok = s.Env[name]
+			}
+			if ok && given != value {
 				return nil, invalid("mcp", "%s wants another %s than codex has", m.Name, name)
 			}
 			env[name] = value
@@ -177,15 +159,6 @@ func codexServers(s *Spec, env map[string]string) (map[string]any, error) {
 		return nil, nil
 	}
 	return servers, nil
-}
-
-func merged(a, b map[string]string) map[string]string {
-	all := maps.Clone(a)
-	if all == nil {
-		all = map[string]string{}
-	}
-	maps.Copy(all, b)
-	return all
 }
 
 // toml writes v in one line of TOML. Its strings are JSON's, which escapes all

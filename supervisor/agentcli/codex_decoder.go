@@ -11,16 +11,14 @@ import (
 // codexDecoder reads the lines of codex app-server and of its driver. Its fields
 // are its state.
 type codexDecoder struct {
-	Session string
-	Opened  bool                  // this process has a thread
-	Working bool                  // a turn is open
-	Failed  bool                  // its error is told
-	Faulted bool                  // this process told why it could not go on
-	Attempt int                   // retries since the model last answered
-	Retried town.ErrorKind        // why the newest of them
-	Text    string                // the model's newest text in this turn
-	Asked   []string              // messages that the model has not answered yet
-	Totals  map[string]codexUsage // of each thread, as told last: a subagent is a thread
+	turns
+	Opened  bool                      // this process has a thread
+	Failed  bool                      // the turn's error is told
+	Faulted bool                      // the driver told why it could not go on
+	Attempt int                       // retries since the model last answered
+	Retried town.ErrorKind            // why the newest of them
+	Asked   []string                  // messages that the model has not answered yet
+	Totals  map[string]town.UsageData // of each thread, as told last: a subagent is a thread
 }
 
 type codexUsage struct {
@@ -28,6 +26,15 @@ type codexUsage struct {
 	CacheRead  int64 `json:"cachedInputTokens"`
 	CacheWrite int64 `json:"cacheWriteInputTokens"`
 	Output     int64 `json:"outputTokens"` // with reasoning
+}
+
+func (u codexUsage) data() town.UsageData {
+	return town.UsageData{
+		InputTokens:      max(0, u.Input-u.CacheRead-u.CacheWrite),
+		OutputTokens:     u.Output,
+		CacheReadTokens:  u.CacheRead,
+		CacheWriteTokens: u.CacheWrite,
+	}
 }
 
 // codexLine is one line, of any kind. Which fields a kind has was read off the
@@ -58,7 +65,8 @@ type codexLine struct {
 }
 
 func (d *codexDecoder) decode(line []byte, emit emitFunc) bool {
-	if decodeDriver(line, d.watch(emit)) {
+	if driver, fault := decodeDriver(line, emit); driver {
+		d.Faulted = d.Faulted || fault
 		return true
 	}
 	var l codexLine
@@ -80,7 +88,7 @@ func (d *codexDecoder) decode(line []byte, emit emitFunc) bool {
 	case "turn/started":
 		d.begin(emit)
 	case "turn/completed":
-		d.end(l.Params.Turn.Status, l.Params.Turn.Error, emit)
+		d.completed(l.Params.Turn.Status, l.Params.Turn.Error, emit)
 	case "item/started":
 		d.call(&l.Params.Item, emit)
 	case "item/completed":
@@ -91,33 +99,21 @@ func (d *codexDecoder) decode(line []byte, emit emitFunc) bool {
 	return true
 }
 
-// watch notes an error that the driver tells.
-func (d *codexDecoder) watch(emit emitFunc) emitFunc {
-	return func(event town.EventType, data any) {
-		d.Faulted = d.Faulted || event == town.EventError
-		emit(event, data)
-	}
-}
-
 func (d *codexDecoder) opened(thread string, emit emitFunc) {
 	if thread == "" {
 		return
 	}
 	d.Opened = true
-	if thread != d.Session {
-		d.Session = thread
-		emit(town.EventSession, town.SessionData{ID: thread})
-	}
+	d.session(thread, emit)
 }
 
 func (d *codexDecoder) begin(emit emitFunc) {
-	if !d.Working {
-		d.Working, d.Failed, d.Attempt, d.Text = true, false, 0, ""
-		emit(town.EventTurnStarted, struct{}{})
+	if d.turns.begin(emit) {
+		d.Failed, d.Attempt = false, 0
 	}
 }
 
-func (d *codexDecoder) end(status string, fault *codexFault, emit emitFunc) {
+func (d *codexDecoder) completed(status string, fault *codexFault, emit emitFunc) {
 	if !d.Working {
 		return
 	}
@@ -127,39 +123,25 @@ func (d *codexDecoder) end(status string, fault *codexFault, emit emitFunc) {
 		}
 		d.fault(fault, false, emit)
 	}
-	emit(town.EventTurnEnded, town.TurnEndedData{OK: status == "completed" && !d.Failed, Text: d.Text})
-	d.Working, d.Asked = false, nil
+	d.end(status == "completed" && !d.Failed, emit)
+	d.Asked = nil
 }
 
 // usage tells what was used besides what is told already. The first total of a
 // thread is told without a turn when it holds a history: what a session that is
 // gone on with, or its copy, used before.
 func (d *codexDecoder) usage(l *codexLine, emit emitFunc) {
-	total, known := l.Params.Usage.Total, false
-	var before codexUsage
-	if before, known = d.Totals[l.Params.ThreadID]; !known || total.Input < before.Input || total.Output < before.Output {
-		before = total.less(l.Params.Usage.Last)
+	total := l.Params.Usage.Total.data()
+	before, known := d.Totals[l.Params.ThreadID]
+	if !known || total.InputTokens < before.InputTokens || total.OutputTokens < before.OutputTokens {
+		before = less(total, l.Params.Usage.Last.data())
 	}
 	if d.Totals == nil {
-		d.Totals = map[string]codexUsage{}
+		d.Totals = map[string]town.UsageData{}
 	}
 	d.Totals[l.Params.ThreadID] = total
-	used := total.less(before)
-	if used == (codexUsage{}) || !known && !d.Working {
-		return
-	}
-	emit(town.EventUsage, town.UsageData{
-		InputTokens:      max(0, used.Input-used.CacheRead-used.CacheWrite),
-		OutputTokens:     used.Output,
-		CacheReadTokens:  used.CacheRead,
-		CacheWriteTokens: used.CacheWrite,
-	})
-}
-
-func (u codexUsage) less(v codexUsage) codexUsage {
-	return codexUsage{
-		Input: max(0, u.Input-v.Input), CacheRead: max(0, u.CacheRead-v.CacheRead),
-		CacheWrite: max(0, u.CacheWrite-v.CacheWrite), Output: max(0, u.Output-v.Output),
+	if used := less(total, before); used != (town.UsageData{}) && (known || d.Working) {
+		emit(town.EventUsage, used)
 	}
 }
 
@@ -173,8 +155,7 @@ func (d *codexDecoder) item(i *codexItem, emit emitFunc) {
 		return
 	case "agentMessage":
 		d.answered(emit)
-		d.Text = cut(i.Text)
-		emit(town.EventText, town.TextData{Text: d.Text})
+		d.say(i.Text, emit)
 	case "reasoning":
 		d.answered(emit)
 		if text := strings.Join(append(i.Summary, i.reasoning()...), "\n"); strings.TrimSpace(text) != "" {
@@ -221,8 +202,6 @@ func (d *codexDecoder) finish(code int, said string, emit emitFunc) {
 	if code != 0 && (d.Working || !d.Opened) && !d.Faulted {
 		emit(town.EventError, crashed(code, said))
 	}
-	if d.Working {
-		emit(town.EventTurnEnded, town.TurnEndedData{Text: d.Text})
-	}
-	*d = codexDecoder{Session: d.Session, Totals: d.Totals}
+	d.end(false, emit)
+	*d = codexDecoder{turns: turns{Session: d.Session}, Totals: d.Totals}
 }

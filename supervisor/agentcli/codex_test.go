@@ -50,34 +50,8 @@ func TestCodexLaunchHoldsNoSecret(t *testing.T) {
 	}
 }
 
-func TestCodexRefusesASpecItCannotCarryOut(t *testing.T) {
-	cli, err := agentcli.Lookup("codex")
-	if err != nil {
-		t.Fatal(err)
-	}
-	two := func(name string) agentcli.MCPServer {
-		return agentcli.MCPServer{Name: name, Argv: []string{"/bin/mcp"}, Env: map[string]string{"NAME": name}}
-	}
-	for path, spoil := range map[string]func(*agentcli.Spec){
-		"cli": func(s *agentcli.Spec) { s.Townd = "" },
-		"mcp": func(s *agentcli.Spec) { s.MCP = []agentcli.MCPServer{two("a"), two("b")} },
-		"envVars.OPENAI_BASE_URL": func(s *agentcli.Spec) {
-			s.Env = map[string]string{"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://me:password@127.0.0.1/"}
-		},
-	} {
-		s := spec()
-		spoil(&s)
-		if _, err := cli.Launch(s); issue(t, err).Path != path {
-			t.Errorf("%v, want an issue of %s", err, path)
-		}
-	}
-}
-
 func TestCodexHooksAreReadInOneVocabulary(t *testing.T) {
-	cli, err := agentcli.Lookup("codex")
-	if err != nil {
-		t.Fatal(err)
-	}
+	cli := lookup(t, "codex")
 	const patch = "*** Begin Patch\n*** Add File: a b.txt\n+*** Add File: not this\n*** Update File: c.go\n*** Move to: ../d.go\n@@\n*** Delete File: e\n*** End Patch\n"
 	quoted, err := json.Marshal(patch)
 	if err != nil {
@@ -113,52 +87,6 @@ func TestCodexHooksAreReadInOneVocabulary(t *testing.T) {
 			t.Errorf("%q: %v, want ErrInvalid", bad, err)
 		}
 	}
-}
-
-func FuzzCodexHook(f *testing.F) {
-	f.Add([]byte(`{"hook_event_name":"PreToolUse","tool_name":"apply_patch","tool_input":{"command":"*** Add File: x"}}`))
-	f.Add([]byte(`{"hook_event_name":"PostToolUse","tool_name":"x","tool_response":{"content":[3]}}`))
-	cli, err := agentcli.Lookup("codex")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, stdin []byte) {
-		call, err := cli.ParseHook(stdin)
-		if err != nil {
-			return
-		}
-		if _, err := json.Marshal(call); err != nil {
-			t.Errorf("%+v: %v", call, err)
-		}
-		if out := cli.AnswerHook(call, town.HookAnswer{Deny: true}); !json.Valid(out.Stdout) {
-			t.Errorf("answer %q", out.Stdout)
-		}
-	})
-}
-
-func FuzzCodexDecoderGivesTheSameEventsForAnySplit(f *testing.F) {
-	for name, output := range recordings(f) {
-		if strings.HasPrefix(name, "codex-") {
-			f.Add(output, uint16(1000))
-		}
-	}
-	f.Add([]byte(`{"id":2,"result":{"thread":{"id":7}}}`+"\n"+`{"method":"turn/completed","params":{"turn":{"status":"failed","error":[]}}}`), uint16(3))
-	f.Fuzz(func(t *testing.T, output []byte, size uint16) {
-		want := decodeWhole(t, "codex", output)
-		var got []agentcli.Decoded
-		emit := func(d agentcli.Decoded) { got = append(got, d) }
-		d := newDecoder(t, "codex")
-		for at, n := 0, 1+int(size); at < len(output); at += n {
-			d.Decode(output[at:min(len(output), at+n)], int64(at), emit)
-			if len(output)/n < 100 { // each costs a marshalling
-				d = hand(t, "codex", d)
-			}
-		}
-		d.Finish(0, int64(len(output)), emit)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("in pieces of %d (-want +got):\n%s", 1+int(size), diff)
-		}
-	})
 }
 
 // codexOpened begins a recording by hand: the thread t has a turn.
@@ -244,18 +172,6 @@ func TestCodexUsageIsTheDifference(t *testing.T) {
 	}
 }
 
-func TestCodexErrorsAreNeverReadFromWhatToolsPrint(t *testing.T) {
-	printed, err := json.Marshal("unexpected status 401\n" + codexNote("error", `"error":{"codexErrorInfo":"unauthorized"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	output := codexOpened + codexNote("item/completed", `"item":{"id":"i","type":"commandExecution","status":"completed","aggregatedOutput":`+string(printed)+`}`)
-	want := []string{`session {"id":"t"}`, `turn.started {}`}
-	if got := decode(t, newDecoder(t, "codex"), output, 5); len(got) != 3 || !slices.Equal(got[:2], want) || !strings.HasPrefix(got[2], "tool.result ") {
-		t.Errorf("events %q", got)
-	}
-}
-
 func TestCodexFinishEndsAnOpenTurn(t *testing.T) {
 	const opened = `{"id":2,"result":{"thread":{"id":"t"}}}` + "\n"
 	for _, c := range []struct {
@@ -279,21 +195,5 @@ func TestCodexFinishEndsAnOpenTurn(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("code %d after %q (-want +got):\n%s", c.code, c.output, diff)
 		}
-	}
-}
-
-func BenchmarkCodexDecodeLongToolOutput(b *testing.B) {
-	text, err := json.Marshal(strings.Repeat("a line of a compiler's output, with \"quotes\"\n", 600))
-	if err != nil {
-		b.Fatal(err)
-	}
-	d := newDecoder(b, "codex")
-	d.Decode([]byte(codexOpened), 0, func(agentcli.Decoded) {})
-	line := []byte(codexNote("item/completed", `"item":{"id":"i","type":"commandExecution","status":"completed","aggregatedOutput":`+string(text)+`}`))
-	b.SetBytes(int64(len(line)))
-	off := int64(len(codexOpened))
-	for b.Loop() {
-		d.Decode(line, off, func(agentcli.Decoded) {})
-		off += int64(len(line))
 	}
 }

@@ -9,12 +9,7 @@ import (
 // prompts in the files that TOWND_PROMPT_FILE and TOWND_SYSTEM_PROMPT_FILE name.
 type command struct{ builtIn }
 
-func (command) Name() string        { return "command" }
-func (command) PerTurn() bool       { return false }
-func (command) Structured() bool    { return false }
-func (command) ResumesTurns() bool  { return false }
-func (command) Interrupt() []byte   { return nil }
-func (command) NewDecoder() Decoder { return terminalDecoder{} }
+func (command) Name() string { return "command" }
 
 // Launch returns Spec.Command. A relative path with a slash is one in the worktree.
 func (command) Launch(s Spec) (Launch, error) {
@@ -32,29 +27,19 @@ func (command) Launch(s Spec) (Launch, error) {
 	return terminal(s, append([]string{path}, s.Command[1:]...)), nil
 }
 
-// Input returns text followed by Enter.
-func (command) Input(text, _ string) []byte { return typed(text) }
-
 // demo is the agent built into townd, which needs no model.
 type demo struct{ builtIn }
 
-func (demo) Name() string        { return "demo" }
-func (demo) PerTurn() bool       { return false }
-func (demo) Structured() bool    { return false }
-func (demo) ResumesTurns() bool  { return false }
-func (demo) Interrupt() []byte   { return nil }
-func (demo) NewDecoder() Decoder { return terminalDecoder{} }
+func (demo) Name() string { return "demo" }
 
 // Launch returns `townd demo-agent`.
 func (demo) Launch(s Spec) (Launch, error) {
-	if !filepath.IsAbs(s.Townd) {
-		return Launch{}, invalid("cli", "\"demo\" needs the path of townd itself, which is %q", s.Townd)
+	townd, err := s.townd()
+	if err != nil {
+		return Launch{}, err
 	}
-	return terminal(s, []string{s.Townd, "demo-agent"}), nil
+	return terminal(s, []string{townd, "demo-agent"}), nil
 }
-
-// Input returns text followed by Enter.
-func (demo) Input(text, _ string) []byte { return typed(text) }
 
 func terminal(s Spec, argv []string) Launch {
 	prompt, system := s.promptFile("prompt.md", s.Prompt), s.promptFile("system-prompt.md", s.SystemPrompt)
@@ -64,7 +49,3 @@ func terminal(s Spec, argv []string) Launch {
 		Files: []File{prompt, system},
 	}
 }
-
-// typed returns what a person who types text presses: its lines, then Enter. A
-// line feed inside is left as it is, since Enter would send the text in parts.
-func typed(text string) []byte { return append([]byte(text), '\r') }

@@ -64,7 +64,7 @@ type lineDecoder struct {
 	Partial  []byte // of the line not yet ended
 	Shorten  *shortener
 	Skipping bool   // the line not yet ended is not to be read
-	Said     string // the newest plain text, at most maxSaid
+	Said     []byte // plain text, of which the newest maxSaid bytes count
 	Dialect  dialect
 }
 
@@ -111,7 +111,7 @@ func (d *lineDecoder) hold(p []byte) {
 	}
 	if d.Shorten == nil && len(d.Partial)+len(p) > maxText {
 		d.Shorten = &shortener{Limit: maxText}
-		d.Partial = d.Shorten.append(nil, d.Partial)
+		d.Partial = d.Shorten.append(make([]byte, 0, 2*maxText), d.Partial)
 	}
 	if d.Shorten == nil {
 		d.Partial = append(d.Partial, p...)
@@ -146,21 +146,28 @@ func (d *lineDecoder) line(line []byte, off int64, emit func(Decoded)) {
 	if at >= 0 && d.Dialect.decode(line[at:], emitAt(off, emit)) {
 		line = line[:at]
 	}
-	if text := strings.ToValidUTF8(string(line), "\uFFFD"); text != "" {
-		d.say(text)
+	if len(line) > 0 {
+		d.say(line)
 	}
 }
 
 // say keeps the newest text that is not a line of the CLI's.
-func (d *lineDecoder) say(text string) {
-	said := strings.TrimSpace(d.Said + "\n" + text)
-	if over := len(said) - maxSaid; over > 0 {
-		said = said[over:]
-		for said != "" && !utf8.RuneStart(said[0]) {
-			said = said[1:]
+func (d *lineDecoder) say(line []byte) {
+	d.Said = append(append(d.Said, '\n'), newest(line)...)
+	if len(d.Said) > 8*maxSaid { // rarely, since lines are many
+		d.Said = append(d.Said[:0], newest(d.Said)...)
+	}
+}
+
+// newest returns the last maxSaid bytes of text, from the beginning of a character.
+func newest(text []byte) []byte {
+	if over := len(text) - maxSaid; over > 0 {
+		text = text[over:]
+		for len(text) > 0 && !utf8.RuneStart(text[0]) {
+			text = text[1:]
 		}
 	}
-	d.Said = said
+	return text
 }
 
 func (d *lineDecoder) Finish(code int, off int64, emit func(Decoded)) {
@@ -169,8 +176,9 @@ func (d *lineDecoder) Finish(code int, off int64, emit func(Decoded)) {
 	}
 	d.endLine()
 	d.Next, d.Begun = max(off, d.Next), true
-	d.Dialect.finish(code, d.Said, emitAt(off, emit))
-	d.Said = ""
+	said := strings.ToValidUTF8(string(newest(d.Said)), "\uFFFD")
+	d.Dialect.finish(code, strings.TrimSpace(said), emitAt(off, emit))
+	d.Said = nil
 }
 
 func emitAt(off int64, emit func(Decoded)) emitFunc {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,10 +70,7 @@ func recordings(t testing.TB) map[string][]byte {
 func newDecoder(t testing.TB, recording string) agentcli.Decoder {
 	t.Helper()
 	name, _, _ := strings.Cut(recording, "-")
-	cli, err := agentcli.Lookup(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cli := lookup(t, name)
 	return cli.NewDecoder()
 }
 
@@ -99,6 +98,24 @@ func hand(t testing.TB, name string, d agentcli.Decoder) agentcli.Decoder {
 	return next
 }
 
+// openings are the lines with which a turn begins.
+var openings = map[string]string{
+	"claude":   `{"type":"system","subtype":"init","session_id":"s"}` + "\n",
+	"codex":    codexOpened,
+	"gemini":   `{"type":"init","session_id":"s"}` + "\n",
+	"opencode": `{"id":"ses_1","slug":"s"}` + "\n" + `{"type":"session.status","properties":{"sessionID":"ses_1","status":{"type":"busy"}}}` + "\n",
+}
+
+// toolResults are the lines with what a tool printed, in the place of %.
+var toolResults = map[string]string{
+	"claude": `{"type":"user","message":{"role":"user","content":[{"tool_use_id":"t","type":"tool_result","content":%,"is_error":false}]},` +
+		`"parent_tool_use_id":null,"session_id":"s","tool_use_result":{"stdout":%,"stderr":""}}` + "\n",
+	"codex":  codexNote("item/completed", `"item":{"id":"t","type":"commandExecution","command":"make","cwd":"/w","status":"completed","exitCode":0,"aggregatedOutput":%}`),
+	"gemini": `{"type":"tool_result","timestamp":"2026-01-01T00:00:00.000Z","tool_id":"t","status":"success","output":%}` + "\n",
+	"opencode": `{"type":"message.part.updated","properties":{"sessionID":"ses_1","part":{"id":"p","type":"tool","sessionID":"ses_1","messageID":"m",` +
+		`"callID":"t","tool":"bash","state":{"status":"completed","input":{"command":"make"},"output":%,"time":{"start":1,"end":2}}}}}` + "\n",
+}
+
 // TestAnySplitAndAnyRestartGiveTheSameEvents cuts each recording in two at many
 // places, hands the state over there, and reads the bytes before the cut again.
 func TestAnySplitAndAnyRestartGiveTheSameEvents(t *testing.T) {
@@ -122,10 +139,11 @@ func TestAnySplitAndAnyRestartGiveTheSameEvents(t *testing.T) {
 }
 
 func FuzzDecodersGiveTheSameEventsForAnySplit(f *testing.F) {
-	for _, output := range recordings(f) {
-		f.Add(output, uint16(1000), true)
+	for _, seed := range openings { // recordings as seeds leave no time for anything else
+		f.Add([]byte(seed), uint16(40), true)
 	}
 	f.Add([]byte("{\"type\":\"result\",\"is_error\":\"yes\"}\r\n{\x1b[0m\"type\":\"system\",\"subtype\":\"init\",\"session_id\":7}\n"), uint16(3), false)
+	f.Add([]byte(`{"id":2,"result":{"thread":{"id":7}}}`+"\n"+`{"method":"turn/completed","params":{"turn":{"status":"failed","error":[]}}}`), uint16(3), true)
 	f.Add([]byte("Error: {\"type\":\"message.part.updated\",\"properties\":{\"part\":{\"type\":\"tool\",\"state\":{\"status\":\"error\",\"error\":\"\\ud83d\"}}}}\x00\n{\"type\":\"session.error\",\"properties\":[]}"), uint16(1), true)
 	f.Fuzz(func(t *testing.T, output []byte, size uint16, restart bool) {
 		restart = restart && len(output)/(1+int(size)) < 100 // each costs a marshalling
@@ -272,18 +290,20 @@ func TestDecoderSkipsTheLineThatAGapCut(t *testing.T) {
 
 // TestErrorsAreNeverReadFromWhatToolsPrint: a tool may print anything.
 func TestErrorsAreNeverReadFromWhatToolsPrint(t *testing.T) {
-	printed, err := json.Marshal("API Error: 401 authentication_failed\n" + `{"type":"result","is_error":true,"api_error_status":429}` + "\n")
+	printed, err := json.Marshal("API Error: 401 authentication_failed\n" + `{"type":"result","is_error":true,"api_error_status":429}` + "\n" +
+		codexNote("error", `"error":{"codexErrorInfo":"unauthorized"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, output := range map[string]string{
-		"claude": `{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t","content":` + string(printed) + `}]}}` + "\n",
-		"kilo":   `{"type":"message.part.updated","properties":{"part":{"type":"tool","callID":"t","tool":"bash","state":{"status":"completed","output":` + string(printed) + `}}}}` + "\n",
-	} {
-		for _, line := range decode(t, newDecoder(t, name), output, 5) {
+	for name, result := range toolResults {
+		got := decode(t, newDecoder(t, name), openings[name]+strings.ReplaceAll(result, "%", string(printed)), 5)
+		for _, line := range got {
 			if strings.HasPrefix(line, "error ") || strings.HasPrefix(line, "retry ") || strings.HasPrefix(line, "turn.ended ") {
 				t.Errorf("%s tells %s", name, line)
 			}
+		}
+		if !strings.HasPrefix(got[len(got)-1], `tool.result {"id":"t","ok":true,"output":"API Error: 401`) {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }
@@ -351,62 +371,62 @@ func TestStateOfAnotherVersionIsRefused(t *testing.T) {
 	}
 }
 
-// BenchmarkDecode is of claude's decoder over what makes transcripts long. Each
-// case is beside json.Valid over the same bytes, by which machines compare.
+// BenchmarkDecode is of what makes transcripts long, for each CLI. Each case is beside
+// json.Valid over the same bytes, by which machines compare.
 func BenchmarkDecode(b *testing.B) {
-	for _, c := range []struct {
-		name   string
-		output []byte
-	}{
-		{"result of 4 KiB", toolResult(b, 4<<10)},
-		{"result of 64 KiB", toolResult(b, 64<<10)},
-		{"result of 1 MiB", toolResult(b, 1<<20)},
-		{"result of 8 MiB", toolResult(b, 8<<20)},
-		{"small lines", smallLines(b)},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			d := newDecoder(b, "claude")
-			off := int64(0)
-			b.SetBytes(int64(len(c.output)))
-			b.ReportAllocs()
-			for b.Loop() {
-				for at := 0; at < len(c.output); at += 64 << 10 { // as the transcript is read
-					p := c.output[at:min(len(c.output), at+64<<10)]
-					d.Decode(p, off, func(agentcli.Decoded) {})
-					off += int64(len(p))
-				}
-			}
-		})
-		b.Run(c.name+", json.Valid", func(b *testing.B) {
-			lines := bytes.Split(bytes.TrimSpace(c.output), []byte("\n"))
-			b.SetBytes(int64(len(c.output)))
-			for b.Loop() {
-				for _, line := range lines {
-					if !json.Valid(line) {
-						b.Fatal("not JSON")
-					}
-				}
-			}
-		})
+	for _, name := range slices.Sorted(maps.Keys(toolResults)) {
+		for _, kib := range []int{4, 27, 64, 1 << 10} {
+			benchmark(b, name, fmt.Sprintf("result of %d KiB", kib), toolResult(b, name, kib<<10))
+		}
+		benchmark(b, name, "small lines", smallLines(b, name))
 	}
 }
 
-// toolResult is a line of claude's with what a tool printed, which claude tells
-// twice.
-func toolResult(t testing.TB, size int) []byte {
+func benchmark(b *testing.B, name, what string, output []byte) {
+	b.Run(name+"/"+what, func(b *testing.B) {
+		d := newDecoder(b, name)
+		off := int64(len(openings[name]))
+		d.Decode([]byte(openings[name]), 0, func(agentcli.Decoded) {})
+		b.SetBytes(int64(len(output)))
+		b.ReportAllocs()
+		for b.Loop() {
+			for p := range slices.Chunk(output, 64<<10) { // as the transcript is read
+				d.Decode(p, off, func(agentcli.Decoded) {})
+				off += int64(len(p))
+			}
+		}
+	})
+	b.Run(name+"/"+what+", json.Valid", func(b *testing.B) {
+		lines := bytes.Split(bytes.TrimSpace(output), []byte("\n"))
+		b.SetBytes(int64(len(output)))
+		for b.Loop() {
+			for _, line := range lines {
+				json.Valid(line)
+			}
+		}
+	})
+}
+
+// toolResult is a line of size with what a tool printed.
+func toolResult(t testing.TB, name string, size int) []byte {
 	t.Helper()
 	const row = "a line of a compiler's output, with \"quotes\", paths/of/files.go:12:3 and so on\n"
-	text, err := json.Marshal(strings.Repeat(row, 1+size/2/len(row)))
+	line := toolResults[name]
+	text, err := json.Marshal(strings.Repeat(row, 1+size/strings.Count(line, "%")/len(row)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []byte(`{"type":"user","message":{"role":"user","content":[{"tool_use_id":"toolu_1","type":"tool_result","content":` + string(text) +
-		`,"is_error":false}]},"parent_tool_use_id":null,"session_id":"s","tool_use_result":{"stdout":` + string(text) + `,"stderr":""}}` + "\n")
+	return []byte(strings.ReplaceAll(line, "%", string(text)))
 }
 
-// smallLines is a recorded session, many times.
-func smallLines(t testing.TB) []byte {
+// smallLines are a CLI's recordings, many times.
+func smallLines(t testing.TB, name string) []byte {
 	t.Helper()
-	output := []byte(strings.ReplaceAll(string(recordings(t)["claude-two-messages"]), "\x1b[?25h", ""))
+	var output []byte
+	for recording, p := range recordings(t) {
+		if strings.HasPrefix(recording, name+"-") {
+			output = append(output, bytes.ReplaceAll(p, []byte("\x1b[?25h"), nil)...)
+		}
+	}
 	return bytes.Repeat(output, 1+(1<<20)/len(output))
 }

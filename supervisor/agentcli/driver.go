@@ -2,6 +2,7 @@ package agentcli
 
 import (
 	"bytes"
+	"cmp"
 
 	"townd/town"
 )
@@ -40,27 +41,60 @@ const (
 	DriverFault    = "fault"    // what the CLI did not say itself: it could not be started or reached
 )
 
-// decodeDriver emits the events of a driver's own line, and reports false for a
-// line that is the CLI's.
-func decodeDriver(line []byte, emit emitFunc) bool {
+// driven is a CLI behind a driver, kept running over many turns.
+type driven struct{}
+
+func (driven) PerTurn() bool      { return false }
+func (driven) Structured() bool   { return true }
+func (driven) ResumesTurns() bool { return false }
+func (driven) Interrupt() []byte  { return line(DriverInput{Type: DriverInterrupt}) }
+
+func (driven) Input(text, messageID string) []byte {
+	return line(DriverInput{Type: DriverMessage, ID: messageID, Text: text})
+}
+
+// drive returns the arguments that start the driver of a program, up to the
+// program's own. The text of the system prompt is in systemFile, "" for none.
+func (s *Spec) drive(name, program, model, systemFile string) ([]string, error) {
+	townd, err := s.townd()
+	if err != nil {
+		return nil, err
+	}
+	argv := []string{townd, "drive"}
+	flag := func(name, value string) {
+		if value != "" {
+			argv = append(argv, name, value)
+		}
+	}
+	flag("--system-file", systemFile)
+	flag("--session", s.SessionID)
+	if s.SessionID != "" && s.Fork {
+		argv = append(argv, "--fork")
+	}
+	flag("--model", model)
+	flag("--effort", string(s.Effort))
+	return append(argv, name, program), nil
+}
+
+// decodeDriver emits the events of a driver's own line, and reports ours as false
+// for a line that is the CLI's. A fault is what the driver tells for the CLI.
+func decodeDriver(line []byte, emit emitFunc) (ours, fault bool) {
+	if !bytes.HasPrefix(line, []byte(`{"townd":`)) {
+		return false, false
+	}
 	var o DriverOutput
-	if !bytes.HasPrefix(line, []byte(`{"townd":`)) || !parse(line, &o) {
-		return false
+	if !parse(line, &o) {
+		return false, false
 	}
-	switch o.Townd {
-	case DriverAccepted:
-		if o.ID == "" {
-			break // a prompt of which no receipt is asked
-		}
+	switch {
+	case o.Townd == DriverFault, o.Townd == DriverRefused && o.ID == "":
+		emit(town.EventError, town.ErrorData{Kind: cmp.Or(town.ErrorKind(o.Kind), town.KindUnknown), Message: cut(o.Message)})
+		return true, true
+	case o.ID == "": // a prompt of which no receipt is asked
+	case o.Townd == DriverAccepted:
 		emit(town.EventMessage, town.MessageData{MessageID: o.ID, Receipt: town.ReceiptDelivered})
-	case DriverRefused:
-		if o.ID == "" {
-			emit(town.EventError, town.ErrorData{Kind: town.ErrorKind(firstOf(o.Kind, string(town.KindUnknown))), Message: cut(o.Message)})
-			break
-		}
+	case o.Townd == DriverRefused:
 		emit(town.EventMessage, town.MessageData{MessageID: o.ID, Receipt: town.ReceiptFailed})
-	case DriverFault:
-		emit(town.EventError, town.ErrorData{Kind: town.ErrorKind(firstOf(o.Kind, string(town.KindUnknown))), Message: cut(o.Message)})
 	}
-	return true
+	return true, false
 }

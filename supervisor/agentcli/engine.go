@@ -14,6 +14,7 @@ import (
 // running as `serve` by a driver: one DriverInput a line in, the events of its
 // server and one DriverOutput a line out.
 type engine struct {
+	driven
 	name    string // of the CLI, its program and its driver
 	install string
 	tested  string
@@ -44,20 +45,11 @@ const EngineAgent = "townd"
 // engineProvider is the name of the town's gateway among the engine's providers.
 const engineProvider = "town"
 
-func (e engine) Name() string     { return e.name }
-func (engine) PerTurn() bool      { return false }
-func (engine) Structured() bool   { return true }
-func (engine) ResumesTurns() bool { return false }
-func (engine) Interrupt() []byte  { return line(DriverInput{Type: DriverInterrupt}) }
-func (e engine) Program() Program { return Program{Name: e.name, Install: e.install, Tested: e.tested} }
-
-func (engine) NewDecoder() Decoder { return newLineDecoder(&engineDecoder{}) }
-
-func (engine) Input(text, messageID string) []byte {
-	return line(DriverInput{Type: DriverMessage, ID: messageID, Text: text})
-}
-
-func (engine) Dialects() []town.Dialect { return []town.Dialect{town.DialectOpenAI} }
+func (e engine) Name() string                  { return e.name }
+func (e engine) Program() Program              { return Program{Name: e.name, Install: e.install, Tested: e.tested} }
+func (engine) Dialects() []town.Dialect        { return []town.Dialect{town.DialectOpenAI} }
+func (engine) ToolPrefix(server string) string { return server + "_" }
+func (engine) NewDecoder() Decoder             { return newLineDecoder(&engineDecoder{}) }
 
 func (e engine) Credentialed(env map[string]string) bool {
 	return anyOf(env, append(e.keys, e.configVar(), "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY")...)
@@ -72,14 +64,19 @@ func (e engine) Launch(s Spec) (Launch, error) {
 	if err != nil {
 		return Launch{}, err
 	}
-	if !filepath.IsAbs(s.Townd) {
-		return Launch{}, invalid("cli", "%q needs the path of townd itself, which is %q", e.name, s.Townd)
+	model := s.Model
+	if s.Models != nil {
+		model = engineProvider + "/" + s.Models.Model
+	}
+	argv, err := s.drive(e.name, program, model, "")
+	if err != nil {
+		return Launch{}, err
 	}
 	config, files, err := e.config(s)
 	if err != nil {
 		return Launch{}, err
 	}
-	l := Launch{Argv: e.argv(s, program), Env: s.environ(e.environ(s)), Files: files, PipeInput: true, Raw: true}
+	l := Launch{Argv: argv, Env: s.environ(e.environ(s)), Files: files, PipeInput: true, Raw: true}
 	l.Env[e.configVar()] = config
 	if dir := l.Env["XDG_CONFIG_HOME"]; dir != "" {
 		l.Files = append(l.Files, noInstall(filepath.Join(dir, e.name))...)
@@ -88,23 +85,6 @@ func (e engine) Launch(s Spec) (Launch, error) {
 		l.Stdin = e.Input(s.Prompt, s.MessageID)
 	}
 	return l, nil
-}
-
-func (e engine) argv(s Spec, program string) []string {
-	argv := []string{s.Townd, "drive"}
-	model := s.Model
-	if s.Models != nil {
-		model = engineProvider + "/" + s.Models.Model
-	}
-	for _, f := range []struct{ name, value string }{{"--session", s.SessionID}, {"--model", model}, {"--effort", string(s.Effort)}} {
-		if f.value != "" {
-			argv = append(argv, f.name, f.value)
-		}
-	}
-	if s.Fork {
-		argv = append(argv, "--fork")
-	}
-	return append(argv, e.name, program)
 }
 
 func (e engine) environ(s Spec) map[string]string {

@@ -2,7 +2,6 @@ package agentcli
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -12,12 +11,10 @@ import (
 // engineDecoder reads the events of Kilo's and OpenCode's server, after a line
 // that is the session itself. Its fields are its state.
 type engineDecoder struct {
-	Session string
-	Working bool   // a turn is open
-	Failed  bool   // its error is told
-	Faulted bool   // the driver has told what is wrong with this process
-	Reason  string // why its newest step ended
-	Text    string // its newest text
+	turns
+	Failed  bool   // the turn's error is told
+	Faulted bool   // the driver told why it could not go on
+	Reason  string // why the turn's newest step ended
 
 	Sent   []engineSent // messages that the model has not answered
 	Answer string       // the newest message of the model
@@ -102,12 +99,8 @@ type enginePart struct {
 }
 
 func (d *engineDecoder) decode(line []byte, emit emitFunc) bool {
-	if decodeDriver(line, func(event town.EventType, data any) {
-		if event == town.EventError {
-			d.Failed, d.Faulted = true, true
-		}
-		emit(event, data)
-	}) {
+	if driver, fault := decodeDriver(line, emit); driver {
+		d.Failed, d.Faulted = d.Failed || fault, d.Faulted || fault
 		return true
 	}
 	var l engineLine
@@ -121,10 +114,7 @@ func (d *engineDecoder) decode(line []byte, emit emitFunc) bool {
 	d.Clock = max(d.Clock, p.Time, p.Info.Time.Created)
 	switch l.Type {
 	case "":
-		if l.ID != d.Session {
-			d.Session = l.ID
-			emit(town.EventSession, town.SessionData{ID: l.ID})
-		}
+		d.session(l.ID, emit)
 	case "session.status":
 		d.status(&l, own, emit)
 	case "session.idle":
@@ -184,20 +174,16 @@ func retryKind(reason, message string) town.ErrorKind {
 }
 
 func (d *engineDecoder) begin(emit emitFunc) {
-	if !d.Working {
-		d.Working, d.Failed, d.Reason, d.Text = true, false, "", ""
-		emit(town.EventTurnStarted, struct{}{})
+	if d.turns.begin(emit) {
+		d.Failed, d.Reason = false, ""
 	}
 }
 
 // end ends the turn. The engine tells it up to four times. Kilo ends one after a
 // step with tools when the next message waits.
 func (d *engineDecoder) end(emit emitFunc) {
-	if d.Working {
-		d.Working = false
-		ok := d.Reason == "stop" || d.Reason == "tool-calls" && len(d.Sent) > 0
-		emit(town.EventTurnEnded, town.TurnEndedData{OK: ok && !d.Failed, Text: d.Text})
-	}
+	ok := d.Reason == "stop" || d.Reason == "tool-calls" && len(d.Sent) > 0
+	d.turns.end(ok && !d.Failed, emit)
 }
 
 // part tells of what is whole. What a subagent says is not the agent's word, but
@@ -213,8 +199,7 @@ func (d *engineDecoder) part(p *enginePart, own bool, emit emitFunc) {
 	switch p.Type {
 	case "text":
 		if own && p.Text != "" && !p.Synthetic && p.Time.End != 0 {
-			d.Text = cut(p.Text)
-			emit(town.EventText, town.TextData{Text: d.Text})
+			d.say(p.Text, emit)
 		}
 	case "reasoning":
 		if own && p.Text != "" && p.Time.End != 0 {
@@ -322,14 +307,7 @@ func (d *engineDecoder) finish(code int, said string, emit emitFunc) {
 	if code != 0 && !d.Faulted {
 		emit(town.EventError, crashed(code, said))
 	}
-	if d.Working {
-		d.Failed = d.Failed || code != 0
-		d.end(emit)
-	}
-	*d = engineDecoder{Session: d.Session}
-}
-
-// crashed is the error of a program that ended by itself, with what it said last.
-func crashed(code int, said string) town.ErrorData {
-	return town.ErrorData{Kind: town.KindCrashed, Message: firstOf(said, fmt.Sprintf("exited with code %d", code))}
+	d.Failed = d.Failed || code != 0
+	d.end(emit)
+	*d = engineDecoder{turns: turns{Session: d.Session}}
 }

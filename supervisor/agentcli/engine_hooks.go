@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"townd/town"
 )
@@ -20,6 +19,15 @@ func (e engine) plugin(s Spec) File {
 	return s.promptFile("hooks.js", "const hook = "+string(mustJSON([]string{s.Townd, "hook", e.name}))+"\n"+enginePlugin)
 }
 
+// enginePoints are the engine's own hooks that our plugin uses.
+var enginePoints = map[string]town.HookPoint{
+	"chat.message":        town.HookThinking,
+	"tool.execute.before": town.HookToolBefore,
+	"tool.execute.after":  town.HookToolAfter,
+	"session.error":       town.HookError,
+	"session.idle":        town.HookStop,
+}
+
 // engineHook is what our plugin says.
 type engineHook struct {
 	Hook   string          `json:"hook"` // the engine's name for the moment
@@ -30,72 +38,48 @@ type engineHook struct {
 	Output string          `json:"output"`
 }
 
-// engineArgs are the arguments of the engine's own tools that we know.
-type engineArgs struct {
-	Command   string `json:"command"`
-	Workdir   string `json:"workdir"`
-	FilePath  string `json:"filePath"`
-	Path      string `json:"path"`
-	PatchText string `json:"patchText"`
-}
-
 func (engine) ParseHook(stdin []byte) (town.HookCall, error) {
 	var h engineHook
 	if err := json.Unmarshal(stdin, &h); err != nil {
 		return town.HookCall{}, fmt.Errorf("read hook call (%v): %w", err, town.ErrInvalid)
 	}
-	c := town.HookCall{Text: h.Text, ToolID: h.CallID, Tool: h.Tool, Input: h.Args}
-	switch h.Hook {
-	case "chat.message":
-		c.Point = town.HookThinking
-	case "tool.execute.before":
-		c.Point = town.HookToolBefore
-	case "tool.execute.after": // which the engine calls for a tool that did not fail
-		c.Point, c.OK, c.Output = town.HookToolAfter, true, h.Output
-	case "session.error":
-		c.Point = town.HookError
-	case "session.idle":
-		c.Point = town.HookStop
-	default:
-		return town.HookCall{}, fmt.Errorf("hook %q is not one of ours: %w", h.Hook, town.ErrInvalid)
+	point, ok := enginePoints[h.Hook]
+	if !ok {
+		return town.HookCall{}, fmt.Errorf("hook %.40q is not one of ours: %w", h.Hook, town.ErrInvalid)
 	}
-	var a engineArgs
-	parse(h.Args, &a)
-	switch h.Tool {
+	call := town.HookCall{Point: point, Text: cut(h.Text), ToolID: h.CallID, Tool: h.Tool, Input: cutJSON(h.Args)}
+	call.Told = point == town.HookStop // the engine tells of it when it is idle
+	engineTouches(&call, h.Args)
+	if point == town.HookToolAfter { // which the engine calls for a tool that did not fail
+		call.OK, call.Output = true, cut(h.Output)
+	}
+	return call, nil
+}
+
+// engineTouches fills in what a call runs, reads and writes.
+func engineTouches(call *town.HookCall, args json.RawMessage) {
+	var in struct {
+		Command   string `json:"command"`
+		Workdir   string `json:"workdir"`
+		FilePath  string `json:"filePath"`
+		Path      string `json:"path"`
+		PatchText string `json:"patchText"`
+	}
+	parse(args, &in)
+	switch call.Tool {
 	case "bash", "background_process":
-		c.Shell, c.Dir = a.Command, a.Workdir
+		call.Shell, call.Dir = in.Command, in.Workdir
 	case "read":
-		c.Reads = paths(a.FilePath)
+		call.Reads = paths(in.FilePath)
 	case "list", "glob", "grep":
-		c.Reads = paths(a.Path)
+		call.Reads = paths(in.Path)
 	case "edit", "multiedit":
-		c.Reads, c.Writes = paths(a.FilePath), paths(a.FilePath)
+		call.Reads, call.Writes = paths(in.FilePath), paths(in.FilePath)
 	case "write":
-		c.Writes = paths(a.FilePath)
+		call.Writes = paths(in.FilePath)
 	case "patch", "apply_patch":
-		c.Writes = patched(a.PatchText)
+		call.Writes = patched(in.PatchText)
 	}
-	return c, nil
-}
-
-func paths(path string) []string {
-	if path == "" {
-		return nil
-	}
-	return []string{path}
-}
-
-// patched returns the paths that a patch of the engine's own format touches.
-func patched(patch string) []string {
-	var all []string
-	for line := range strings.Lines(patch) {
-		for _, mark := range []string{"*** Add File: ", "*** Update File: ", "*** Delete File: ", "*** Move to: "} {
-			if path, ok := strings.CutPrefix(strings.TrimSpace(line), mark); ok {
-				all = append(all, paths(path)...)
-			}
-		}
-	}
-	return all
 }
 
 // AnswerHook returns the answer for our plugin. The end of a turn and a message

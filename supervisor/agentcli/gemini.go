@@ -12,13 +12,14 @@ import (
 // tools and tells neither their names and input nor cached tokens.
 type gemini struct{}
 
-func (gemini) Name() string                { return "gemini" }
-func (gemini) PerTurn() bool               { return true }
-func (gemini) Structured() bool            { return true }
-func (gemini) ResumesTurns() bool          { return false }
-func (gemini) Input(string, string) []byte { return nil }
-func (gemini) Interrupt() []byte           { return nil }
-func (gemini) NewDecoder() Decoder         { return newLineDecoder(&geminiDecoder{}) }
+func (gemini) Name() string                    { return "gemini" }
+func (gemini) PerTurn() bool                   { return true }
+func (gemini) Structured() bool                { return true }
+func (gemini) Input(string, string) []byte     { return nil }
+func (gemini) Interrupt() []byte               { return nil }
+func (gemini) ToolPrefix(server string) string { return "mcp_" + server + "_" }
+func (gemini) NewDecoder() Decoder             { return newLineDecoder(&geminiDecoder{}) }
+func (gemini) ResumesTurns() bool              { return false }
 
 func (gemini) Program() Program {
 	return Program{Name: "gemini", Install: "npm install -g @google/gemini-cli@0.61.0", Tested: "0.61.0"}
@@ -66,11 +67,7 @@ func (g gemini) Launch(s Spec) (Launch, error) {
 		// after trusts it: without trust there are no MCP servers and no yolo.
 		l.Argv = append(l.Argv, "--skip-trust")
 	}
-	model := s.Model
-	if s.Models != nil && s.Models.Model != "" {
-		model = s.Models.Model
-	}
-	if model != "" {
+	if model := s.model(); model != "" {
 		l.Argv = append(l.Argv, "--model", model)
 	}
 	if s.SessionID != "" {

@@ -11,11 +11,9 @@ import (
 // it failed is told by the exit code, so an error waits for the end of the process.
 // Its fields are its state.
 type geminiDecoder struct {
-	Session  string
-	Working  bool   // a turn is open
+	turns
 	Answered bool   // this process has ended its turn well
 	Piece    string // the text at hand, which comes in pieces
-	Text     string // the newest whole text
 	Retried  bool   // told since the model last answered
 	Failed   bool   // the turn's result is an error
 	Type     string // of that error
@@ -61,12 +59,8 @@ func (d *geminiDecoder) decode(line []byte, emit emitFunc) bool {
 	}
 	switch l.Type {
 	case "init":
-		d.Working = true
-		if l.SessionID != "" && l.SessionID != d.Session {
-			d.Session = l.SessionID
-			emit(town.EventSession, town.SessionData{ID: l.SessionID})
-		}
-		emit(town.EventTurnStarted, struct{}{})
+		d.session(l.SessionID, emit)
+		d.begin(emit)
 	case "message":
 		if l.Role == "assistant" && len(d.Piece) <= maxText {
 			d.Piece += l.Content
@@ -109,8 +103,7 @@ func (d *geminiDecoder) retry(status int, emit emitFunc) {
 // flush tells the text whose pieces have come.
 func (d *geminiDecoder) flush(emit emitFunc) {
 	if strings.TrimSpace(d.Piece) != "" {
-		d.Text = cut(d.Piece)
-		emit(town.EventText, town.TextData{Text: d.Text})
+		d.say(d.Piece, emit)
 	}
 	d.Piece = ""
 }
@@ -125,7 +118,7 @@ func (d *geminiDecoder) result(l *geminiLine, emit emitFunc) {
 		})
 	}
 	if l.Status == "success" {
-		d.end(true, emit)
+		d.close(true, emit)
 		d.Answered = true
 		return
 	}
@@ -135,9 +128,9 @@ func (d *geminiDecoder) result(l *geminiLine, emit emitFunc) {
 	}
 }
 
-func (d *geminiDecoder) end(ok bool, emit emitFunc) {
-	emit(town.EventTurnEnded, town.TurnEndedData{OK: ok, Text: d.Text})
-	*d = geminiDecoder{Session: d.Session}
+func (d *geminiDecoder) close(ok bool, emit emitFunc) {
+	d.end(ok, emit)
+	*d = geminiDecoder{turns: turns{Session: d.Session}}
 }
 
 // The exit codes of gemini's own (geminicli.com/docs/cli/headless).
@@ -149,12 +142,10 @@ const (
 // finish ends a turn that is still open, or never began.
 func (d *geminiDecoder) finish(code int, said string, emit emitFunc) {
 	if !d.Working && (code == 0 || d.Answered) {
-		*d = geminiDecoder{Session: d.Session}
+		*d = geminiDecoder{turns: turns{Session: d.Session}}
 		return
 	}
-	if !d.Working {
-		emit(town.EventTurnStarted, struct{}{})
-	}
+	d.begin(emit)
 	d.flush(emit)
 	switch {
 	case d.Failed && code == geminiCancelled:
@@ -165,7 +156,7 @@ func (d *geminiDecoder) finish(code int, said string, emit emitFunc) {
 	case code != 0:
 		emit(town.EventError, crashed(code, said))
 	}
-	d.end(false, emit)
+	d.close(false, emit)
 }
 
 // geminiKind classes a failed turn. gemini exits with the HTTP status of its model's

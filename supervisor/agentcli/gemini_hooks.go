@@ -2,9 +2,7 @@ package agentcli
 
 import (
 	"encoding/json"
-	"fmt"
 	"path/filepath"
-	"strings"
 
 	"townd/town"
 )
@@ -13,64 +11,67 @@ import (
 // that takes longer lets the tool run.
 const geminiHookTimeout = 60 * 60 * 1000
 
+// geminiPoints are the hooks of gemini that we use. It has none for an error.
+var geminiPoints = map[string]town.HookPoint{
+	"BeforeAgent": town.HookThinking,
+	"BeforeTool":  town.HookToolBefore,
+	"AfterTool":   town.HookToolAfter,
+	"AfterAgent":  town.HookStop,
+}
+
 // geminiHooks returns the hooks of settings.json: shell commands that call townd.
 func geminiHooks(townd string) settings {
-	command := "'" + strings.ReplaceAll(townd, "'", `'\''`) + "' hook gemini"
 	hooks := settings{}
-	for event, otherwise := range map[string]string{
+	for name, point := range geminiPoints {
 		// A hook that ends by a signal, or says nothing, lets the tool run; 2 and a text
 		// does not. At the other points a town that does not answer holds nothing up: to
 		// deny the end of a turn is to pay for one more.
-		"BeforeTool":  "{ echo 'the hook of the town failed' >&2; exit 2; }",
-		"BeforeAgent": "exit 0",
-		"AfterTool":   "exit 0",
-		"AfterAgent":  "exit 0",
-	} {
-		hook := settings{"name": "townd", "type": "command", "command": geminiLiteral(command + " || " + otherwise), "timeout": geminiHookTimeout}
-		hooks[event] = []settings{{"hooks": []settings{hook}}}
+		otherwise := "exit 0"
+		if point == town.HookToolBefore {
+			otherwise = "{ echo 'the hook of the town failed' >&2; exit 2; }"
+		}
+		command := geminiLiteral(shellWord(townd) + " hook gemini || " + otherwise)
+		hook := settings{"name": "townd", "type": "command", "command": command, "timeout": geminiHookTimeout}
+		hooks[name] = []settings{{"hooks": []settings{hook}}}
 	}
 	return hooks
-}
-
-type geminiHook struct {
-	Event    string          `json:"hook_event_name"`
-	Cwd      string          `json:"cwd"`
-	Prompt   string          `json:"prompt"`
-	Answer   string          `json:"prompt_response"`
-	Tool     string          `json:"tool_name"`
-	Input    json.RawMessage `json:"tool_input"`
-	Response struct {
-		Content any             `json:"llmContent"`
-		Error   json.RawMessage `json:"error"`
-	} `json:"tool_response"`
 }
 
 // ParseHook reads what gemini gives to its hooks
 // (geminicli.com/docs/hooks/reference).
 func (gemini) ParseHook(stdin []byte) (town.HookCall, error) {
-	var h geminiHook
-	if !parse(stdin, &h) {
-		return town.HookCall{}, fmt.Errorf("read gemini's hook: not JSON: %w", town.ErrInvalid)
+	h, point, err := readHook("gemini", stdin, geminiPoints)
+	if err != nil {
+		return town.HookCall{}, err
 	}
-	switch h.Event {
-	case "BeforeAgent":
-		return town.HookCall{Point: town.HookThinking, Text: cut(h.Prompt)}, nil
-	case "AfterAgent":
-		return town.HookCall{Point: town.HookStop, Text: cut(h.Answer)}, nil
-	case "BeforeTool":
-		return h.call(town.HookToolBefore), nil
-	case "AfterTool":
-		c := h.call(town.HookToolAfter)
-		c.OK = len(h.Response.Error) == 0 || string(h.Response.Error) == "null"
-		c.Output = cut(plainContent(h.Response.Content))
-		return c, nil
+	switch call := (town.HookCall{Point: point}); point {
+	case town.HookThinking:
+		call.Text = cut(h.Prompt)
+		return call, nil
+	case town.HookStop:
+		call.Text = cut(h.Answer)
+		return call, nil
+	default:
+		call.Tool, call.Input = h.Tool, cutJSON(h.Input)
+		geminiTouches(&call, &h)
+		if point == town.HookToolAfter {
+			call.OK, call.Output = geminiResponse(h.Response)
+		}
+		return call, nil
 	}
-	return town.HookCall{}, fmt.Errorf("gemini's hook %q is not one of ours: %w", h.Event, town.ErrInvalid)
 }
 
-// call returns a call of a tool with what it runs, reads and writes.
-func (h *geminiHook) call(point town.HookPoint) town.HookCall {
-	c := town.HookCall{Point: point, Tool: h.Tool, Input: h.Input}
+func geminiResponse(raw json.RawMessage) (ok bool, output string) {
+	var r struct {
+		Content any `json:"llmContent"`
+		Error   any `json:"error"`
+	}
+	parse(raw, &r)
+	return r.Error == nil, cut(plainContent(r.Content))
+}
+
+// geminiTouches fills in what a call runs, reads and writes.
+func geminiTouches(call *town.HookCall, h *hookEvent) {
 	var in struct {
 		Command string   `json:"command"`
 		Dir     string   `json:"dir_path"`
@@ -80,20 +81,19 @@ func (h *geminiHook) call(point town.HookPoint) town.HookCall {
 	parse(h.Input, &in)
 	switch h.Tool {
 	case "run_shell_command":
-		c.Shell, c.Dir = in.Command, in.Dir
-		if !filepath.IsAbs(c.Dir) {
-			c.Dir = filepath.Join(h.Cwd, c.Dir)
+		call.Shell, call.Dir = in.Command, in.Dir
+		if !filepath.IsAbs(in.Dir) {
+			call.Dir = filepath.Join(h.Dir, in.Dir)
 		}
 	case "write_file", "replace":
-		c.Writes = paths(in.File)
+		call.Writes = paths(in.File)
 	case "read_file":
-		c.Reads = paths(in.File)
+		call.Reads = paths(in.File)
 	case "read_many_files":
-		c.Reads = in.Include
+		call.Reads = in.Include
 	case "glob", "grep_search", "list_directory":
-		c.Reads = paths(in.Dir)
+		call.Reads = paths(in.Dir)
 	}
-	return c
 }
 
 // AnswerHook returns gemini's own words for the answer. A turn that must not end
@@ -102,5 +102,5 @@ func (gemini) AnswerHook(_ town.HookCall, a town.HookAnswer) HookOutput {
 	if !a.Deny {
 		return HookOutput{Stdout: []byte("{}\n")}
 	}
-	return HookOutput{Stdout: line(map[string]string{"decision": "deny", "reason": firstOf(a.Reason, "denied by the town")})}
+	return HookOutput{Stdout: line(map[string]string{"decision": "deny", "reason": refusal(a)})}
 }

@@ -161,6 +161,18 @@ func parse(line []byte, v any) bool {
 	return err == nil || mismatch
 }
 
+// line returns v as a line of JSON.
+func line(v any) []byte { return append(mustJSON(v), '\n') }
+
+// mustJSON is for values that always marshal.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
 // firstOf returns the first text that says anything.
 func firstOf(texts ...string) string {
 	for _, t := range texts {

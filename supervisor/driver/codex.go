@@ -10,8 +10,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 
 	"townd/supervisor/agentcli"
 	"townd/town"
@@ -48,47 +46,26 @@ var codexQuiet = []string{
 // driveCodex runs codex until it ends. The end of our input ends it too, after the
 // turns that were asked for.
 func driveCodex(ctx context.Context, o Options, out *output) (int, error) {
-	cmd := exec.CommandContext(ctx, o.Program, append(slices.Clip(o.Args), "app-server")...)
+	cmd := exec.Command(o.Program, append(slices.Clip(o.Args), "app-server")...)
 	cmd.Stderr = os.Stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 5 * time.Second // from the interrupt to the kill
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return 1, fmt.Errorf("pipe to codex: %w", err)
 	}
-	stdout, err := cmd.StdoutPipe()
+	p, err := start(cmd)
 	if err != nil {
-		return 1, fmt.Errorf("pipe from codex: %w", err)
+		return 1, fault(out, town.KindCrashed, err)
 	}
-	if err := cmd.Start(); err != nil {
-		return 1, errors.Join(fmt.Errorf("start codex: %w", err), out.say(codexFault(town.KindCrashed, err.Error())))
-	}
+	defer p.out.Close()
+	defer context.AfterFunc(ctx, p.stop)()
 	c := &codex{o: o, town: out, in: stdin, asked: map[int]func(codexLine) error{}}
-	talkErr := c.talk(stdout)
+	err = c.talk(p.out)
 	stdin.Close()
-	_, _ = io.Copy(io.Discard, stdout) // else codex may wait for a reader when it should end
-	err = cmd.Wait()
-	if _, exited := errors.AsType[*exec.ExitError](err); exited {
-		err = nil
+	_, _ = io.Copy(io.Discard, p.out) // else codex may wait for a reader when it should end
+	if code := p.code(); code != 0 || !c.failed {
+		return code, err
 	}
-	return c.code(cmd.ProcessState), errors.Join(err, talkErr)
-}
-
-// code is what the driver ends with: codex's own exit code, 128 + n when a signal
-// n ended it.
-func (c *codex) code(state *os.ProcessState) int {
-	status, _ := state.Sys().(syscall.WaitStatus)
-	switch {
-	case status.Signaled():
-		return 128 + int(status.Signal())
-	case c.failed && state.Success():
-		return 1
-	}
-	return state.ExitCode()
-}
-
-func codexFault(kind town.ErrorKind, message string) agentcli.DriverOutput {
-	return agentcli.DriverOutput{Townd: agentcli.DriverFault, Kind: string(kind), Message: message}
+	return 1, err
 }
 
 // talk leads the conversation until codex has no more to say.
@@ -98,7 +75,7 @@ func (c *codex) talk(stdout io.Reader) error {
 	}
 	done := make(chan struct{})
 	defer close(done)
-	said, wanted := codexLines(stdout, done), codexLines(c.o.In, done)
+	said, wanted := lines(stdout, done), inputs(c.o.In, done)
 	for {
 		var err error
 		select {
@@ -107,13 +84,13 @@ func (c *codex) talk(stdout io.Reader) error {
 				return c.refuseHeld("codex has ended")
 			}
 			err = c.hear(line)
-		case line, ok := <-wanted:
+		case in, ok := <-wanted:
 			if !ok {
 				wanted, c.ending = nil, true
 				err = c.next()
 				break
 			}
-			err = c.want(line)
+			err = c.want(in)
 		}
 		if err != nil {
 			return err
@@ -212,7 +189,7 @@ func (c *codex) opened(l codexLine) error {
 // fail ends a conversation that cannot begin.
 func (c *codex) fail(why string) error {
 	c.failed, c.ending = true, true
-	if err := c.town.say(codexFault(town.KindUnknown, why)); err != nil {
+	if err := fault(c.town, town.KindUnknown, errors.New(why)); err != nil {
 		return err
 	}
 	if err := c.refuseHeld(why); err != nil {
@@ -239,12 +216,8 @@ func (c *codex) receipt(kind string, m agentcli.DriverInput, why string) error {
 	return c.town.say(agentcli.DriverOutput{Townd: kind, ID: m.ID, Message: why})
 }
 
-// want takes a line of the town's.
-func (c *codex) want(line []byte) error {
-	var m agentcli.DriverInput
-	if err := json.Unmarshal(line, &m); err != nil {
-		return c.town.say(codexFault(town.KindUnknown, "a line of input that is not of a driver's"))
-	}
+// want takes what the town wants.
+func (c *codex) want(m agentcli.DriverInput) error {
 	switch m.Type {
 	case agentcli.DriverMessage:
 		if c.failed {
@@ -256,7 +229,7 @@ func (c *codex) want(line []byte) error {
 		c.cancel = c.busy || len(c.held) > 0
 		return c.interrupt()
 	}
-	return c.town.say(codexFault(town.KindUnknown, fmt.Sprintf("input of type %q", m.Type)))
+	return fault(c.town, town.KindUnknown, strange(m))
 }
 
 // interrupt ends the turn if that is wanted and possible yet.

@@ -1,11 +1,9 @@
 package driver
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"syscall"
 )
@@ -89,31 +87,4 @@ func (c *codex) send(m map[string]any) error {
 		return fmt.Errorf("write to codex: %w", err)
 	}
 	return nil // codex that has gone says so by the end of its output
-}
-
-// codexLines returns the lines of r, without their ends, and is closed at its end.
-// The goroutine behind it ends with r, or at its next line once done is closed.
-func codexLines(r io.Reader, done <-chan struct{}) <-chan []byte {
-	all := make(chan []byte)
-	go func() {
-		defer close(all)
-		buf := bufio.NewReaderSize(r, 64<<10)
-		for {
-			line, err := buf.ReadBytes('\n')
-			if err == nil {
-				line = line[:len(line)-1]
-			}
-			if len(line) > 0 {
-				select {
-				case all <- line:
-				case <-done:
-					return
-				}
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return all
 }

@@ -8,17 +8,19 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// The test binary plays codex, where the real one cannot be brought to do a thing:
+// TestMain plays codex, where the real one cannot be brought to do a thing:
 // agentcli's tests run the real one.
-func init() {
+func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[2] == "app-server" {
 		os.Exit(playCodex(os.Args[1], os.Stdin, os.Stdout))
 	}
+	os.Exit(m.Run())
 }
 
 // playCodex answers as codex would, in what the part leaves open, and ends with
@@ -157,10 +159,34 @@ func TestCodexsExitCodeIsTheDrivers(t *testing.T) {
 	}
 }
 
+// TestTheEndOfTheDriverIsCodexs: it is told to end, and its exit code says so.
+func TestTheEndOfTheDriverIsCodexs(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, w := io.Pipe()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	out := writer(func([]byte) { cancel() })
+	code, err := Run(ctx, "codex", Options{Program: self, Args: []string{"plain"}, In: in, Out: out})
+	if want := 128 + int(syscall.SIGTERM); code != want || err != nil {
+		t.Errorf("code %d, error %v, want %d", code, err, want)
+	}
+}
+
+// writer is called with what is written.
+type writer func(p []byte)
+
+func (w writer) Write(p []byte) (int, error) {
+	w(p)
+	return len(p), nil
+}
+
 func TestAProgramThatDoesNotStartIsAFault(t *testing.T) {
 	var out strings.Builder
 	code, err := Run(context.Background(), "codex", Options{Program: "/no/such/codex", In: strings.NewReader(""), Out: &out})
-	if code == 0 || err == nil || !strings.HasPrefix(out.String(), `{"townd":"fault","kind":"crashed"`) {
+	if code != 1 || err != nil || !strings.HasPrefix(out.String(), `{"townd":"fault","kind":"crashed"`) {
 		t.Errorf("code %d, error %v, output %q", code, err, out.String())
 	}
 }

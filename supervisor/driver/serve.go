@@ -13,20 +13,18 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"townd/supervisor/agentcli"
 	"townd/town"
 )
 
 const (
-	startTime  = 3 * time.Minute  // until a server listens, on a machine that is busy
-	answerTime = time.Minute      // of one request
-	stopTime   = 10 * time.Second // from SIGTERM to SIGKILL: kilo sends its telemetry first
-	maxTail    = 2 << 10          // bytes of what the server printed last
+	startTime  = 3 * time.Minute // until a server listens, on a machine that is busy
+	answerTime = time.Minute     // of one request
+	maxTail    = 2 << 10         // bytes of what the server printed last
 )
 
 // serve returns the driver of Kilo or OpenCode, whose variables begin with prefix.
@@ -48,10 +46,10 @@ func converse(ctx context.Context, s *server, o Options, out *output) (int, erro
 	var wg sync.WaitGroup
 	err := newConversation(s, o, out).run(ctx, &wg)
 	died := s.hasEnded()
-	code := s.stop()
+	s.stop()
 	stop()
 	wg.Wait()
-	switch {
+	switch code := s.code(); {
 	case died:
 		return code, fault(out, town.KindCrashed, fmt.Errorf("%s ended with code %d: %s", o.Program, code, s.said()))
 	case err != nil:
@@ -60,20 +58,14 @@ func converse(ctx context.Context, s *server, o Options, out *output) (int, erro
 	return 0, nil
 }
 
-// fault tells err in the output, where the town reads it.
-func fault(out *output, kind town.ErrorKind, err error) error {
-	return out.say(agentcli.DriverOutput{Townd: agentcli.DriverFault, Kind: string(kind), Message: err.Error()})
-}
-
 // server is a running `serve`. Its methods are safe for concurrent use.
 type server struct {
+	*child
 	client http.Client
-	cmd    *exec.Cmd
 	user   string
 	secret string
-	urls   chan string   // where it listens, closed when it prints no more
-	ended  chan struct{} // closed when it has
-	url    string        // set by wait, before anything asks
+	urls   chan string // where it listens, closed when it prints no more
+	url    string      // set by wait, before anything asks
 
 	mu   sync.Mutex
 	tail []byte // what it printed last
@@ -83,35 +75,27 @@ func startServer(o Options, prefix string) (*server, error) {
 	s := &server{
 		// No proxy: the server is on loopback.
 		client: http.Client{Transport: &http.Transport{DisableCompression: true}},
-		secret: rand.Text(), user: "townd", urls: make(chan string, 1), ended: make(chan struct{}),
+		secret: rand.Text(), user: "townd", urls: make(chan string, 1),
 	}
-	r, w, err := os.Pipe()
+	cmd := exec.Command(o.Program, append(slices.Clip(o.Args), "serve", "--hostname", "127.0.0.1", "--port", "0")...)
+	cmd.Env = append(os.Environ(), prefix+"SERVER_USERNAME="+s.user, prefix+"SERVER_PASSWORD="+s.secret)
+	p, err := start(cmd)
 	if err != nil {
-		return nil, fmt.Errorf("make pipe: %w", err)
+		return nil, err
 	}
-	args := append(append([]string{}, o.Args...), "serve", "--hostname", "127.0.0.1", "--port", "0")
-	s.cmd = exec.Command(o.Program, args...)
-	s.cmd.Env = append(os.Environ(), prefix+"SERVER_USERNAME="+s.user, prefix+"SERVER_PASSWORD="+s.secret)
-	s.cmd.Stdout, s.cmd.Stderr = w, w
-	err = s.cmd.Start()
-	w.Close()
-	if err != nil {
-		r.Close()
-		return nil, fmt.Errorf("start %s: %w", o.Program, err)
-	}
-	go s.read(r) // stop waits for both
-	go s.reap(r)
+	s.child = p
+	go s.read() // stop waits for it
 	return s, nil
 }
 
 var listening = regexp.MustCompile(`listening on (http://127\.0\.0\.1:\d+)`)
 
 // read keeps what the server prints last, and finds where it listens: port 0 is
-// 4096 or, when that is taken, any. It ends with r.
-func (s *server) read(r *os.File) {
+// 4096 or, when that is taken, any. It ends with the output.
+func (s *server) read() {
 	defer close(s.urls)
-	defer r.Close()
-	in := bufio.NewReader(r)
+	defer s.out.Close()
+	in := bufio.NewReader(s.out)
 	for found := false; ; {
 		line, err := in.ReadSlice('\n')
 		s.mu.Lock()
@@ -128,14 +112,6 @@ func (s *server) read(r *os.File) {
 	}
 }
 
-// reap waits for the server. What it leaves behind may hold its output, so that
-// this ends a little later.
-func (s *server) reap(r *os.File) {
-	_ = s.cmd.Wait() // its code is asked for later
-	_ = r.SetReadDeadline(time.Now().Add(time.Second))
-	close(s.ended)
-}
-
 // said returns what the server printed last, as one line.
 func (s *server) said() string {
 	s.mu.Lock()
@@ -143,31 +119,13 @@ func (s *server) said() string {
 	return strings.Join(strings.Fields(strings.ToValidUTF8(string(s.tail), "")), " ")
 }
 
-func (s *server) hasEnded() bool {
-	select {
-	case <-s.ended:
-		return true
-	default:
-		return false
+// stop ends the server, if it has not, and reads all that it printed. What it leaves
+// behind may hold its output, so that this ends a little later.
+func (s *server) stop() {
+	s.child.stop()
+	_ = s.out.SetReadDeadline(time.Now().Add(time.Second)) // unless it is closed
+	for range s.urls {
 	}
-}
-
-// stop ends the server, if it has not, and returns its exit code, 128 + n for
-// signal n.
-func (s *server) stop() int {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // unless it has ended
-	select {
-	case <-s.ended:
-	case <-time.After(stopTime):
-		_ = s.cmd.Process.Kill()
-		<-s.ended
-	}
-	for range s.urls { // until all that it printed is read
-	}
-	if ws, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return 128 + int(ws.Signal())
-	}
-	return s.cmd.ProcessState.ExitCode()
 }
 
 // wait returns when the server listens and takes our password.
@@ -177,13 +135,12 @@ func (s *server) wait(ctx context.Context) error {
 	select {
 	case url, ok := <-s.urls:
 		if !ok {
-			select {
-			case <-s.ended:
-			case <-ctx.Done():
-			}
+			<-s.ended // soon: it prints no more
 			return errors.New("the server ended before it listened")
 		}
 		s.url = url
+	case <-s.ended:
+		return errors.New("the server ended before it listened")
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -1,12 +1,10 @@
 package driver
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -82,16 +80,15 @@ func (c *conversation) run(ctx context.Context, wg *sync.WaitGroup) error {
 	case <-ctx.Done():
 		return nil
 	}
-	inputs := make(chan agentcli.DriverInput)
-	go readInputs(ctx, c.options.In, inputs)
+	wanted := inputs(c.options.In, ctx.Done())
 	for closing := false; !closing || c.busy || len(c.sent) > 0; {
 		var err error
 		select {
 		case data := <-events.events:
 			err = c.hear(ctx, data)
-		case in, ok := <-inputs:
+		case in, ok := <-wanted:
 			if !ok {
-				closing, inputs = true, nil
+				closing, wanted = true, nil
 			} else {
 				err = c.input(ctx, in)
 			}
@@ -107,26 +104,6 @@ func (c *conversation) run(ctx context.Context, wg *sync.WaitGroup) error {
 		}
 	}
 	return nil
-}
-
-// readInputs ends when r does. It closes inputs.
-func readInputs(ctx context.Context, r io.Reader, inputs chan<- agentcli.DriverInput) {
-	defer close(inputs)
-	in := bufio.NewReaderSize(r, 64<<10)
-	for {
-		line, err := in.ReadBytes('\n')
-		var d agentcli.DriverInput
-		if json.Unmarshal(line, &d) == nil && d.Type != "" {
-			select {
-			case inputs <- d:
-			case <-ctx.Done():
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // open makes the session, or finds or copies the one to go on with, and writes it
@@ -173,7 +150,7 @@ func (c *conversation) input(ctx context.Context, in agentcli.DriverInput) error
 	case agentcli.DriverInterrupt:
 		return c.interrupt(ctx)
 	}
-	return nil
+	return fault(c.out, town.KindUnknown, strange(in))
 }
 
 // send posts a message. With the ids that the server gave it before, it is the

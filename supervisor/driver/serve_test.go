@@ -125,6 +125,19 @@ func openCode(t *testing.T, url string) (*server, Options, *listener, io.WriteCl
 	return s, o, l, w
 }
 
+// begin begins a conversation, and returns what gets its exit code.
+func begin(t *testing.T, s *server, o Options) <-chan int {
+	done := make(chan int, 1)
+	go func() {
+		code, err := converse(t.Context(), s, o, &output{w: o.Out})
+		if err != nil {
+			t.Error(err)
+		}
+		done <- code
+	}()
+	return done
+}
+
 func say(t *testing.T, w io.Writer, d agentcli.DriverInput) {
 	t.Helper()
 	if err := json.NewEncoder(w).Encode(d); err != nil {
@@ -139,14 +152,7 @@ func TestNothingIsLostWhenTheEventsBreakOff(t *testing.T) {
 	s, o, l, in := openCode(t, url)
 	cut := &cutter{RoundTripper: s.client.Transport, bytes: 3000}
 	s.client.Transport = cut
-	done := make(chan int, 1)
-	go func() {
-		code, err := converse(t.Context(), s, o, &output{w: l})
-		if err != nil {
-			t.Error(err)
-		}
-		done <- code
-	}()
+	done := begin(t, s, o)
 	for i, id := range []string{"m1", "m2"} {
 		say(t, in, agentcli.DriverInput{Type: agentcli.DriverMessage, ID: id, Text: "write the file"})
 		l.wait(town.EventTurnEnded, i+1)
@@ -181,14 +187,7 @@ func TestAMessageIsAnsweredWheneverItComes(t *testing.T) {
 		return llmtest.Step{Text: "Yes."}
 	})
 	s, o, l, in := openCode(t, url)
-	done := make(chan int, 1)
-	go func() {
-		code, err := converse(t.Context(), s, o, &output{w: l})
-		if err != nil {
-			t.Error(err)
-		}
-		done <- code
-	}()
+	done := begin(t, s, o)
 	say(t, in, agentcli.DriverInput{Type: agentcli.DriverMessage, ID: "m1", Text: "fail"})
 	l.wait(town.EventError, 1)
 	say(t, in, agentcli.DriverInput{Type: agentcli.DriverMessage, ID: "m2", Text: "hello"})

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -211,13 +212,13 @@ func (y *tty) text(t *testing.T) string {
 	if err != nil {
 		return err.Error()
 	}
-	out := ""
+	var out strings.Builder
 	for _, l := range s.Lines {
 		if l != "" {
-			out += l + "\n"
+			out.WriteString(l + "\n")
 		}
 	}
-	return out + fmt.Sprintf("cursor %d,%d paste %v", s.CursorX, s.CursorY, s.Paste)
+	return out.String() + fmt.Sprintf("cursor %d,%d paste %v", s.CursorX, s.CursorY, s.Paste)
 }
 
 // recorded returns how often each text was submitted to a program.

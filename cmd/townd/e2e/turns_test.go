@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -172,6 +173,9 @@ func TestAMessageThatTheProgramDidNotTakeIsNotDelivered(t *testing.T) {
 			events := c.event("toast", func(e town.Event) bool { return isReceipt(e, id, town.ReceiptSeen) })
 			if got := receipts(events, id); !slices.Equal(slices.DeleteFunc(got, isQueued), []town.Receipt{town.ReceiptDelivered, town.ReceiptSeen}) {
 				t.Errorf("receipts %v, want delivered and seen", got)
+			}
+			if a := c.status("toast"); a.Turn.Count != 2 || a.Usage.InputTokens < 200 {
+				t.Errorf("turn %d, usage %+v: what was used before the crash is forgotten", a.Turn.Count, a.Usage)
 			}
 			r := c.asked("are you there", 1)
 			if r.Messages[0].Text == "" || !strings.Contains(r.Messages[0].Text, "begin") || c.status("toast").SessionID != session {
@@ -353,3 +357,51 @@ func denials(events []town.Event, point town.HookPoint) (reasons []string) {
 
 // isQueued is true of the receipt that says only that a message waits.
 func isQueued(r town.Receipt) bool { return r == town.ReceiptQueued }
+
+// A message that is repeated with its key until somebody answers is told once,
+// however often the server, and with it the way to the model, is killed meanwhile.
+func TestMessagesReachClaudeOnceThroughCrashes(t *testing.T) {
+	t.Parallel()
+	c := newClaudeTown(t, say)
+	c.start(c.request)
+	c.turns(1)
+	const messages = 8
+	var ids []string
+	for i := range messages {
+		send := func() (string, error) {
+			return c.Message(t.Context(), "toast", town.MessageRequest{Prompt: fmt.Sprintf("number <%d>", i)}, fmt.Sprint("key-", i))
+		}
+		type answer struct {
+			id  string
+			err error
+		}
+		answered := make(chan answer, 1)
+		go func() { id, err := send(); answered <- answer{id, err} }()
+		time.Sleep(rand.N(60 * time.Millisecond)) // anywhere in it
+		c.restart()
+		a := <-answered
+		if a.err != nil {
+			if a.id, a.err = send(); a.err != nil {
+				t.Fatalf("message %d, repeated: %v", i, a.err)
+			}
+		}
+		ids = append(ids, a.id)
+	}
+	events := c.event("toast", func(e town.Event) bool { return isReceipt(e, ids[messages-1], town.ReceiptSeen) })
+	for i, id := range ids {
+		got := slices.DeleteFunc(receipts(events, id), isQueued)
+		if !slices.Equal(got, []town.Receipt{town.ReceiptDelivered, town.ReceiptSeen}) {
+			t.Errorf("receipts of message %d: %v, want delivered and seen", i, got)
+		}
+	}
+	requests := c.model.Requests()
+	var told strings.Builder
+	for _, m := range requests[len(requests)-1].Messages {
+		told.WriteString(m.Text)
+	}
+	for i := range messages {
+		if n := strings.Count(told.String(), fmt.Sprintf("number <%d>", i)); n != 1 {
+			t.Errorf("message %d is %d times in the conversation, want once", i, n)
+		}
+	}
+}
