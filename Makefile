@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := build
-.PHONY: build run test lint bench generate image
+.PHONY: build run test lint bench generate clis image
 
 TOOL := go tool -modfile=.tools/go.mod
 # The race detector needs a C compiler; without one Go turns cgo off.
@@ -39,6 +39,10 @@ bench:
 generate: build
 	go test ./cmd/townd -run UpToDate -update
 	go run ./docs/picture bin/townd docs/try.svg
+
+# the table of docs/clis.md, proven with every agent program; needs .tools/clis/install
+clis:
+	go test -C cmd/townd/e2e -run EveryCellOfTheTable -clis -parallel 2 -timeout 30m
 
 # the container image, townd:latest
 image:
