@@ -1,10 +1,12 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"townd/supervisor/agentcli"
@@ -158,6 +160,7 @@ func (f *follower) hand(events []agentcli.Decoded, exit *keeper.Exit) {
 			return
 		}
 		if refused(events) && a.rec.Agent.Status == town.StatusRunning {
+			a.rec.FailureText = cmp.Or(a.rec.FailureText, "the model's provider refuses the credential")
 			a.end(town.ReasonAuth, town.StopRequest{})
 		}
 		a.checkLimits()
@@ -165,15 +168,18 @@ func (f *follower) hand(events []agentcli.Decoded, exit *keeper.Exit) {
 	})
 }
 
-// refused reports whether the model's provider refuses the CLI's credential.
-// CLIs go on trying for minutes then, for nothing.
+// refused reports whether the model's provider refuses the CLI's credential. Some
+// CLIs go on trying for minutes then, others wait for somebody to come: for nothing.
 func refused(events []agentcli.Decoded) bool {
-	for _, d := range events {
-		if retry, ok := d.Data.(town.RetryData); ok && retry.Kind == town.KindAuth {
-			return true
+	return slices.ContainsFunc(events, func(d agentcli.Decoded) bool {
+		switch data := d.Data.(type) {
+		case town.RetryData:
+			return data.Kind == town.KindAuth
+		case town.ErrorData:
+			return data.Kind == town.KindAuth
 		}
-	}
-	return false
+		return false
+	})
 }
 
 // decoded records events found in the run's output and what they say of the agent.
@@ -185,6 +191,7 @@ func (a *agent) decoded(run string, events []agentcli.Decoded) {
 		} else {
 			*at = position{Offset: d.Offset}
 		}
+		d.Data = a.explain(d.Data)
 		a.learn(d)
 		if err := a.events.append(d.Event, d.Data, run, at, time.Now()); err != nil {
 			a.log.Error("event not kept", "event", d.Event, "error", err)
@@ -193,6 +200,24 @@ func (a *agent) decoded(run string, events []agentcli.Decoded) {
 	if len(events) > 0 {
 		a.publish()
 	}
+}
+
+// explain adds to what a CLI tells of its model's failure what the gateway knows.
+func (a *agent) explain(data any) any {
+	fault := a.rec.ModelFault
+	switch d := data.(type) {
+	case town.RetryData:
+		if d.Kind == town.KindUnknown && fault != "" {
+			d.Kind = fault
+			return d
+		}
+	case town.ErrorData:
+		if d.Kind == town.KindUnknown && fault != "" {
+			d.Kind = fault
+			return d
+		}
+	}
+	return data
 }
 
 // learn takes over what an event says of the agent.

@@ -89,9 +89,8 @@ func (s *Supervisor) ModelCalled(agentID string, call town.ModelCall) {
 	a.post(func() {
 		a.rec.Metered = a.metered.get()
 		a.tellUsage()
-		if call.Kind != "" {
-			a.rec.ModelFailures++
-		} else {
+		a.rec.ModelFault = call.Kind
+		if a.rec.ModelFailures++; call.Kind == "" {
 			a.rec.ModelFailures = 0
 		}
 		if call.Kind != "" && !a.structured.Load() {

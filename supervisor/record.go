@@ -47,7 +47,8 @@ type record struct {
 	Warned        []string          `json:"warned,omitempty"`        // limits that are almost used up, and told so
 	TurnOK        bool              `json:"turnOk,omitempty"`        // the newest turn has ended well
 	Cut           bool              `json:"cut,omitempty"`           // the agent ended in the middle of a turn
-	ModelFailures int               `json:"modelFailures,omitempty"` // calls of models that failed, in a row
+	ModelFailures int               `json:"modelFailures,omitempty"` // calls of models through the gateway that failed, in a row
+	ModelFault    town.ErrorKind    `json:"modelFault,omitempty"`    // why the newest of them did
 	Report        town.Report       `json:"report,omitzero"`         // what the agent said of its work
 	Reminders     int               `json:"reminders,omitempty"`     // how often it was told that its work is still open
 	Receipts      []receipt         `json:"receipts,omitempty"`      // newest idempotency keys and their message ids

@@ -34,6 +34,9 @@ Without one it ends with its last agent and its last client; "townd serve" start
 a keeper by itself.`,
 		Args: commandArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := closeProcess(); err != nil { // its environment is the server's
+				return err
+			}
 			if err := applyEnvironment(cmd.Flags(), settings, std.getenv); err != nil {
 				return err
 			}

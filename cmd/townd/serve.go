@@ -55,6 +55,9 @@ counts as unset. TOWND_TOKEN is read from the environment only.`,
 
 // serve runs a town until it is told to end.
 func serve(ctx context.Context, c *Config, logs io.Writer) error {
+	if err := closeProcess(); err != nil {
+		return err
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)

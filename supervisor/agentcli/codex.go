@@ -75,8 +75,9 @@ func codexConfig(s *Spec, env map[string]string) ([]string, error) {
 		"check_for_update_on_startup=false",
 		"feedback.enabled=false",
 		`web_search="disabled"`,
-		"features.apps=false",    // else it asks its maker's servers
-		"features.plugins=false", // likewise
+		"allow_login_shell=false", // /etc/profile would set another PATH, without townd
+		"features.apps=false",     // else it asks its maker's servers
+		"features.plugins=false",  // likewise
 		// A goal begins turns by itself, which nobody asked for.
 		"features.goals=false",
 		// Without an end to its retries a model out of reach is never told.

@@ -23,16 +23,11 @@ var tableFacts = []string{
 // tableLimits are what a CLI cannot do, by fact and CLI: a footnote of the table.
 var tableLimits = map[string]map[string]string{
 	"message while idle":    {"gemini": "Each turn is a process of its own; this is its start."},
-	"rate limit":            {"kilo": engineRetries, "opencode": engineRetries},
-	"overload":              {"kilo": engineRetries, "opencode": engineRetries},
 	"MCP server configured": {"codex": "Of some models that it knows by name, as gpt-5.5, it shows a server's tools only when the model searches for them."},
 	"stop hook":             {"kilo": engineStops, "opencode": engineStops},
 }
 
-const (
-	engineRetries = "It says no status of what it tries again, only the provider's words: the event's kind is mostly `unknown`, `/health` has the right one."
-	engineStops   = "Its hooks tell of the end of a turn and cannot hold it up."
-)
+const engineStops = "Its hooks tell of the end of a turn and cannot hold it up."
 
 // cliColumn is what was proven of one CLI.
 type cliColumn struct {

@@ -44,6 +44,7 @@ type testTown struct {
 	agent   []string // argv of the test binary as an agent, but for the mode
 	http    *http.Client
 
+	as     *syscall.SysProcAttr // of its servers; nil for our own user
 	server *exec.Cmd
 	log    *buffer  // of all its servers
 	after  []func() // run when all has ended
@@ -107,7 +108,7 @@ func (tt *testTown) serve() {
 	tt.t.Helper()
 	tt.log.begin()
 	tt.server = tt.command("serve")
-	tt.server.Stderr = tt.log
+	tt.server.Stderr, tt.server.SysProcAttr = tt.log, tt.as
 	if err := tt.server.Start(); err != nil {
 		tt.t.Fatal(err)
 	}
