@@ -39,6 +39,7 @@ type Config struct {
 	UIDCount     uint32          // how many there are; 0 means no isolation
 	Retention    Retention
 	Models       Models          // nil: agents reach models with their callers' credentials only
+	GitProxy     string          // base URL of the town's git proxy for agents, as http://127.0.0.1:8080; "" for none
 	Socket       string          // of the agents, absolute; CLIs' hooks are set up when it is set
 	ProjectHooks map[string]bool // rigs whose repositories' own hooks and settings may run
 	Rules        rules.Set       // what agents may not do, judged before each call of a tool

@@ -137,7 +137,8 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 			err = multierror.Append(err, t.closeRooms()).ErrorOrNil()
 		}
 	}()
-	if t.git, err = openGit(c, metrics, log); err != nil {
+	tokens := newGitTokens(c.Git, secrets)
+	if t.git, err = openGit(c, tokens, metrics, log); err != nil {
 		return nil, err
 	}
 	if t.models, err = openModels(c, address, secrets, log); err != nil {
@@ -154,6 +155,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		UIDCount:     c.UIDCount,
 		Env:          secrets.AddEnv,
 		Models:       t.models,
+		GitProxy:     "http://" + forThisMachine(address.String()),
 		Socket:       socket,
 		ProjectHooks: c.ProjectHooks,
 		Rules:        c.Rules,
@@ -167,15 +169,16 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		return nil, err
 	}
 	t.face = container.New(container.Config{
-		Supervisor: t.agents, Models: t.models, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
+		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		Metrics: metrics, Secrets: secrets, Log: log,
 	})
 	return t, nil
 }
 
-func openGit(c *Config, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
+func openGit(c *Config, tokens *gitTokens, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
 	config := gitmgr.Config{
 		Home: filepath.Join(c.Home, "rigs"), Protocols: c.GitProtocols, Log: log.With("room", "git"), Observe: metrics.Observe,
+		Credential: tokens.credential,
 	}
 	if os.Geteuid() == 0 && c.UIDCount > 0 {
 		config.GIDBase = c.GIDBase

@@ -37,6 +37,7 @@ type Config struct {
 	LogLevel        slog.Level
 	ProjectHooks    map[string]bool // rigs whose repositories' own hooks and settings agents' programs run
 	Rules           rules.Set       // what agents' hooks deny
+	Git             gitSettings
 	Models          modelSettings
 }
 
@@ -68,7 +69,7 @@ func (c *Config) settings() []setting {
 		{"rules", "TOWND_RULES", "what agents' programs are kept from, where they have hooks: " + joined(rules.Names()) + ", all or none", ruleSet(&c.Rules)},
 		{"project-hooks", "TOWND_PROJECT_HOOKS", "rigs whose repositories' own hooks and settings agents' programs may run", set(&c.ProjectHooks)},
 		{"log-level", "LOG_LEVEL", "least of the server's own log: debug, info, warn or error", level(&c.LogLevel, slog.LevelInfo)},
-	}, c.Models.settings()...)
+	}, append(c.Git.settings(), c.Models.settings()...)...)
 }
 
 // defaultHome is where a town lives that is told nothing.
