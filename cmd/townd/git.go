@@ -20,12 +20,14 @@ import (
 type gitSettings struct {
 	Token  string                       // for github.com
 	Tokens map[string]gitmgr.Credential // by host, with its port if it has one
+	Push   bool                         // checkpoints to the rig's remote
 }
 
 func (g *gitSettings) settings() []setting {
 	return []setting{
 		{"", "GH_TOKEN", "token for repositories on github.com; agents never get it, the town shows it to the remote for them", text(&g.Token, "")},
 		{"", "GIT_TOKENS", "tokens for repositories on other hosts, as HOST=TOKEN or HOST=USER:TOKEN, several with commas", tokens(&g.Tokens)},
+		{"push-checkpoints", "TOWND_PUSH_CHECKPOINTS", "bring what agents have not committed to their remote too, to refs/town/checkpoints, for a town whose disk may be lost", yes(&g.Push)},
 	}
 }
 

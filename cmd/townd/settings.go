@@ -267,6 +267,21 @@ func whole[T int | int64 | uint32](p *T, def T) pflag.Value {
 	}
 }
 
+// yes is true or false.
+func yes(p *bool) pflag.Value {
+	return &value[bool]{
+		p, "boolean",
+		func(s string) (bool, error) {
+			b, err := strconv.ParseBool(s)
+			if err != nil {
+				return false, fmt.Errorf("must be true or false, not %q", s)
+			}
+			return b, nil
+		},
+		strconv.FormatBool,
+	}
+}
+
 // duration is a number of units.
 func duration(p *time.Duration, unit, def time.Duration) pflag.Value {
 	*p = def
