@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"townd/api"
 	"townd/gitmgr/gittest"
@@ -130,5 +132,71 @@ func TestCapabilityOpensTheGitProxyOnlyForItsAgent(t *testing.T) {
 	tt.stop("toast", town.StopRequest{})
 	if got := ask("rig"); got != 401 {
 		t.Errorf("after the agent's end its rig answers %d, want 401", got)
+	}
+}
+
+// X21, Z5: a server that is killed in the middle of a drain loses nothing: agents
+// go on, the next drain saves and pushes all, and the repository is sound.
+func TestServerKilledInTheMiddleOfADrainLosesNothing(t *testing.T) {
+	t.Parallel()
+	tt := newTown(t, map[string]string{"TOWND_PUSH_CHECKPOINTS": "true"})
+	ids := make([]string, 6)
+	for i := range ids {
+		ids[i] = fmt.Sprint("a", i)
+		tt.start(tt.request(ids[i], "bash", "-c",
+			`seq 500 | while read -r n; do echo "$GASTOWN_AGENT_ID $n" >"work-$n.txt"; done; echo ready; exec sleep 10000`))
+		tt.ready(ids[i])
+	}
+	for _, delay := range []time.Duration{10 * time.Millisecond, 60 * time.Millisecond, 200 * time.Millisecond} {
+		cut := make(chan struct{})
+		go func() {
+			defer close(cut)
+			_, _ = tt.Drain(t.Context(), api.DrainRequest{}) // it is cut off, or just made it
+		}()
+		time.Sleep(delay) // into its middle
+		tt.kill()
+		<-cut
+		tt.serve()
+	}
+	m, err := tt.Drain(tt.context(), api.DrainRequest{})
+	if err != nil || len(m.Agents) != len(ids) {
+		t.Fatalf("Drain() = %+v, %v; want %d agents", m, err, len(ids))
+	}
+	for _, a := range m.Agents {
+		if a.Status != town.StatusRunning || a.Error != "" || a.Checkpoint == nil || !a.Checkpoint.Pushed {
+			t.Errorf("the manifest has %+v with %+v, want it running, saved and pushed", a, a.Checkpoint)
+			continue
+		}
+		files := strings.Split(tt.remote.Git("ls-tree", "-r", "--name-only", a.Checkpoint.Commit), "\n")
+		if want := 500 + 3; len(files) != want {
+			t.Errorf("the checkpoint of %s at the remote holds %d files, want %d", a.AgentID, len(files), want)
+		}
+		if got, want := tt.remote.Git("show", a.Checkpoint.Ref+":work-500.txt"), a.AgentID+" 500"; got != want {
+			t.Errorf("the checkpoint of %s holds %q, want %q", a.AgentID, got, want)
+		}
+	}
+	out, err := gittest.Command(filepath.Join(tt.home, "rigs/rig/repo.git"), "fsck", "--strict").CombinedOutput()
+	if err != nil {
+		t.Errorf("fsck of the clone: %v: %s", err, out)
+	}
+}
+
+// F8, X20: work that was pushed by a town that is gone is there in another one.
+func TestWorkSurvivesTheMachine(t *testing.T) {
+	t.Parallel()
+	here := newTown(t, map[string]string{"TOWND_PUSH_CHECKPOINTS": "true"})
+	here.start(here.request("toast", "bash", "-c", `echo one >one.txt; git add .; git commit -qm one; echo two >two.txt; echo ready; exec sleep 10000`))
+	here.ready("toast")
+	there := prepareTown(t, nil)
+	there.remote = here.remote
+	here.end() // SIGTERM: that is all that it is told
+	here.server = nil
+	there.serve()
+	req := there.request("toast", "bash", "-c", `echo "log=$(git log -1 --format=%s);status=$(git status --porcelain);"; cat two.txt; echo ready; exec sleep 10000`)
+	req.Resume = true
+	there.start(req)
+	output := string(there.follow("toast", func(p []byte) bool { return strings.Contains(string(p), "ready") }))
+	if !strings.Contains(output, "log=one;status=?? two.txt;") || !strings.Contains(output, "two\r\n") {
+		t.Errorf("the agent finds %q, want its commit and its uncommitted file", output)
 	}
 }
