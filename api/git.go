@@ -7,6 +7,93 @@ import (
 	"townd/town"
 )
 
+// SetupRequest is what POST /repos/setup takes.
+type SetupRequest struct {
+	RigID         string `json:"rigId"`
+	GitURL        string `json:"gitUrl"`
+	DefaultBranch string `json:"defaultBranch,omitempty"` // the remote knows it
+}
+
+// SetupResponse is the body of POST /repos/setup: a rig that is ready.
+type SetupResponse struct {
+	RigID         string   `json:"rigId"`
+	Cloned        bool     `json:"cloned"`            // by this call
+	DefaultBranch string   `json:"defaultBranch"`     // of the remote, "" when it names none
+	Commit        string   `json:"commit"`            // at its tip, "" in a repository without commits
+	Ignored       []string `json:"ignored,omitempty"` // fields of the request the town does not know
+}
+
+// SetupRepo clones or fetches a rig's repository.
+func (c *Client) SetupRepo(ctx context.Context, req SetupRequest) (SetupResponse, error) {
+	var out SetupResponse
+	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/repos/setup", body: req}, &out)
+	return out, err
+}
+
+// MergeRequest is what POST /git/merge takes. The ids of the work that is merged are
+// taken for older callers' sake.
+type MergeRequest struct {
+	RigID        string `json:"rigId"`
+	GitURL       string `json:"gitUrl,omitempty"` // not needed when the rig has a clone
+	Branch       string `json:"branch"`
+	TargetBranch string `json:"targetBranch,omitempty"` // the remote's default branch when empty
+	Strategy     string `json:"strategy,omitempty"`     // merge, squash or rebase
+	Message      string `json:"message,omitempty"`      // of the commit; one is made when empty
+	DeleteBranch bool   `json:"deleteBranch,omitempty"` // on the remote, once it is merged
+	Gates        []Gate `json:"gates,omitempty"`        // run in a checkout of the result before it is pushed
+
+	TownID  string `json:"townId,omitempty"`
+	EntryID string `json:"entryId,omitempty"`
+	BeadID  string `json:"beadId,omitempty"`
+	AgentID string `json:"agentId,omitempty"`
+}
+
+// Gate is a command that a merge must pass before it is pushed.
+type Gate struct {
+	Name           string  `json:"name,omitempty"`
+	Command        string  `json:"command"`                  // for sh
+	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"` // 600 when 0
+}
+
+// MergeResult is the body of POST /git/merge.
+type MergeResult struct {
+	Status        string       `json:"status"`  // merged, nothing, conflict, race, gates_failed, auth, network
+	Message       string       `json:"message"` // for people
+	Target        string       `json:"target"`  // the branch it went into
+	Commit        string       `json:"commit"`  // what the target is at, when merged or nothing
+	Head          string       `json:"head"`    // commit of the branch that was looked at
+	Base          string       `json:"base"`    // commit of the target that was looked at
+	Conflicts     []Conflict   `json:"conflicts"`
+	Truncated     bool         `json:"truncated"` // Conflicts leaves some out
+	Gates         []GateResult `json:"gates"`
+	Attempts      int          `json:"attempts"`
+	BranchDeleted bool         `json:"branchDeleted"`
+	Ignored       []string     `json:"ignored,omitempty"` // fields of the request the town does not know
+}
+
+// Conflict is a file that two branches changed in ways git cannot join.
+type Conflict struct {
+	Path  string `json:"path"`
+	Kind  string `json:"kind"`  // as git names it: contents, modify/delete, …
+	Hunks string `json:"hunks"` // its conflicting parts between git's markers, cut at 8 KiB
+}
+
+// GateResult is how a gate ended.
+type GateResult struct {
+	Name     string  `json:"name"`
+	ExitCode int     `json:"exitCode"`
+	TimedOut bool    `json:"timedOut"`
+	Output   string  `json:"output"` // the last 32 KiB
+	Seconds  float64 `json:"seconds"`
+}
+
+// Merge merges a branch on the remote. That it could not be merged is a result.
+func (c *Client) Merge(ctx context.Context, req MergeRequest) (MergeResult, error) {
+	var out MergeResult
+	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/git/merge", body: req}, &out)
+	return out, err
+}
+
 // DrainRequest is what POST /drain takes.
 type DrainRequest struct {
 	DeadlineSeconds float64 `json:"deadlineSeconds,omitempty"` // 60 when absent

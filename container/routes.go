@@ -52,6 +52,8 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
 		{http.MethodGet, "/agents/{id}/transcript", accessToken, s.transcript},
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
+		{http.MethodPost, "/repos/setup", accessToken, s.setupRepo},
+		{http.MethodPost, "/git/merge", accessToken, s.merge},
 		{http.MethodPost, "/drain", accessToken, s.drain},
 		{http.MethodPost, "/refresh-token", accessToken, s.refreshToken},
 	}

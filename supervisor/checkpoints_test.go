@@ -230,3 +230,54 @@ func TestAgentGoesOnWithItsWorkOnAnotherMachine(t *testing.T) {
 		}
 	}
 }
+
+// While the work of an agent that crashed is being saved, a stop keeps it from being
+// started again, and a start waits for its end.
+func TestAgentThatIsBeingSavedIsStoppedAndStartedInOrder(t *testing.T) {
+	tt := newTown(t)
+	began, goOn := make(chan struct{}, 100), make(chan struct{})
+	tt.observe = func(op string, _ time.Duration, _ error) {
+		if op == "checkpoint" { // its result is not told yet
+			began <- struct{}{}
+			<-goOn
+		}
+	}
+	tt.reopen()
+	req := tt.script("toast", "echo work >work.txt; exit 3")
+	req.Restart = town.RestartOnFailure
+	first := tt.start(req)
+	<-began
+	type answer struct {
+		agent town.Agent
+		err   error
+	}
+	stopped, started := make(chan answer, 1), make(chan answer, 1)
+	go func() {
+		a, err := tt.Stop(t.Context(), "toast", town.StopRequest{})
+		stopped <- answer{a, err}
+	}()
+	select {
+	case got := <-stopped:
+		t.Errorf("Stop() = %+v before the work was saved", got)
+	case <-time.After(50 * time.Millisecond): // that nothing happens has no event
+	}
+	if a, _ := tt.Agent("toast"); !a.Status.Live() {
+		t.Errorf("the agent is told as %s before its work is saved", a.Status)
+	}
+	go func() {
+		a, _, err := tt.Start(t.Context(), tt.script("toast", "echo ready; exec sleep 10000"))
+		started <- answer{a, err}
+	}()
+	select {
+	case got := <-started:
+		t.Errorf("Start() = %+v, %v before the work was saved", got.agent, got.err)
+	case <-time.After(50 * time.Millisecond): // likewise
+	}
+	close(goOn)
+	if got := <-stopped; got.err != nil || got.agent.Status != town.StatusFailed || got.agent.Restart.NextAt != nil {
+		t.Errorf("Stop() = %+v, %v; want it failed, and no restart planned", got.agent, got.err)
+	}
+	if got := <-started; got.err != nil || got.agent.RunID == first.RunID || got.agent.Status != town.StatusRunning {
+		t.Errorf("Start() = %+v, %v; want a new run", got.agent, got.err)
+	}
+}

@@ -86,6 +86,7 @@ type Supervisor struct {
 	draining     bool                     // set by Drain and Shutdown: nothing starts any more
 	endBy        time.Time                // set by Shutdown: when everything has to be over
 
+	rigs     rigs
 	saveGate chan struct{} // holds a token per worktree that is being saved
 	counters counters
 	versions versions // of the installed CLIs

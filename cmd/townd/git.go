@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ type gitSettings struct {
 	Token  string                       // for github.com
 	Tokens map[string]gitmgr.Credential // by host, with its port if it has one
 	Push   bool                         // checkpoints to the rig's remote
+	Repos  map[string]string            // URLs of those to have before anyone asks, by rig
 }
 
 func (g *gitSettings) settings() []setting {
@@ -28,6 +30,7 @@ func (g *gitSettings) settings() []setting {
 		{"", "GH_TOKEN", "token for repositories on github.com; agents never get it, the town shows it to the remote for them", text(&g.Token, "")},
 		{"", "GIT_TOKENS", "tokens for repositories on other hosts, as HOST=TOKEN or HOST=USER:TOKEN, several with commas", tokens(&g.Tokens)},
 		{"push-checkpoints", "TOWND_PUSH_CHECKPOINTS", "bring what agents have not committed to their remote too, to refs/town/checkpoints, for a town whose disk may be lost", yes(&g.Push)},
+		{"preclone-repos", "GH_PRECLONE_REPOS", "repositories to clone when the server starts: OWNER/NAME on github.com or URL, or RIG=one of these, several with commas", repos(&g.Repos)},
 	}
 }
 
@@ -59,6 +62,49 @@ func tokens(p *map[string]gitmgr.Credential) pflag.Value {
 		func(all map[string]gitmgr.Credential) string { return strings.Join(slices.Sorted(maps.Keys(all)), ",") },
 	}
 }
+
+var githubRepo = regexp.MustCompile(`^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$`)
+
+// repos is a list of OWNER/NAME, URL and RIG= either of these. A rig without a name
+// has the one that townd start gives it. No error quotes what may hold a credential.
+func repos(p *map[string]string) pflag.Value {
+	return &value[map[string]string]{
+		p, "list",
+		func(s string) (map[string]string, error) {
+			all := make(map[string]string)
+			for i, item := range strings.Split(s, ",") {
+				repo := strings.TrimSpace(item)
+				rig, rest, ok := strings.Cut(repo, "=")
+				if ok && town.CheckID(rig) == nil {
+					repo = rest
+				} else {
+					rig = rigOf(repo)
+				}
+				if githubRepo.MatchString(repo) {
+					repo = "https://" + githubHost + "/" + repo
+				}
+				if town.CheckID(rig) != nil || gitmgr.CheckURL(repo, allProtocols) != nil {
+					return nil, fmt.Errorf("item %d must be OWNER/NAME, a URL without credentials, or RIG=one of these", i+1)
+				}
+				if _, twice := all[rig]; twice {
+					return nil, fmt.Errorf("two repositories are named %s: write RIG=%s for one", rig, repo)
+				}
+				all[rig] = repo
+			}
+			return all, nil
+		},
+		func(all map[string]string) string {
+			var items []string
+			for _, rig := range slices.Sorted(maps.Keys(all)) {
+				items = append(items, rig+"="+all[rig])
+			}
+			return strings.Join(items, ",")
+		},
+	}
+}
+
+// allProtocols are those that TOWND_GIT_PROTOCOLS may name.
+var allProtocols = []string{"https", "ssh", "http", "git", "file"}
 
 // checkToken returns why c cannot be a credential for host, nil if it can.
 func checkToken(host string, c gitmgr.Credential) error {

@@ -32,6 +32,22 @@ func TestTokensAreReadByHostAndNeverShown(t *testing.T) {
 	}
 }
 
+func TestReposAreNamedByTheirRigs(t *testing.T) {
+	var all map[string]string
+	v := repos(&all)
+	if err := v.Set("acme/site, https://git.example.com/x/app.git,r-1=acme/other,file=/srv/site.git"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := v.String(), "app=https://git.example.com/x/app.git,file=/srv/site.git,r-1=https://github.com/acme/other,site=https://github.com/acme/site"; got != want {
+		t.Errorf("repositories are %q, want %q", got, want)
+	}
+	for _, bad := range []string{"acme", "acme/site,beta/site", "https://token@github.com/a/b", "a b/c", "ext::sh", ","} {
+		if err := v.Set(bad); err == nil {
+			t.Errorf("Set(%q) is taken as %v", bad, all)
+		}
+	}
+}
+
 func TestTokenIsChangedInMemory(t *testing.T) {
 	secrets := container.NewSecrets()
 	tokens := newGitTokens(gitSettings{Token: "first-token", Tokens: map[string]gitmgr.Credential{"h": {User: "me", Secret: "host-token"}}}, secrets)

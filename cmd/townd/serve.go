@@ -94,6 +94,7 @@ func serve(ctx context.Context, c *Config, logs io.Writer) error {
 	if dir := blockedPath(c.Home); dir != "" && t.agents.Stats().Isolation == "uid" {
 		log.Error("agents' users cannot reach their worktrees: make this directory passable (chmod o+x) or choose another TOWND_HOME", "directory", dir)
 	}
+	t.agents.PrepareRigs(c.Git.Repos)
 	return t.run(ctx, signals, listener)
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"townd/gitmgr"
 	"townd/supervisor/rules"
 )
 
@@ -144,10 +145,13 @@ func (c *Config) validate() error {
 		bad("TOWND_GIT_PROTOCOLS", "must name at least one protocol")
 	}
 	for _, p := range c.GitProtocols {
-		switch p {
-		case "https", "ssh", "http", "git", "file":
-		default:
-			bad("TOWND_GIT_PROTOCOLS", "%q is not one of https, ssh, http, git, file", p)
+		if !slices.Contains(allProtocols, p) {
+			bad("TOWND_GIT_PROTOCOLS", "%q is not one of %s", p, strings.Join(allProtocols, ", "))
+		}
+	}
+	for _, rig := range slices.Sorted(maps.Keys(c.Git.Repos)) {
+		if err := gitmgr.CheckURL(c.Git.Repos[rig], c.GitProtocols); err != nil {
+			bad("GH_PRECLONE_REPOS", "%s: %v", rig, err)
 		}
 	}
 	if c.StopBudget < time.Second || c.StopBudget > time.Hour {

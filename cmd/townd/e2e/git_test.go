@@ -200,3 +200,23 @@ func TestWorkSurvivesTheMachine(t *testing.T) {
 		t.Errorf("the agent finds %q, want its commit and its uncommitted file", output)
 	}
 }
+
+// F23, N10: repositories are there before anyone asks; one that cannot be had stops no other, nor the town.
+func TestRepositoriesAreClonedAtBoot(t *testing.T) {
+	t.Parallel()
+	tt := prepareTown(t, nil)
+	tt.env["GH_PRECLONE_REPOS"] = "rig=" + tt.remote.URL() + ",gone=file:///nonexistent/gone.git"
+	tt.serve()
+	states := map[string]string{}
+	waitFor(t, "end of the preparations", func() bool {
+		h, err := tt.Health(tt.context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rig := range h.Rigs {
+			states[rig.RigID] = rig.State
+		}
+		return states["rig"] == "ready" && states["gone"] == "failed"
+	})
+	tt.start(tt.request("toast", tt.mode("sleep")...))
+}
