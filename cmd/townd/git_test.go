@@ -7,6 +7,7 @@ import (
 
 	"townd/container"
 	"townd/gitmgr"
+	"townd/town"
 )
 
 func TestTokensAreReadByHostAndNeverShown(t *testing.T) {
@@ -69,6 +70,19 @@ func TestTokenIsChangedInMemory(t *testing.T) {
 	for host, token := range map[string]string{"h": "", "a b": "x", "https://h": "x", "x": "a\nb"} {
 		if err := tokens.set(host, token); err == nil {
 			t.Errorf("set(%q, %q) is taken", host, token)
+		}
+	}
+}
+
+func TestCheckpointIsToldWithWhatItLeavesOut(t *testing.T) {
+	left := []town.LeftOut{{Path: ".env", Why: "a file for secrets by its name"}}
+	for want, d := range map[string]town.CheckpointData{
+		"saved as refs/x": {Ref: "refs/x", Commit: "c"},
+		"not saved: 2, as .env: a file for secrets by its name":                  {LeftOut: left, LeftOutCount: 2},
+		"saved as refs/x; not saved: 1, as .env: a file for secrets by its name": {Ref: "refs/x", Commit: "c", LeftOut: left, LeftOutCount: 1},
+	} {
+		if got := checkpointText(d); got != want {
+			t.Errorf("checkpointText(%+v) = %q, want %q", d, got, want)
 		}
 	}
 }
