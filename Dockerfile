@@ -20,7 +20,8 @@ RUN apt-get update -qq \
 COPY --from=clis /opt/clis /opt/clis
 RUN cd /opt/clis/node_modules/.bin && ln -s "$PWD/claude" "$PWD/codex" "$PWD/gemini" "$PWD/kilo" "$PWD/opencode" /usr/local/bin/
 COPY --from=build /townd /usr/local/bin/townd
-ENV TOWND_HOME=/workspace TOWND_LISTEN=0.0.0.0:8080
+# The disk of a container may be lost with it: what agents have not committed goes to their remote, too.
+ENV TOWND_HOME=/workspace TOWND_LISTEN=0.0.0.0:8080 TOWND_PUSH_CHECKPOINTS=true
 VOLUME /workspace
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=10s --start-period=10s CMD ["townd", "health"]

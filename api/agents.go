@@ -25,6 +25,16 @@ type Health struct {
 	Host      *Host     `json:"host,omitempty"`
 
 	Providers []ModelProvider `json:"providers,omitempty"` // the preferred one first
+	Rigs      []Rig           `json:"rigs,omitempty"`      // those prepared since the server began
+}
+
+// Rig is how far the preparation of a rig's repository is.
+type Rig struct {
+	RigID    string `json:"rigId"`
+	State    string `json:"state"`           // waiting, preparing, ready, failed
+	Phase    string `json:"phase,omitempty"` // of its clone, as git names it
+	Progress int    `json:"progress"`        // percent of Phase
+	Error    string `json:"error,omitempty"` // of a failed one
 }
 
 // ModelProvider is how a provider of models was when it was last asked.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"townd/gitmgr"
 	"townd/llm"
 	"townd/supervisor"
 	"townd/town"
@@ -24,14 +25,18 @@ import (
 // Config is what a Server needs. Supervisor, Token and Log are required.
 type Config struct {
 	Supervisor *supervisor.Supervisor
-	Models     *llm.Gateway // served under /llm/ to the agents; may be nil
-	Token      string       // of any length; a Server without one refuses every call that needs it
-	Version    string
-	Home       string // the directory whose disk /health shows; "/" when empty
-	Loopback   bool   // we listen on a loopback address: foreign Host and Origin are refused
-	Metrics    *Metrics
-	Secrets    *Secrets // told of secret-named envVars, and masked in error texts; may be nil
-	Log        *slog.Logger
+	Models     *llm.Gateway    // served under /llm/ to the agents; may be nil
+	Git        *gitmgr.Manager // its proxy is served under /git/ to the agents; may be nil
+	// SetGitToken, if set, changes the town's credential for the git remotes of a host,
+	// github.com when that is empty.
+	SetGitToken func(host, token string) error
+	Token       string // of any length; a Server without one refuses every call that needs it
+	Version     string
+	Home        string // the directory whose disk /health shows; "/" when empty
+	Loopback    bool   // we listen on a loopback address: foreign Host and Origin are refused
+	Metrics     *Metrics
+	Secrets     *Secrets // told of secret-named envVars, and masked in error texts; may be nil
+	Log         *slog.Logger
 }
 
 // Server is the control API. Handler is safe for concurrent use.

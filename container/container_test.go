@@ -97,7 +97,7 @@ func newTownWith(t testing.TB, change func(*container.Config)) *testTown {
 		t.Fatal(err)
 	}
 	config := container.Config{
-		Supervisor: super, Token: testToken, Version: "v0.0.0-test", Home: home, Loopback: true, Secrets: secrets, Log: log,
+		Supervisor: super, Git: git, Token: testToken, Version: "v0.0.0-test", Home: home, Loopback: true, Secrets: secrets, Log: log,
 	}
 	change(&config)
 	server := container.New(config)

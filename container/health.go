@@ -41,6 +41,13 @@ func (s *Server) health(*http.Request) (any, error) {
 		Degraded:  st.Degraded,
 	}
 	h.Providers = s.providers()
+	for _, rig := range s.cfg.Supervisor.Rigs() {
+		out := api.Rig{RigID: rig.ID, State: string(rig.State), Phase: rig.Phase, Progress: rig.Percent}
+		if rig.Err != nil {
+			out.Error = s.problemOf(rig.Err).Detail
+		}
+		h.Rigs = append(h.Rigs, out)
+	}
 	for _, p := range h.Providers {
 		if p.Kind == town.KindAuth || p.Kind == town.KindBilling {
 			h.Degraded = append(h.Degraded, fmt.Sprintf("model provider %s: %s: %s", p.Name, p.Kind, p.Message))

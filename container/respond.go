@@ -148,7 +148,10 @@ func (s *Server) problemOf(err error) api.Problem {
 		p.Issues = []town.Issue{{Path: "body", Message: p.Detail}}
 	}
 	if invalid, ok := errors.AsType[*town.InvalidError](err); ok {
-		p.Issues = invalid.Issues
+		p.Issues = nil
+		for _, issue := range invalid.Issues {
+			p.Issues = append(p.Issues, town.Issue{Path: issue.Path, Message: s.cfg.Secrets.Mask(issue.Message)})
+		}
 		if _, param := errors.AsType[*paramError](err); !param {
 			p.Error = "Invalid request body" // as the first servers of this contract said
 		}

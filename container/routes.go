@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"townd/gitmgr"
 	"townd/town"
 )
 
@@ -51,6 +52,10 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
 		{http.MethodGet, "/agents/{id}/transcript", accessToken, s.transcript},
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
+		{http.MethodPost, "/repos/setup", accessToken, s.setupRepo},
+		{http.MethodPost, "/git/merge", accessToken, s.merge},
+		{http.MethodPost, "/drain", accessToken, s.drain},
+		{http.MethodPost, "/refresh-token", accessToken, s.refreshToken},
 	}
 }
 
@@ -67,6 +72,9 @@ func (s *Server) newRouter() *mux.Router {
 	}
 	if s.cfg.Models != nil { // with authorization and errors of its own: agents' programs speak to it, each in its dialect
 		router.PathPrefix("/llm/").Handler(s.cfg.Models.Handler(s.cfg.Supervisor))
+	}
+	if s.cfg.Git != nil { // likewise: to agents' git
+		router.PathPrefix("/git/{rig}/").Handler(gitmgr.NewProxy(s.cfg.Git, s.cfg.Supervisor.GitCaller))
 	}
 	router.NotFoundHandler = s.serve(route{path: "none", access: accessPublic, handle: notFound})
 	router.MethodNotAllowedHandler = s.serve(route{path: "none", access: accessPublic, handle: s.methodNotAllowed})

@@ -211,12 +211,14 @@ func (a *agent) lost() {
 				status = town.StatusExited
 			}
 			a.rec.Cut = a.rec.Agent.Turn.State == town.TurnWorking
-			a.finish(status, town.ReasonKilled, a.rec.Intent == "" && a.mayRestart())
-			a.s.unroute(rec.Agent.RunID)
-			if a.rec.Intent == "" {
-				a.scheduleRestart()
-			}
-			a.runEnded(nil)
+			a.whenSaved(func() {
+				a.finish(status, town.ReasonKilled, a.rec.Intent == "" && a.mayRestart())
+				a.s.unroute(rec.Agent.RunID)
+				if a.rec.Intent == "" {
+					a.scheduleRestart()
+				}
+				a.runEnded(nil)
+			})
 		})
 	})
 }

@@ -44,6 +44,9 @@ type agent struct {
 	kept        string        // the ended run that the keeper still holds, for its note
 	ended       []func(error) // to be told when the agent has ended, or that it could not be
 	held        string        // the branchKey it holds; then it counts against MaxAgents
+	settling    bool          // no process of it is left; its worktree is being saved, its end is recorded next
+	saving      bool          // its worktree is being saved
+	savedAt     time.Time     // when that was begun last
 	discarding  bool          // its worktree is being removed, it is forgotten next
 	forgotten   bool
 	interrupted string                 // id of the newest message that a turn was interrupted for

@@ -54,7 +54,7 @@ func (s *Supervisor) environ(rec *record, capability string, caller, cli map[str
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		list = append(list, name+"="+env[name])
 	}
-	return list
+	return append(list, s.gitEnv(rec, capability)...)
 }
 
 // checkNote returns an *town.InvalidError when the caller's environment is more

@@ -27,10 +27,7 @@ type made struct {
 func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record, env map[string]string, capability string, next message) (m made, err error) {
 	req := &rec.Request
 	if rec.Seq == 0 {
-		if m.worktree, err = s.cfg.Git.Worktree(ctx, gitmgr.Spec{
-			RigID: req.RigID, URL: req.GitURL, Branch: req.Branch, DefaultBranch: req.DefaultBranch, StartPoint: req.StartPoint,
-			Owner: gitmgr.Owner{UID: rec.UID}, Name: req.Name, Email: authorEmail(req),
-		}); err != nil {
+		if m.worktree, err = s.worktree(ctx, rec); err != nil {
 			return m, err
 		}
 		rec.Agent.Workdir = m.worktree.Dir

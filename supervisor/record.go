@@ -53,6 +53,8 @@ type record struct {
 	Reminders     int               `json:"reminders,omitempty"`     // how often it was told that its work is still open
 	Receipts      []receipt         `json:"receipts,omitempty"`      // newest idempotency keys and their message ids
 	Failures      []time.Time       `json:"failures,omitempty"`      // recent crashes, for the restart policy
+
+	Checkpoint town.CheckpointData `json:"checkpoint,omitzero"` // what was told last of its saved worktree
 }
 
 // giving names the message that the program has been given, or is being given.

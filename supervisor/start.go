@@ -101,7 +101,7 @@ func (a *agent) start(req town.StartRequest, env map[string]string, reply func(t
 	switch {
 	case a.forgotten:
 		reply(town.Agent{}, false, errForgotten)
-	case a.discarding:
+	case a.discarding, a.settling:
 		a.afterEnd(req, env, reply)
 	case req.Generation < view.Generation:
 		fail("is of generation %d, newer than %d", view.Generation, req.Generation)
@@ -215,7 +215,7 @@ func newRecord(req town.StartRequest, before record, uid uint32) record {
 			RunID: town.NewID(now), StartedAt: &now, Turn: town.Turn{State: town.TurnNone},
 			Workdir: before.Agent.Workdir,
 		},
-		Request: req, UID: uid, Epoch: before.Epoch, Base: before.Base, Receipts: before.Receipts,
+		Request: req, UID: uid, Epoch: before.Epoch, Base: before.Base, Receipts: before.Receipts, Checkpoint: before.Checkpoint,
 	}
 	if before.Agent.RunID != "" {
 		rec.Runs = append(slices.Clone(before.Runs[max(0, len(before.Runs)-earlierRuns+1):]), before.Agent.RunID)

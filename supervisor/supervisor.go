@@ -39,6 +39,7 @@ type Config struct {
 	UIDCount     uint32          // how many there are; 0 means no isolation
 	Retention    Retention
 	Models       Models          // nil: agents reach models with their callers' credentials only
+	GitProxy     string          // base URL of the town's git proxy for agents, as http://127.0.0.1:8080; "" for none
 	Socket       string          // of the agents, absolute; CLIs' hooks are set up when it is set
 	ProjectHooks map[string]bool // rigs whose repositories' own hooks and settings may run
 	Rules        rules.Set       // what agents may not do, judged before each call of a tool
@@ -48,6 +49,9 @@ type Config struct {
 	// from an earlier process, so that what is secret in it can be kept out of logs.
 	Env func(map[string]string)
 	Log *slog.Logger
+
+	CheckpointEvery time.Duration // a live agent's worktree is saved so often, when its program has printed something; 0 means a minute
+	PushCheckpoints bool          // what is saved is brought to the rig's remote, too
 }
 
 // Retention says what happens to the transcripts of runs that have ended.
@@ -79,8 +83,11 @@ type Supervisor struct {
 	capabilities map[capabilityKey]*agent // of live agents
 	branches     map[string]string        // by branchKey: the id of the agent that holds it
 	admitted     int                      // agents that are live or about to be
-	draining     bool                     // set by Shutdown: nothing starts any more
+	draining     bool                     // set by Drain and Shutdown: nothing starts any more
+	endBy        time.Time                // set by Shutdown: when everything has to be over
 
+	rigs     rigs
+	saveGate chan struct{} // holds a token per worktree that is being saved
 	counters counters
 	versions versions // of the installed CLIs
 }
@@ -122,6 +129,9 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 	if c.MaxAgents == 0 {
 		c.MaxAgents = DefaultMaxAgents
 	}
+	if c.CheckpointEvery == 0 {
+		c.CheckpointEvery = checkpointEvery
+	}
 	for dir, mode := range map[string]os.FileMode{"agents": 0o711, "runs": 0o700, "keeper": 0o700} {
 		if err := makeDir(filepath.Join(c.Home, dir), mode); err != nil {
 			return nil, fmt.Errorf("open supervisor: %w", err)
@@ -133,7 +143,7 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 		gate:   make(chan struct{}, 2*runtime.NumCPU()), // limits.md section 1: more in flight only queues
 		strays: make(map[string]bool),
 		agents: make(map[string]*agent), runs: make(map[string]*agent), branches: make(map[string]string),
-		capabilities: make(map[capabilityKey]*agent),
+		capabilities: make(map[capabilityKey]*agent), saveGate: make(chan struct{}, 2*runtime.NumCPU()),
 	}
 	s.counters.stops = make(map[town.Reason]int64)
 	s.ctx, s.stop = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -149,6 +159,7 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 	s.wg.Go(s.followKeeper)
 	s.wg.Go(s.sampleTrees)
 	s.wg.Go(s.keepTranscripts)
+	s.wg.Go(s.saveOnTime)
 	return s, nil
 }
 
@@ -165,14 +176,38 @@ func (s *Supervisor) Close() error {
 	return errs.ErrorOrNil()
 }
 
-// Shutdown ends every agent, each with SIGTERM and what of budget is left
-// before SIGKILL, and then the keeper if it was ours to end. Starts are refused
+// Shutdown saves the worktrees of all agents while they still run, ends every agent,
+// each with SIGTERM and what of budget is left before SIGKILL, saves what they
+// changed since, and then ends the keeper if it was ours to end. Starts are refused
 // from then on. Call Close afterwards.
 func (s *Supervisor) Shutdown(ctx context.Context, budget time.Duration) error {
+	endBy := time.Now().Add(budget)
 	s.mu.Lock()
-	s.draining = true
+	s.draining, s.endBy = true, endBy
 	s.mu.Unlock()
-	grace := max(budget-time.Second, 0).Seconds() // the last second is for the kill and the records
+	s.saveUntil(ctx, time.Now().Add(budget/2))
+	err := s.stopAll(ctx, time.Until(endBy))
+	if s.cfg.PushCheckpoints { // each agent's end saved it, and began to push
+		s.saveUntil(ctx, endBy)
+	}
+	return multierror.Append(err, s.keeper.shutdown(ctx)).ErrorOrNil()
+}
+
+// saveUntil is saveAll with what fails in the log.
+func (s *Supervisor) saveUntil(ctx context.Context, deadline time.Time) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	for _, saved := range s.saveAll(ctx) {
+		if saved.Err != nil {
+			s.log.Error("worktree not saved for the end of the town", "agent", saved.AgentID, "checkpoint", saved.Checkpoint.Commit, "error", saved.Err)
+		}
+	}
+}
+
+// stopAll ends every agent within budget.
+func (s *Supervisor) stopAll(ctx context.Context, budget time.Duration) error {
+	// The last second is for the kill and the records, a fifth for what the agents leave.
+	grace := max(budget*4/5-time.Second, 0).Seconds()
 	var mu sync.Mutex
 	var errs *multierror.Error
 	var wg sync.WaitGroup
@@ -185,7 +220,6 @@ func (s *Supervisor) Shutdown(ctx context.Context, budget time.Duration) error {
 		})
 	}
 	wg.Wait()
-	errs = multierror.Append(errs, s.keeper.shutdown(ctx))
 	return errs.ErrorOrNil()
 }
 

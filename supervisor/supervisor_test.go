@@ -57,13 +57,14 @@ func TestMain(m *testing.M) {
 // testTown is a supervisor over a real keeper and a real repository.
 type testTown struct {
 	*supervisor.Supervisor
-	t      *testing.T
-	home   string
-	remote string
-	config supervisor.Config
-	git    *gitmgr.Manager
-	users  uint32 // the first of its agents' users: no other town's, for they are killed by user
-	once   sync.Once
+	t       *testing.T
+	home    string
+	remote  string
+	config  supervisor.Config
+	git     *gitmgr.Manager
+	users   uint32                                      // the first of its agents' users: no other town's, for they are killed by user
+	observe func(op string, d time.Duration, err error) // of git
+	once    sync.Once
 }
 
 func newTown(t *testing.T) *testTown {
@@ -91,7 +92,7 @@ func (tt *testTown) open() {
 	if os.Getuid() == 0 {
 		gidBase = tt.users
 	}
-	git, err := gitmgr.New(gitmgr.Config{Home: filepath.Join(tt.home, "rigs"), Protocols: []string{"file"}, GIDBase: gidBase, Log: tt.config.Log})
+	git, err := gitmgr.New(gitmgr.Config{Home: filepath.Join(tt.home, "rigs"), Protocols: []string{"file"}, GIDBase: gidBase, Log: tt.config.Log, Observe: tt.observe})
 	if err != nil {
 		tt.t.Fatal(err)
 	}

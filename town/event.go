@@ -105,10 +105,18 @@ type (
 		Used  float64 `json:"used"`
 		Of    float64 `json:"of"`
 	}
-	// CheckpointData is the data of EventCheckpoint.
+	// CheckpointData is the data of EventCheckpoint: the agent's worktree was saved. Ref
+	// and Commit are empty when all but what was left out is in commits of its branch.
 	CheckpointData struct {
-		Ref    string `json:"ref"`
-		Commit string `json:"commit"`
+		Ref          string    `json:"ref"`
+		Commit       string    `json:"commit"`
+		LeftOut      []LeftOut `json:"leftOut,omitempty"` // the first 200
+		LeftOutCount int       `json:"leftOutCount,omitempty"`
+	}
+	// LeftOut is a changed file that a checkpoint does not hold.
+	LeftOut struct {
+		Path string `json:"path"`
+		Why  string `json:"why"` // for people
 	}
 	// GapData is the data of EventGap: the first id still held.
 	GapData struct {

@@ -128,6 +128,19 @@ func budgetText(d town.BudgetData) string {
 	return s
 }
 
+// checkpointText says what was saved, and what was not.
+func checkpointText(d town.CheckpointData) string {
+	var parts []string
+	if d.Commit != "" {
+		parts = append(parts, "saved as "+d.Ref)
+	}
+	if d.LeftOutCount > 0 && len(d.LeftOut) > 0 {
+		first := d.LeftOut[0]
+		parts = append(parts, fmt.Sprintf("not saved: %d, as %s: %s", d.LeftOutCount, first.Path, first.Why))
+	}
+	return strings.Join(parts, "; ")
+}
+
 // drawEvent prints an event as people want to read it: what was said and done.
 func drawEvent(w io.Writer, e town.Event) error {
 	line, err := eventLine(e)
@@ -170,7 +183,7 @@ func eventLine(e town.Event) (string, error) {
 		return "● " + strings.TrimSpace(string(d.Status)+" "+string(d.Reason)), err
 	case town.EventCheckpoint:
 		d, err := dataOf[town.CheckpointData](e)
-		return fmt.Sprintf("● saved as %s", d.Ref), err
+		return printable("● " + checkpointText(d)), err
 	case town.EventGap:
 		return "● earlier events are no longer held", nil
 	case town.EventHook:

@@ -97,6 +97,7 @@ func serve(ctx context.Context, c *Config, logs io.Writer) error {
 	if dir := blockedPath(c.Home); dir != "" && t.agents.Stats().Isolation == "uid" {
 		log.Error("agents' users cannot reach their worktrees: make this directory passable (chmod o+x) or choose another TOWND_HOME", "directory", dir)
 	}
+	t.agents.PrepareRigs(c.Git.Repos)
 	return t.run(ctx, signals, listener)
 }
 
@@ -140,7 +141,8 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 			err = multierror.Append(err, t.closeRooms()).ErrorOrNil()
 		}
 	}()
-	if t.git, err = openGit(c, metrics, log); err != nil {
+	tokens := newGitTokens(c.Git, secrets)
+	if t.git, err = openGit(c, tokens, metrics, log); err != nil {
 		return nil, err
 	}
 	if t.models, err = openModels(c, address, secrets, log); err != nil {
@@ -148,21 +150,23 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	}
 	socket := filepath.Join(c.Home, "agents.sock")
 	if t.agents, err = supervisor.Open(ctx, supervisor.Config{
-		Home:         c.Home,
-		Git:          t.git,
-		KeeperArgv:   []string{self, "keeper", "--dir", keeperDir(c.Home)},
-		Townd:        forAgents,
-		MaxAgents:    c.MaxAgents,
-		UIDBase:      c.UIDBase,
-		UIDCount:     c.UIDCount,
-		Env:          secrets.AddEnv,
-		Models:       t.models,
-		Socket:       socket,
-		ProjectHooks: c.ProjectHooks,
-		Rules:        c.Rules,
-		ToolUsed:     metrics.ToolUsed,
-		Retention:    supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
-		Log:          log,
+		Home:            c.Home,
+		Git:             t.git,
+		KeeperArgv:      []string{self, "keeper", "--dir", keeperDir(c.Home)},
+		Townd:           forAgents,
+		MaxAgents:       c.MaxAgents,
+		UIDBase:         c.UIDBase,
+		UIDCount:        c.UIDCount,
+		Env:             secrets.AddEnv,
+		Models:          t.models,
+		GitProxy:        "http://" + forThisMachine(address.String()),
+		PushCheckpoints: c.Git.Push,
+		Socket:          socket,
+		ProjectHooks:    c.ProjectHooks,
+		Rules:           c.Rules,
+		ToolUsed:        metrics.ToolUsed,
+		Retention:       supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
+		Log:             log,
 	}); err != nil {
 		return nil, err
 	}
@@ -170,15 +174,16 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		return nil, err
 	}
 	t.face = container.New(container.Config{
-		Supervisor: t.agents, Models: t.models, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
+		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		Metrics: metrics, Secrets: secrets, Log: log,
 	})
 	return t, nil
 }
 
-func openGit(c *Config, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
+func openGit(c *Config, tokens *gitTokens, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
 	config := gitmgr.Config{
 		Home: filepath.Join(c.Home, "rigs"), Protocols: c.GitProtocols, Log: log.With("room", "git"), Observe: metrics.Observe,
+		Credential: tokens.credential,
 	}
 	if os.Geteuid() == 0 && c.UIDCount > 0 {
 		config.GIDBase = c.GIDBase

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"townd/gitmgr"
 	"townd/supervisor/rules"
 )
 
@@ -37,6 +38,7 @@ type Config struct {
 	LogLevel        slog.Level
 	ProjectHooks    map[string]bool // rigs whose repositories' own hooks and settings agents' programs run
 	Rules           rules.Set       // what agents' hooks deny
+	Git             gitSettings
 	Models          modelSettings
 }
 
@@ -68,7 +70,7 @@ func (c *Config) settings() []setting {
 		{"rules", "TOWND_RULES", "what agents' programs are kept from, where they have hooks: " + joined(rules.Names()) + ", all or none", ruleSet(&c.Rules)},
 		{"project-hooks", "TOWND_PROJECT_HOOKS", "rigs whose repositories' own hooks and settings agents' programs may run", set(&c.ProjectHooks)},
 		{"log-level", "LOG_LEVEL", "least of the server's own log: debug, info, warn or error", level(&c.LogLevel, slog.LevelInfo)},
-	}, c.Models.settings()...)
+	}, append(c.Git.settings(), c.Models.settings()...)...)
 }
 
 // defaultHome is where a town lives that is told nothing.
@@ -143,10 +145,13 @@ func (c *Config) validate() error {
 		bad("TOWND_GIT_PROTOCOLS", "must name at least one protocol")
 	}
 	for _, p := range c.GitProtocols {
-		switch p {
-		case "https", "ssh", "http", "git", "file":
-		default:
-			bad("TOWND_GIT_PROTOCOLS", "%q is not one of https, ssh, http, git, file", p)
+		if !slices.Contains(allProtocols, p) {
+			bad("TOWND_GIT_PROTOCOLS", "%q is not one of %s", p, strings.Join(allProtocols, ", "))
+		}
+	}
+	for _, rig := range slices.Sorted(maps.Keys(c.Git.Repos)) {
+		if err := gitmgr.CheckURL(c.Git.Repos[rig], c.GitProtocols); err != nil {
+			bad("GH_PRECLONE_REPOS", "%s: %v", rig, err)
 		}
 	}
 	if c.StopBudget < time.Second || c.StopBudget > time.Hour {
@@ -263,6 +268,21 @@ func whole[T int | int64 | uint32](p *T, def T) pflag.Value {
 			return T(n), nil
 		},
 		func(n T) string { return strconv.FormatInt(int64(n), 10) },
+	}
+}
+
+// yes is true or false.
+func yes(p *bool) pflag.Value {
+	return &value[bool]{
+		p, "boolean",
+		func(s string) (bool, error) {
+			b, err := strconv.ParseBool(s)
+			if err != nil {
+				return false, fmt.Errorf("must be true or false, not %q", s)
+			}
+			return b, nil
+		},
+		strconv.FormatBool,
 	}
 }
 

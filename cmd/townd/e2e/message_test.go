@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -26,16 +27,17 @@ func TestMessagesAreTypedOnceThroughCrashes(t *testing.T) {
 	for i := range killedMessages {
 		text := fmt.Sprint("message ", i)
 		want = append(want, "got "+text+".\r\n")
-		send := func() error {
-			_, err := tt.Message(t.Context(), "toast", town.MessageRequest{Prompt: text}, fmt.Sprint("key-", i))
+		send := func(client *api.Client) error {
+			_, err := client.Message(t.Context(), "toast", town.MessageRequest{Prompt: text}, fmt.Sprint("key-", i))
 			return err
 		}
 		answered := make(chan error, 1)
-		go func() { answered <- send() }()
+		client := tt.Client // the next server's is another
+		go func() { answered <- send(client) }()
 		time.Sleep(rand.N(6 * time.Millisecond)) // anywhere in it
 		tt.restart()
 		if <-answered != nil {
-			if err := send(); err != nil {
+			if err := send(tt.Client); err != nil {
 				t.Fatalf("%s, repeated: %v", text, err)
 			}
 		}
