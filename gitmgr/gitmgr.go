@@ -57,9 +57,9 @@ type Config struct {
 	Credential CredentialFunc
 
 	// Observe, if set, is told how long an operation took and how it ended: each git
-	// clone, fetch, deepen, fetch files and push of a merge, and each call as a whole:
+	// clone, fetch, deepen, fetch files, push of a merge and drop checkpoint, and each call as a whole:
 	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff,
-	// checkpoint, push checkpoint, restore, merge, remove.
+	// checkpoint, push checkpoint, restore, merge, remove, sweep.
 	Observe func(op string, d time.Duration, err error)
 }
 
@@ -176,6 +176,7 @@ type Checkpoint struct {
 	Clean        bool      // there was nothing to save that is not in a commit of the branch
 	LeftOut      []LeftOut // changed files that it does not hold, the first 200
 	LeftOutCount int
+	Unread       bool // some changed files could not be read, and are not in it
 }
 
 // Diff is what a worktree holds beyond a commit.

@@ -96,7 +96,7 @@ func (r *rig) repair(ctx context.Context, own *lock, s Spec, f facts) error {
 			return err
 		}
 	}
-	r.sweepLocks(admin, "", admin, dir)
+	r.sweepLocks(admin, "", 0, admin, dir)
 	return r.repairHead(ctx, own, s, f, gone)
 }
 

@@ -17,6 +17,9 @@ import (
 // pushedPrefix holds, for each agent, what of its checkpoints the remote has.
 const pushedPrefix = "refs/town/pushed/"
 
+// fetchedPrefix holds, for each agent that was restored, what the remote had.
+const fetchedPrefix = "refs/town/fetched/"
+
 // SavedState is a checkpoint as it is found again.
 type SavedState struct {
 	AgentID string
@@ -245,7 +248,7 @@ func (r *rig) newestState(ctx context.Context, s Spec, agentID string) (SavedSta
 		return SavedState{}, err
 	}
 	ref := checkpointRef(agentID)
-	there := "refs/town/fetched/" + strings.TrimPrefix(ref, checkpointPrefix)
+	there := fetchedPrefix + strings.TrimPrefix(ref, checkpointPrefix)
 	_, err = r.runPastLocks(ctx, "", r.inRepo(command{
 		locks: []*lock{l}, remote: true, timeout: fetchPatience,
 		args: []string{"fetch", "--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--no-tags", "origin", "+" + ref + ":" + there},
