@@ -43,6 +43,8 @@ type Config struct {
 	Protocols    []string      // what remotes may be reached by: https, ssh, http, git, file. Default https and ssh
 	Git          string        // the git program, 2.38 or newer, default "git"
 	SSH          string        // the ssh program with arguments, default "ssh"
+	PublicOnly   bool          // remotes at addresses that are not public (private, loopback, link-local, …) are refused,
+	AllowHosts   []string      // but for these hosts; redirects are followed on one host only
 	GIDBase      uint32        // groups of rigs are numbered from here up; 0 means no isolation. Needs root
 	CloneTimeout time.Duration // for one clone, default 30 minutes
 	Timeout      time.Duration // for any other git command, default 5 minutes
@@ -68,6 +70,7 @@ type Config struct {
 type Manager struct {
 	c        Config
 	env      []string      // of every git command
+	guard    *hostGuard    // nil for none
 	orphans  time.Duration // how long git of a dead server may go on before it is ended
 	pause    time.Duration // before the first repetition of what a remote failed at
 	checkout chan struct{} // one token per checkout that may run; they are bound by the processor
@@ -124,7 +127,7 @@ func New(c Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{c: c, env: env, orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
+	m := &Manager{c: c, env: env, guard: newGuard(c), orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m, nil
 }

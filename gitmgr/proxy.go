@@ -47,18 +47,7 @@ const maxRefusedBytes = 256 << 20
 // what the proxy is at.
 func NewProxy(m *Manager, authorize func(ctx context.Context, capability string) (Caller, error)) *Proxy {
 	p := &Proxy{m: m, authorize: authorize}
-	p.client = &http.Client{
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
-			ResponseHeaderTimeout: 5 * time.Minute, DisableCompression: true,
-		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme || len(via) > 3 || req.Method != http.MethodGet {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
-	}
+	p.client = &http.Client{Transport: m.guard.transport(), CheckRedirect: sameHost}
 	return p
 }
 
