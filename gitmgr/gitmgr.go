@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -71,6 +72,7 @@ type Manager struct {
 	c        Config
 	env      []string      // of every git command
 	guard    *hostGuard    // nil for none
+	client   *http.Client  // see HTTPClient
 	orphans  time.Duration // how long git of a dead server may go on before it is ended
 	pause    time.Duration // before the first repetition of what a remote failed at
 	checkout chan struct{} // one token per checkout that may run; they are bound by the processor
@@ -128,6 +130,7 @@ func New(c Config) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{c: c, env: env, guard: newGuard(c), orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
+	m.client = &http.Client{Transport: m.guard.transport(), CheckRedirect: sameHost}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m, nil
 }
@@ -140,6 +143,7 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	m.stop(errClosed)
 	m.wg.Wait()
+	m.client.CloseIdleConnections()
 	return nil
 }
 

@@ -24,7 +24,6 @@ type hostGuard struct {
 	allowed []string // hosts that may be anywhere
 	lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
 	public  func(netip.Addr) bool
-	client  *http.Client
 }
 
 func newGuard(c Config) *hostGuard {
@@ -35,7 +34,6 @@ func newGuard(c Config) *hostGuard {
 	g.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}
-	g.client = &http.Client{Transport: g.transport(), CheckRedirect: sameHost, Timeout: time.Minute}
 	return g
 }
 
@@ -76,7 +74,7 @@ func (g *hostGuard) resolve(ctx context.Context, host string) ([]netip.Addr, err
 
 // apply makes c call no address but those of its remote.
 func (g *hostGuard) apply(ctx context.Context, c command) (command, error) {
-	if g == nil || c.url == "" || !(c.remote || c.network) {
+	if g == nil || c.url == "" || !c.remote && !c.network {
 		return c, nil
 	}
 	c.settings = append(c.settings, [2]string{"http.followRedirects", "false"})
@@ -177,6 +175,11 @@ func (g *hostGuard) transport() *http.Transport {
 	return t
 }
 
+// HTTPClient returns the client by which this process itself calls remotes and the
+// services beside them: it heeds Config.PublicOnly and follows redirects on one host
+// only. It has no deadline of its own.
+func (m *Manager) HTTPClient() *http.Client { return m.client }
+
 // isProxy reports whether an address is that of a proxy of the environment.
 func isProxy(address string) bool {
 	for _, scheme := range []string{"https", "http"} {
@@ -206,13 +209,15 @@ func (m *Manager) moved(ctx context.Context, c command, err error) string {
 	if m.guard == nil || !ok || !redirected.MatchString(e.stderr) {
 		return ""
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	const tail = "/info/refs"
 	base := strings.TrimRight(c.url, "/")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+tail+"?service=git-upload-pack", nil)
 	if err != nil || m.authorize(ctx, c.rigID, req) != nil {
 		return ""
 	}
-	res, err := m.guard.client.Do(req)
+	res, err := m.client.Do(req)
 	if err != nil {
 		return ""
 	}

@@ -37,7 +37,7 @@ func (x *exchange) forwardHTTP(remote *url.URL, body io.Reader, length int64) er
 	if err != nil {
 		return err
 	}
-	res, err := x.client.Do(req)
+	res, err := x.m.client.Do(req)
 	if err != nil {
 		if x.req.Context().Err() != nil {
 			return gone(err)
