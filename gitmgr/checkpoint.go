@@ -195,7 +195,7 @@ func (s *saving) addAll(ctx context.Context) error {
 	for _, l := range s.leftOut {
 		specs = append(specs, ":(exclude,top,literal)"+l.Path)
 	}
-	_, err = s.git(ctx, strings.NewReader(strings.Join(specs, "\x00")), "add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
+	_, err = s.git(ctx, strings.NewReader(strings.Join(specs, "\x00")), "add", "--all", "--sparse", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
 	if onlyUnreadable(err) {
 		s.log.Warn("checkpoint without some files", "err", err)
 		s.unread = true

@@ -44,6 +44,7 @@ func (r *rig) make(s Spec, p plan) (err error) {
 		r.writeOwned(tmp, "HEAD", head, s.Owner),
 		r.writeOwned(tmp, "commondir", "../..", s.Owner),
 		r.writeOwned(tmp, "gitdir", filepath.Join(dir, ".git"), s.Owner),
+		r.makeSparse(tmp, s),
 		r.give(tmp, s.Owner), r.give(dir, s.Owner),
 	)
 	if err != nil {

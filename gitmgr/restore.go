@@ -1,9 +1,13 @@
 package gitmgr
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -327,13 +331,37 @@ func (r *rig) applyState(ctx context.Context, own *lock, s Spec, f facts, state 
 	if state.Parent != "" {
 		back = []string{"reset", "--quiet"}
 	}
-	for _, args := range [][]string{{"read-tree", "--reset", "-u", state.Commit}, back} {
-		c := r.inWorktree(s.Branch, s.Owner, command{locks: []*lock{own}, args: args, timeout: r.m.c.CloneTimeout})
+	steps := []command{{args: []string{"read-tree", "--reset", "-u", state.Commit}}, {args: back}}
+	if isRegular(filepath.Join(r.admin(s.Branch), "info", sparseName)) {
+		outside, err := r.changedFiles(ctx, own, cmp.Or(state.Parent, emptyTree), state.Commit)
+		if err != nil {
+			return err
+		}
+		// read-tree writes nothing beside the directories of a sparse checkout.
+		steps = slices.Insert(steps, 1, command{args: []string{"checkout-index", "-z", "--stdin", "--force", "--quiet", "--ignore-skip-worktree-bits"}, stdin: outside})
+	}
+	for _, c := range steps {
+		c.locks, c.timeout = []*lock{own}, r.m.c.CloneTimeout
+		c = r.inWorktree(s.Branch, s.Owner, c)
 		c.env = append(c.env, identityEnv(s.Name, s.Email)...)
-		if _, err := r.runPastLocks(ctx, "", c); err != nil {
+		run := func() ([]byte, error) { return r.runPastLocks(ctx, "", c) }
+		if c.stdin != nil { // cannot be read twice
+			run = func() ([]byte, error) { return r.m.run(ctx, c) }
+		}
+		if _, err := run(); err != nil {
 			return err
 		}
 	}
 	f.Restoring = ""
 	return r.writeFacts(f)
+}
+
+// changedFiles returns the files that one commit has and another has not so, each
+// with a NUL after it.
+func (r *rig) changedFiles(ctx context.Context, own *lock, from, to string) (io.Reader, error) {
+	out := &bytes.Buffer{}
+	_, err := r.m.run(ctx, r.inRepo(command{
+		locks: []*lock{own}, stdout: out, args: []string{"diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=d", from, to},
+	}))
+	return out, err
 }

@@ -112,7 +112,7 @@ func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, enter
 		w.Base = f.Base
 	}
 	if !good {
-		if err := r.fetchFiles(ctx, l, p.commit, w.Base); err != nil {
+		if err := r.fetchFiles(ctx, l, s.Branch, p.commit, w.Base); err != nil {
 			return plan{}, err
 		}
 	}
