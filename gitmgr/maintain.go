@@ -159,7 +159,7 @@ func (s *sweeping) dropCheckpoints(ctx context.Context, r *rig) error {
 	if s.p.OlderThan <= 0 {
 		return nil
 	}
-	states, err := r.m.Checkpoints(r.id)
+	states, err := r.savedStates(ctx)
 	errs := []error{err}
 	dropped := 0
 	for _, state := range slices.Backward(states) { // the oldest first
@@ -207,7 +207,7 @@ func (r *rig) dropCheckpoint(ctx context.Context, state SavedState, work bool) (
 	if at, ok, err := r.ref(pushedPrefix + name); err != nil {
 		return false, err
 	} else if ok {
-		if err := r.dropRemote(ctx, own, ref, at); err != nil {
+		if gone, err := r.dropRemote(ctx, own, ref, at); err != nil || !gone {
 			return false, err
 		}
 	}
@@ -231,18 +231,22 @@ func (r *rig) dropCheckpoint(ctx context.Context, state SavedState, work bool) (
 	return true, nil
 }
 
-// dropRemote deletes a ref on the remote if it is still at a commit.
-func (r *rig) dropRemote(ctx context.Context, own *lock, ref, at string) error {
+// dropRemote deletes a ref on the remote if it is still at a commit, and reports
+// whether it is gone.
+func (r *rig) dropRemote(ctx context.Context, own *lock, ref, at string) (bool, error) {
 	url, err := r.remoteURL()
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, err = r.m.run(ctx, r.inRepo(command{
 		observe: "drop checkpoint", locks: []*lock{own}, remote: true,
 		args: []string{"push", "--porcelain", "--no-verify", "--force-with-lease=" + ref + ":" + at, "--", url, ":" + ref},
 	}))
-	if errors.Is(err, ErrRace) || err != nil && strings.Contains(err.Error(), "remote ref does not exist") {
-		return nil // it is another town's by now, or gone
+	switch {
+	case err != nil && strings.Contains(err.Error(), "remote ref does not exist"):
+		return true, nil
+	case errors.Is(err, ErrRace):
+		return false, nil // it is another town's by now
 	}
-	return err
+	return err == nil, err
 }

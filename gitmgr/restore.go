@@ -102,10 +102,11 @@ func (r *rig) pushCheckpoint(ctx context.Context, own *lock, branch, agentID str
 	return true, r.pointAt(ctx, own, had, at)
 }
 
-// isUnknownThere reports whether no branch of the remote, as it was fetched last, has commit.
+// isUnknownThere reports whether no branch of the remote, as it was fetched last, has
+// commit. With a pattern git would read all refs, also what agents put among theirs.
 func (r *rig) isUnknownThere(ctx context.Context, own *lock, commit string) (bool, error) {
 	out, err := r.m.run(ctx, r.inRepo(command{
-		locks: []*lock{own}, args: []string{"rev-list", "--max-count=1", commit, "--not", "--remotes=origin", "--"},
+		locks: []*lock{own}, args: []string{"rev-list", "--max-count=1", commit, "--not", "--remotes", "--"},
 	}))
 	return len(out) > 0, err
 }
@@ -116,19 +117,24 @@ func (m *Manager) Checkpoints(rigID string) ([]SavedState, error) {
 	if err != nil {
 		return nil, err
 	}
-	iter, err := r.store("").IterReferences()
+	ctx, done, err := m.begin(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	var all []SavedState
-	err = iter.ForEach(func(ref *plumbing.Reference) error {
-		if !strings.HasPrefix(ref.Name().String(), checkpointPrefix) || ref.Type() != plumbing.HashReference {
-			return nil
+	defer done()
+	return r.savedStates(ctx)
+}
+
+func (r *rig) savedStates(ctx context.Context) (all []SavedState, err error) {
+	var errs []error
+	err = r.listRefs(ctx, nil, checkpointPrefix, func(ref, hash string) {
+		if s, err := r.savedState(ref, hash); err == nil {
+			all = append(all, s)
+		} else {
+			errs = append(errs, err)
 		}
-		s, err := r.savedState(ref.Name().String(), ref.Hash().String())
-		all = append(all, s)
-		return err
 	})
+	err = errors.Join(append(errs, err)...)
 	slices.SortFunc(all, func(a, b SavedState) int { return b.When.Compare(a.When) })
 	return all, err
 }
@@ -265,7 +271,8 @@ func (r *rig) newestState(ctx context.Context, s Spec, agentID string) (SavedSta
 		r.log.Warn("checkpoint not asked for at the remote", "agent", agentID, "err", err)
 	}
 	var newest SavedState
-	for _, name := range []string{there, ref} { // the one here wins a tie
+	swept := checkpointRef(forgotten(s.Branch))
+	for _, name := range []string{swept, there, ref} { // the agent's own here wins a tie
 		hash, ok, err := r.ref(name)
 		if err != nil || !ok {
 			continue
@@ -279,7 +286,13 @@ func (r *rig) newestState(ctx context.Context, s Spec, agentID string) (SavedSta
 			newest = state
 		}
 	}
-	if err := r.adopt(ctx, l, agentID, newest.Commit, there); err != nil || newest.Branch != s.Branch {
+	err = r.adopt(ctx, l, agentID, newest.Commit, there)
+	if _, ok, refErr := r.ref(swept); err == nil && ok && newest.Commit != "" {
+		// It has come back, or something newer: it is nobody's any more.
+		_, err = r.runPastLocks(ctx, "", r.inRepo(command{locks: []*lock{l}, args: []string{"update-ref", "--no-deref", "-d", swept}}))
+		err = errors.Join(err, refErr)
+	}
+	if err != nil || newest.Branch != s.Branch {
 		return SavedState{}, err // nothing, or what it did on another branch before
 	}
 	return newest, nil

@@ -292,7 +292,7 @@ func (r *rig) saveAll(ctx context.Context, own *lock, branch string) (ref, why s
 	if why, err = r.innerWork(ctx, own, branch, o); err != nil || why != "" {
 		return "", why, err
 	}
-	agent, err := r.agentOf(branch)
+	agent, err := r.agentOf(ctx, branch)
 	if err != nil {
 		return "", "", err
 	}
@@ -345,15 +345,21 @@ func (r *rig) innerWork(ctx context.Context, own *lock, branch string, o Owner) 
 
 // agentOf returns the agent whose last checkpoint is of a branch, or a name that
 // stands for one.
-func (r *rig) agentOf(branch string) (string, error) {
-	states, err := r.m.Checkpoints(r.id)
+func (r *rig) agentOf(ctx context.Context, branch string) (string, error) {
+	states, err := r.savedStates(ctx)
 	for _, s := range states {
 		if s.Branch == branch {
 			return s.AgentID, nil
 		}
 	}
+	return forgotten(branch), err
+}
+
+// forgotten stands for the agent of a branch that is not known: Sweep saves its work
+// under this name, and Restore finds it there.
+func forgotten(branch string) string {
 	sum := sha256.Sum256([]byte(branch))
-	return "forgotten-" + hex.EncodeToString(sum[:8]), err
+	return "forgotten-" + hex.EncodeToString(sum[:8])
 }
 
 // dropBranch deletes a branch whose commits are all on the remote, and with it, or when

@@ -49,30 +49,46 @@ func TestTricksAreRefusedAtEveryDoor(t *testing.T) {
 	canary := filepath.Join(t.TempDir(), "canary")
 	ctx := t.Context()
 	doors := map[string]func(s string) error{
-		"Worktree":                func(s string) error { _, err := m.Worktree(ctx, spec(r, s)); return err },
-		"Worktree default branch": func(s string) error { sp := spec(r, "x"); sp.DefaultBranch = s; _, err := m.Worktree(ctx, sp); return err },
-		"Worktree start point":    func(s string) error { sp := spec(r, "x"); sp.StartPoint = s; _, err := m.Worktree(ctx, sp); return err },
-		"Worktree URL":            func(s string) error { sp := spec(r, "x"); sp.URL = "file://" + s; _, err := m.Worktree(ctx, sp); return err },
-		"Worktree rig":            func(s string) error { sp := spec(r, "x"); sp.RigID = s; _, err := m.Worktree(ctx, sp); return err },
-		"Prepare rig":             func(s string) error { _, err := m.Prepare(ctx, s, r.URL(), false, nil); return err },
-		"Prepare URL":             func(s string) error { _, err := m.Prepare(ctx, "new", s, false, nil); return err },
-		"Restore":                 func(s string) error { _, err := m.Restore(ctx, spec(r, s), "agent"); return err },
-		"Restore agent":           func(s string) error { _, err := m.Restore(ctx, spec(r, "good"), s); return err },
-		"Checkpoint":              func(s string) error { _, err := m.Checkpoint(ctx, "rig", s, "agent", Owner{}); return err },
-		"Checkpoint agent":        func(s string) error { _, err := m.Checkpoint(ctx, "rig", "good", s, Owner{}); return err },
-		"PushCheckpoint":          func(s string) error { _, err := m.PushCheckpoint(ctx, "rig", s, "agent"); return err },
-		"PushCheckpoint agent":    func(s string) error { _, err := m.PushCheckpoint(ctx, "rig", "good", s); return err },
-		"Diff":                    func(s string) error { _, err := m.Diff(ctx, "rig", s, w.Base, Owner{}, 1000); return err },
-		"Diff base":               func(s string) error { _, err := m.Diff(ctx, "rig", "good", s, Owner{}, 1000); return err },
-		"Log":                     func(s string) error { _, err := m.Log("rig", s, "", 1); return err },
-		"Log base":                func(s string) error { _, err := m.Log("rig", "good", s, 1); return err },
-		"Merge":                   func(s string) error { _, err := m.Merge(ctx, MergeRequest{RigID: "rig", Branch: s}); return err },
-		"Merge target":            func(s string) error { _, err := m.Merge(ctx, MergeRequest{RigID: "rig", Branch: "good", Target: s}); return err },
-		"Merge URL":               func(s string) error { _, err := m.Merge(ctx, MergeRequest{RigID: "rig", Branch: "good", URL: s}); return err },
-		"Remove":                  func(s string) error { return m.Remove(ctx, "rig", s, true) },
-		"Remove rig":              func(s string) error { return m.Remove(ctx, s, "good", true) },
-		"Warm rig":                func(s string) error { return m.Warm(s, Owner{}) },
-		"SetRig sparse":           func(s string) error { return m.SetRig("rig", RigSettings{Sparse: []string{s + "/*"}}) },
+		"Worktree": func(s string) error { _, err := m.Worktree(ctx, spec(r, s)); return err },
+		"Worktree default branch": func(s string) error {
+			sp := spec(r, "x")
+			sp.DefaultBranch = s
+			_, err := m.Worktree(ctx, sp)
+			return err
+		},
+		"Worktree start point": func(s string) error { sp := spec(r, "x"); sp.StartPoint = s; _, err := m.Worktree(ctx, sp); return err },
+		"Worktree URL": func(s string) error {
+			sp := spec(r, "x")
+			sp.URL = "file://" + s
+			_, err := m.Worktree(ctx, sp)
+			return err
+		},
+		"Worktree rig":         func(s string) error { sp := spec(r, "x"); sp.RigID = s; _, err := m.Worktree(ctx, sp); return err },
+		"Prepare rig":          func(s string) error { _, err := m.Prepare(ctx, s, r.URL(), false, nil); return err },
+		"Prepare URL":          func(s string) error { _, err := m.Prepare(ctx, "new", s, false, nil); return err },
+		"Restore":              func(s string) error { _, err := m.Restore(ctx, spec(r, s), "agent"); return err },
+		"Restore agent":        func(s string) error { _, err := m.Restore(ctx, spec(r, "good"), s); return err },
+		"Checkpoint":           func(s string) error { _, err := m.Checkpoint(ctx, "rig", s, "agent", Owner{}); return err },
+		"Checkpoint agent":     func(s string) error { _, err := m.Checkpoint(ctx, "rig", "good", s, Owner{}); return err },
+		"PushCheckpoint":       func(s string) error { _, err := m.PushCheckpoint(ctx, "rig", s, "agent"); return err },
+		"PushCheckpoint agent": func(s string) error { _, err := m.PushCheckpoint(ctx, "rig", "good", s); return err },
+		"Diff":                 func(s string) error { _, err := m.Diff(ctx, "rig", s, w.Base, Owner{}, 1000); return err },
+		"Diff base":            func(s string) error { _, err := m.Diff(ctx, "rig", "good", s, Owner{}, 1000); return err },
+		"Log":                  func(s string) error { _, err := m.Log("rig", s, "", 1); return err },
+		"Log base":             func(s string) error { _, err := m.Log("rig", "good", s, 1); return err },
+		"Merge":                func(s string) error { _, err := m.Merge(ctx, MergeRequest{RigID: "rig", Branch: s}); return err },
+		"Merge target": func(s string) error {
+			_, err := m.Merge(ctx, MergeRequest{RigID: "rig", Branch: "good", Target: s})
+			return err
+		},
+		"Merge URL": func(s string) error {
+			_, err := m.Merge(ctx, MergeRequest{RigID: "rig", Branch: "good", URL: s})
+			return err
+		},
+		"Remove":        func(s string) error { return m.Remove(ctx, "rig", s, true) },
+		"Remove rig":    func(s string) error { return m.Remove(ctx, s, "good", true) },
+		"Warm rig":      func(s string) error { return m.Warm(s, Owner{}) },
+		"SetRig sparse": func(s string) error { return m.SetRig("rig", RigSettings{Sparse: []string{s + "/*"}}) },
 	}
 	before := tree(t, m.c.Home)
 	for name, door := range doors {
