@@ -43,6 +43,10 @@ var rules = map[string]rule{
 		},
 		why: "repositories know nothing of agents; the git program and go-git are used here only",
 	},
+	"gitmgr/forge": {
+		ours: []string{"town", "gitmgr"},
+		why:  "pull requests are a few calls of a remote's HTTP API: no git, no files, and no SDK for them",
+	},
 	"sock": {
 		why: "a socket is a path and a mode; who may come in, its owner says",
 	},

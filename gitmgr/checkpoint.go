@@ -108,6 +108,7 @@ type saving struct {
 	head    string // commit that the worktree is on, "" for none
 	index   string // path of the temporary index
 	leftOut []LeftOut
+	unread  bool // git went past files that it could not read
 }
 
 func (r *rig) checkpoint(ctx context.Context, own *lock, branch, agentID string, o Owner) (Checkpoint, error) {
@@ -127,6 +128,7 @@ func (r *rig) checkpoint(ctx context.Context, own *lock, branch, agentID string,
 		err = s.replace(ctx)
 	}
 	cp.LeftOut, cp.LeftOutCount = s.leftOut[:min(len(s.leftOut), maxLeftOut)], len(s.leftOut)
+	cp.Unread = s.unread
 	return cp, err
 }
 
@@ -193,9 +195,10 @@ func (s *saving) addAll(ctx context.Context) error {
 	for _, l := range s.leftOut {
 		specs = append(specs, ":(exclude,top,literal)"+l.Path)
 	}
-	_, err = s.git(ctx, strings.NewReader(strings.Join(specs, "\x00")), "add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
+	_, err = s.git(ctx, strings.NewReader(strings.Join(specs, "\x00")), "add", "--all", "--sparse", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
 	if onlyUnreadable(err) {
 		s.log.Warn("checkpoint without some files", "err", err)
+		s.unread = true
 		return nil
 	}
 	return err

@@ -56,8 +56,8 @@ func (m *Manager) openDesk(ctx context.Context, c command) (*credentialDesk, err
 	return d, nil
 }
 
-func (d *credentialDesk) env(fd int) []string {
-	all := append(slices.Clip(settings), [2]string{"credential.helper", fmt.Sprintf(credentialHelper, fd)})
+func (d *credentialDesk) env(c command, fd int) []string {
+	all := append(slices.Concat(settings, c.settings), [2]string{"credential.helper", fmt.Sprintf(credentialHelper, fd)})
 	return settingsEnv(all)
 }
 

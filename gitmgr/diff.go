@@ -70,7 +70,7 @@ func (r *rig) diff(ctx context.Context, own *lock, branch, base string, o Owner,
 	if err != nil {
 		return Diff{}, err
 	}
-	if err := git(ctx, nil, append([]string{"add", "--intent-to-add", "--ignore-errors", "--"}, all...)...); err != nil && !onlyUnreadable(err) {
+	if err := git(ctx, nil, append([]string{"add", "--intent-to-add", "--sparse", "--ignore-errors", "--"}, all...)...); err != nil && !onlyUnreadable(err) {
 		return Diff{}, err
 	}
 	from := base

@@ -98,13 +98,18 @@ func prepareHome(c Config) ([]string, error) {
 		"GIT_ASKPASS=/bin/false",
 		"SSH_ASKPASS=/bin/false",
 		"SSH_ASKPASS_REQUIRE=never",
-		"GIT_SSH_COMMAND=" + c.SSH + " " + strings.Join(sshOptions, " "),
+		sshEnv(c, nil),
 		"GIT_ALLOW_PROTOCOL=" + strings.Join(c.Protocols, ":"),
 		"GIT_NO_REPLACE_OBJECTS=1",
 		"GIT_OPTIONAL_LOCKS=0",
 		"GIT_DEFAULT_REF_FORMAT=files", // share.go gives single refs their owners
 	}
 	return append(env, settingsEnv(settings)...), nil
+}
+
+// sshEnv tells git how to run ssh.
+func sshEnv(c Config, more []string) string {
+	return "GIT_SSH_COMMAND=" + strings.Join(slices.Concat([]string{c.SSH}, more, sshOptions), " ")
 }
 
 // searchPath is where programs are found.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,10 +23,19 @@ type RigSettings struct {
 	Depth      int           // commits of history that a new clone has; 0 for all. It is deepened when a merge needs more
 	Blobless   bool          // a new clone has file contents only when they are needed (--filter=blob:none)
 	FetchEvery time.Duration // a start fetches at most this often, default 30 s
+
+	// Sparse are directories: a new worktree holds what is below them and the files
+	// beside the way to them, all when it is empty. A merge's gates see all files.
+	Sparse []string
 }
 
 // SetRig makes s the settings of a rig, cloned or not yet, until the Manager is closed.
+// It returns ErrInvalid for one that cannot be.
 func (m *Manager) SetRig(rigID string, s RigSettings) error {
+	if err := checkSparse(s.Sparse); err != nil {
+		return fmt.Errorf("settings of rig %s: %w", rigID, err)
+	}
+	s.Sparse = slices.Clone(s.Sparse)
 	r, err := m.rig(rigID)
 	if err != nil {
 		return err
@@ -165,10 +175,14 @@ func (r *rig) readPartial() bool {
 
 // fetchFiles brings the contents of the files of commits into a partial clone, in
 // one fetch: git in a worktree is an agent's user, which cannot reach the remote,
-// and would ask for them one by one.
-func (r *rig) fetchFiles(ctx context.Context, l *lock, commits ...string) error {
+// and would ask for them one by one. Of files that the branch's worktree will not hold it brings none.
+func (r *rig) fetchFiles(ctx context.Context, l *lock, branch string, commits ...string) error {
 	if !r.partial.Load() {
 		return nil
+	}
+	var paths []string
+	if dirs := r.sparseDirs(branch); len(dirs) > 0 {
+		paths = sparseSpecs(dirs)
 	}
 	var missing bytes.Buffer
 	for _, commit := range commits {
@@ -181,7 +195,7 @@ func (r *rig) fetchFiles(ctx context.Context, l *lock, commits ...string) error 
 			}
 		}}
 		_, err := r.m.run(ctx, r.inRepo(command{
-			locks: []*lock{l}, stdout: out, args: []string{"rev-list", "--objects", "--missing=print", commit + "^{tree}", "--"},
+			locks: []*lock{l}, stdout: out, args: append([]string{"rev-list", "--objects", "--missing=print", commit + "^{tree}", "--"}, paths...),
 		}))
 		if err != nil {
 			return err

@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -43,6 +44,8 @@ type Config struct {
 	Protocols    []string      // what remotes may be reached by: https, ssh, http, git, file. Default https and ssh
 	Git          string        // the git program, 2.38 or newer, default "git"
 	SSH          string        // the ssh program with arguments, default "ssh"
+	PublicOnly   bool          // remotes at addresses that are not public (private, loopback, link-local, …) are refused,
+	AllowHosts   []string      // but for these hosts; redirects are followed on one host only
 	GIDBase      uint32        // groups of rigs are numbered from here up; 0 means no isolation. Needs root
 	CloneTimeout time.Duration // for one clone, default 30 minutes
 	Timeout      time.Duration // for any other git command, default 5 minutes
@@ -57,9 +60,9 @@ type Config struct {
 	Credential CredentialFunc
 
 	// Observe, if set, is told how long an operation took and how it ended: each git
-	// clone, fetch, deepen, fetch files and push of a merge, and each call as a whole:
+	// clone, fetch, deepen, fetch files, push of a merge and drop checkpoint, and each call as a whole:
 	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff,
-	// checkpoint, push checkpoint, restore, merge, remove.
+	// checkpoint, push checkpoint, restore, merge, remove, sweep.
 	Observe func(op string, d time.Duration, err error)
 }
 
@@ -68,6 +71,8 @@ type Config struct {
 type Manager struct {
 	c        Config
 	env      []string      // of every git command
+	guard    *hostGuard    // nil for none
+	client   *http.Client  // see HTTPClient
 	orphans  time.Duration // how long git of a dead server may go on before it is ended
 	pause    time.Duration // before the first repetition of what a remote failed at
 	checkout chan struct{} // one token per checkout that may run; they are bound by the processor
@@ -124,7 +129,8 @@ func New(c Config) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{c: c, env: env, orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
+	m := &Manager{c: c, env: env, guard: newGuard(c), orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
+	m.client = &http.Client{Transport: m.guard.transport(), CheckRedirect: sameHost}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m, nil
 }
@@ -137,6 +143,7 @@ func (m *Manager) Close() error {
 	m.mu.Unlock()
 	m.stop(errClosed)
 	m.wg.Wait()
+	m.client.CloseIdleConnections()
 	return nil
 }
 
@@ -176,6 +183,7 @@ type Checkpoint struct {
 	Clean        bool      // there was nothing to save that is not in a commit of the branch
 	LeftOut      []LeftOut // changed files that it does not hold, the first 200
 	LeftOutCount int
+	Unread       bool // some changed files could not be read, and are not in it
 }
 
 // Diff is what a worktree holds beyond a commit.

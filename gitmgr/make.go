@@ -44,6 +44,7 @@ func (r *rig) make(s Spec, p plan) (err error) {
 		r.writeOwned(tmp, "HEAD", head, s.Owner),
 		r.writeOwned(tmp, "commondir", "../..", s.Owner),
 		r.writeOwned(tmp, "gitdir", filepath.Join(dir, ".git"), s.Owner),
+		r.makeSparse(tmp, s),
 		r.give(tmp, s.Owner), r.give(dir, s.Owner),
 	)
 	if err != nil {
@@ -96,7 +97,7 @@ func (r *rig) repair(ctx context.Context, own *lock, s Spec, f facts) error {
 			return err
 		}
 	}
-	r.sweepLocks(admin, "", admin, dir)
+	r.sweepLocks(admin, "", 0, admin, dir)
 	return r.repairHead(ctx, own, s, f, gone)
 }
 

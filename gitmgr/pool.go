@@ -105,6 +105,7 @@ func (r *rig) warm(ctx context.Context, o Owner) error {
 		return err // nothing to check out yet
 	}
 	at, ready := r.readySlot(slot)
+	ready = ready && r.isSparseAs(slot)
 	switch {
 	case ready && at == tip:
 		return nil
@@ -147,7 +148,7 @@ func (r *rig) takeSlot(ctx context.Context, s Spec) string {
 	}
 	defer release()
 	at, ok := r.readySlot(slot)
-	if !ok || r.ownerOf(slot).UID != s.Owner.UID {
+	if !ok || r.ownerOf(slot).UID != s.Owner.UID || !r.isSparseAs(slot) {
 		return ""
 	}
 	admin, dir := r.admin(s.Branch), r.path(s.Branch)
@@ -180,7 +181,7 @@ func (r *rig) detachedTree(ctx context.Context, own *lock, s Spec, commit string
 	if err != nil {
 		return err
 	}
-	if err = r.fetchFiles(ctx, l, commit); err == nil {
+	if err = r.fetchFiles(ctx, l, s.Branch, commit); err == nil {
 		err = r.make(s, plan{commit: commit, isNew: true})
 	}
 	release()

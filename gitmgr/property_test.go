@@ -33,7 +33,7 @@ type walker struct {
 }
 
 // TestNoWorkIsLostByAnySequence walks random sequences of start, work, commit, save,
-// crash of git, loss of the machine, restore and merge, by three agents of one rig
+// crash of git, loss of the machine, being forgotten, restore and merge, by three agents of one rig
 // at once. What was committed or saved when the machine was lost is there at the end.
 func TestNoWorkIsLostByAnySequence(t *testing.T) {
 	for seed := range *sequences {
@@ -61,7 +61,7 @@ func (w *walker) walk() {
 		if w.t.Failed() {
 			return
 		}
-		switch w.rnd.IntN(10) {
+		switch w.rnd.IntN(12) {
 		case 0, 1, 2:
 			w.write()
 		case 3:
@@ -78,6 +78,12 @@ func (w *walker) walk() {
 			w.merge()
 		case 8, 9:
 			w.lose()
+		case 10:
+			w.sweep(w.t.Context())
+			w.restore()
+		case 11:
+			w.crash(w.sweep)
+			w.restore()
 		}
 	}
 	w.commit()
@@ -160,6 +166,14 @@ func (w *walker) merge() {
 	w.t.Errorf("%s: never merged", w.branch)
 }
 
+// sweep collects what the agent left, as if it had been forgotten for long.
+func (w *walker) sweep(ctx context.Context) {
+	p := Policy{OlderThan: 1, QuotaBytes: 1, Keep: func(_, branch string) bool { return branch != w.branch }}
+	if _, err := w.m.Sweep(ctx, p); err != nil && ctx == w.t.Context() {
+		w.t.Error(err)
+	}
+}
+
 // lose takes the agent to a new machine, where it goes on from what was saved.
 func (w *walker) lose() {
 	w.m = newManager(w.t)
@@ -175,7 +189,9 @@ func (w *walker) restore() {
 		return
 	}
 	w.dir = res.Dir
-	for file, text := range w.owed {
+	want := maps.Clone(w.owed)
+	maps.Copy(want, w.loose)
+	for file, text := range want {
 		if b, err := os.ReadFile(filepath.Join(w.dir, file)); err != nil || string(b) != text {
 			w.t.Errorf("%s: %s holds %q after the move, want %q: %v, %+v", w.branch, file, b, text, err, res)
 		}

@@ -30,7 +30,6 @@ type Caller struct {
 type Proxy struct {
 	m         *Manager
 	authorize func(ctx context.Context, capability string) (Caller, error)
-	client    *http.Client
 	moved     sync.Map // rig id -> base URL that its remote redirected to, on the same host
 }
 
@@ -46,20 +45,7 @@ const maxRefusedBytes = 256 << 20
 // error is an ErrUnauthorized for one of nobody. The caller closes m, which ends
 // what the proxy is at.
 func NewProxy(m *Manager, authorize func(ctx context.Context, capability string) (Caller, error)) *Proxy {
-	p := &Proxy{m: m, authorize: authorize}
-	p.client = &http.Client{
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute,
-			ResponseHeaderTimeout: 5 * time.Minute, DisableCompression: true,
-		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme || len(via) > 3 || req.Method != http.MethodGet {
-				return http.ErrUseLastResponse
-			}
-			return nil
-		},
-	}
-	return p
+	return &Proxy{m: m, authorize: authorize}
 }
 
 // exchange is one request of an agent's git.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -106,21 +105,27 @@ func (r *rig) remoteDefault() (string, error) {
 	return strings.TrimPrefix(ref.Target().String(), headsPrefix), nil
 }
 
+// listRefs calls each for the refs below a prefix, by name. It is git that lists them:
+// go-git reads all refs there are, also locks, and pipes that agents put among theirs.
+func (r *rig) listRefs(ctx context.Context, locks []*lock, prefix string, each func(name, hash string)) error {
+	out := &entries{end: '\n', each: func(line []byte) {
+		if hash, name, ok := strings.Cut(string(line), " "); ok {
+			each(name, hash)
+		}
+	}}
+	_, err := r.m.run(ctx, r.inRepo(command{
+		locks: locks, stdout: out, args: []string{"for-each-ref", "--format=%(objectname) %(refname)", prefix},
+	}))
+	return err
+}
+
 // remoteBranches lists what the remote has, for error texts.
-func (r *rig) remoteBranches() ([]string, error) {
-	st := r.store("")
-	iter, err := st.IterReferences()
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	err = iter.ForEach(func(ref *plumbing.Reference) error {
-		if name, ok := strings.CutPrefix(ref.Name().String(), remotePrefix); ok && name != headName {
+func (r *rig) remoteBranches(ctx context.Context, l *lock) (names []string, err error) {
+	err = r.listRefs(ctx, []*lock{l}, remotePrefix, func(ref, _ string) {
+		if name := strings.TrimPrefix(ref, remotePrefix); name != headName {
 			names = append(names, name)
 		}
-		return nil
 	})
-	slices.Sort(names)
 	return names, err
 }
 

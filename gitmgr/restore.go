@@ -1,9 +1,13 @@
 package gitmgr
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +20,9 @@ import (
 
 // pushedPrefix holds, for each agent, what of its checkpoints the remote has.
 const pushedPrefix = "refs/town/pushed/"
+
+// fetchedPrefix holds, for each agent that was restored, what the remote had.
+const fetchedPrefix = "refs/town/fetched/"
 
 // SavedState is a checkpoint as it is found again.
 type SavedState struct {
@@ -95,10 +102,11 @@ func (r *rig) pushCheckpoint(ctx context.Context, own *lock, branch, agentID str
 	return true, r.pointAt(ctx, own, had, at)
 }
 
-// isUnknownThere reports whether no branch of the remote, as it was fetched last, has commit.
+// isUnknownThere reports whether no branch of the remote, as it was fetched last, has
+// commit. With a pattern git would read all refs, also what agents put among theirs.
 func (r *rig) isUnknownThere(ctx context.Context, own *lock, commit string) (bool, error) {
 	out, err := r.m.run(ctx, r.inRepo(command{
-		locks: []*lock{own}, args: []string{"rev-list", "--max-count=1", commit, "--not", "--remotes=origin", "--"},
+		locks: []*lock{own}, args: []string{"rev-list", "--max-count=1", commit, "--not", "--remotes", "--"},
 	}))
 	return len(out) > 0, err
 }
@@ -109,19 +117,24 @@ func (m *Manager) Checkpoints(rigID string) ([]SavedState, error) {
 	if err != nil {
 		return nil, err
 	}
-	iter, err := r.store("").IterReferences()
+	ctx, done, err := m.begin(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	var all []SavedState
-	err = iter.ForEach(func(ref *plumbing.Reference) error {
-		if !strings.HasPrefix(ref.Name().String(), checkpointPrefix) || ref.Type() != plumbing.HashReference {
-			return nil
+	defer done()
+	return r.savedStates(ctx)
+}
+
+func (r *rig) savedStates(ctx context.Context) (all []SavedState, err error) {
+	var errs []error
+	err = r.listRefs(ctx, nil, checkpointPrefix, func(ref, hash string) {
+		if s, err := r.savedState(ref, hash); err == nil {
+			all = append(all, s)
+		} else {
+			errs = append(errs, err)
 		}
-		s, err := r.savedState(ref.Name().String(), ref.Hash().String())
-		all = append(all, s)
-		return err
 	})
+	err = errors.Join(append(errs, err)...)
 	slices.SortFunc(all, func(a, b SavedState) int { return b.When.Compare(a.When) })
 	return all, err
 }
@@ -245,7 +258,7 @@ func (r *rig) newestState(ctx context.Context, s Spec, agentID string) (SavedSta
 		return SavedState{}, err
 	}
 	ref := checkpointRef(agentID)
-	there := "refs/town/fetched/" + strings.TrimPrefix(ref, checkpointPrefix)
+	there := fetchedPrefix + strings.TrimPrefix(ref, checkpointPrefix)
 	_, err = r.runPastLocks(ctx, "", r.inRepo(command{
 		locks: []*lock{l}, remote: true, timeout: fetchPatience,
 		args: []string{"fetch", "--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--no-tags", "origin", "+" + ref + ":" + there},
@@ -258,7 +271,8 @@ func (r *rig) newestState(ctx context.Context, s Spec, agentID string) (SavedSta
 		r.log.Warn("checkpoint not asked for at the remote", "agent", agentID, "err", err)
 	}
 	var newest SavedState
-	for _, name := range []string{there, ref} { // the one here wins a tie
+	swept := checkpointRef(forgotten(s.Branch))
+	for _, name := range []string{swept, there, ref} { // the agent's own here wins a tie
 		hash, ok, err := r.ref(name)
 		if err != nil || !ok {
 			continue
@@ -272,7 +286,13 @@ func (r *rig) newestState(ctx context.Context, s Spec, agentID string) (SavedSta
 			newest = state
 		}
 	}
-	if err := r.adopt(ctx, l, agentID, newest.Commit, there); err != nil || newest.Branch != s.Branch {
+	err = r.adopt(ctx, l, agentID, newest.Commit, there)
+	if _, ok, refErr := r.ref(swept); err == nil && ok && newest.Commit != "" {
+		// It has come back, or something newer: it is nobody's any more.
+		_, err = r.runPastLocks(ctx, "", r.inRepo(command{locks: []*lock{l}, args: []string{"update-ref", "--no-deref", "-d", swept}}))
+		err = errors.Join(err, refErr)
+	}
+	if err != nil || newest.Branch != s.Branch {
 		return SavedState{}, err // nothing, or what it did on another branch before
 	}
 	return newest, nil
@@ -324,13 +344,37 @@ func (r *rig) applyState(ctx context.Context, own *lock, s Spec, f facts, state 
 	if state.Parent != "" {
 		back = []string{"reset", "--quiet"}
 	}
-	for _, args := range [][]string{{"read-tree", "--reset", "-u", state.Commit}, back} {
-		c := r.inWorktree(s.Branch, s.Owner, command{locks: []*lock{own}, args: args, timeout: r.m.c.CloneTimeout})
+	steps := []command{{args: []string{"read-tree", "--reset", "-u", state.Commit}}, {args: back}}
+	if isRegular(filepath.Join(r.admin(s.Branch), "info", sparseName)) {
+		outside, err := r.changedFiles(ctx, own, cmp.Or(state.Parent, emptyTree), state.Commit)
+		if err != nil {
+			return err
+		}
+		// read-tree writes nothing beside the directories of a sparse checkout.
+		steps = slices.Insert(steps, 1, command{args: []string{"checkout-index", "-z", "--stdin", "--force", "--quiet", "--ignore-skip-worktree-bits"}, stdin: outside})
+	}
+	for _, c := range steps {
+		c.locks, c.timeout = []*lock{own}, r.m.c.CloneTimeout
+		c = r.inWorktree(s.Branch, s.Owner, c)
 		c.env = append(c.env, identityEnv(s.Name, s.Email)...)
-		if _, err := r.runPastLocks(ctx, "", c); err != nil {
+		run := func() ([]byte, error) { return r.runPastLocks(ctx, "", c) }
+		if c.stdin != nil { // cannot be read twice
+			run = func() ([]byte, error) { return r.m.run(ctx, c) }
+		}
+		if _, err := run(); err != nil {
 			return err
 		}
 	}
 	f.Restoring = ""
 	return r.writeFacts(f)
+}
+
+// changedFiles returns the files that one commit has and another has not so, each
+// with a NUL after it.
+func (r *rig) changedFiles(ctx context.Context, own *lock, from, to string) (io.Reader, error) {
+	out := &bytes.Buffer{}
+	_, err := r.m.run(ctx, r.inRepo(command{
+		locks: []*lock{own}, stdout: out, args: []string{"diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=d", from, to},
+	}))
+	return out, err
 }

@@ -316,3 +316,23 @@ func FuzzSecretIn(f *testing.F) {
 		}
 	})
 }
+
+func TestListOfCheckpointsReadsNoOtherRefs(t *testing.T) {
+	r := gittest.New(t, gittest.Options{})
+	m := newManager(t)
+	w := mustWorktree(t, m, spec(r, "a"))
+	write(t, filepath.Join(w.Dir, "f"), "f")
+	_, err := m.Checkpoint(t.Context(), "rig", "a", "agent", Owner{})
+	must(t, err)
+	heads := filepath.Join(m.rigs["rig"].repo, headsPrefix)
+	must(t, syscall.Mkfifo(filepath.Join(heads, "pipe"), 0o666)) // an agent's: reading it never ends
+	write(t, filepath.Join(heads, "x.lock"), "")
+	if all, err := m.Checkpoints("rig"); err != nil || len(all) != 1 || all[0].AgentID != "agent" {
+		t.Errorf("Checkpoints = %+v, %v", all, err)
+	}
+	must(t, m.Remove(t.Context(), "rig", "a", true))
+	if s := mustSweep(t, m, Policy{OlderThan: 1, CheckpointsOlderThan: 1, Keep: keepOnly()}); s.Checkpoints != 1 {
+		t.Errorf("swept %+v", s)
+	}
+	must(t, os.Remove(filepath.Join(heads, "pipe")))
+}

@@ -159,17 +159,8 @@ func (r *rig) open() error {
 		return nil
 	}
 	for _, name := range []string{"tmp", "trash"} {
-		left, err := os.ReadDir(filepath.Join(r.dir, name))
-		if err != nil {
+		if err := r.collect(name); err != nil {
 			return err
-		}
-		for _, e := range left {
-			if fi, err := e.Info(); err != nil || strings.HasPrefix(e.Name(), indexPrefix) && time.Since(fi.ModTime()) < indexAge {
-				continue // gone, or another process works with it under its branch's lock
-			}
-			if err := r.discard(filepath.Join(r.dir, name, e.Name())); err != nil {
-				return err
-			}
 		}
 	}
 	if isDir(r.repo) {
@@ -179,6 +170,23 @@ func (r *rig) open() error {
 		r.partial.Store(r.readPartial())
 	}
 	r.opened = true
+	return nil
+}
+
+// collect discards what was left half-made or given up in tmp or trash. The rig is held.
+func (r *rig) collect(name string) error {
+	left, err := os.ReadDir(filepath.Join(r.dir, name))
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		if fi, err := e.Info(); err != nil || strings.HasPrefix(e.Name(), indexPrefix) && time.Since(fi.ModTime()) < indexAge {
+			continue // gone, or another process works with it under its branch's lock
+		}
+		if err := r.discard(filepath.Join(r.dir, name, e.Name())); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

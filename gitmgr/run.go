@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,22 +30,24 @@ const (
 
 // command is one run of git.
 type command struct {
-	observe string   // told to Observe under this name, "" for a part of an operation
-	args    []string // without "git"
-	dir     string
-	env     []string // besides the Manager's
-	owner   Owner    // runs as this user; zero is our own
-	locks   []*lock  // inherited, so that they are held as long as git lives
-	timeout time.Duration
-	remote  bool           // a failure is the remote's: ErrGit
-	retries int            // of a remote that is not well
-	network bool           // may have to call the remote, for objects that a partial clone lacks
-	rigID   string         // whose credential a remote is shown
-	url     string         // of the remote
-	program string         // in place of git
-	tell    func(Progress) // hears how far git is; it is told when there is one
-	stdin   io.Reader      // nothing when nil
-	stdout  io.Writer      // takes the output in place of run's result
+	observe  string   // told to Observe under this name, "" for a part of an operation
+	args     []string // without "git"
+	dir      string
+	env      []string // besides the Manager's
+	owner    Owner    // runs as this user; zero is our own
+	locks    []*lock  // inherited, so that they are held as long as git lives
+	timeout  time.Duration
+	remote   bool           // a failure is the remote's: ErrGit
+	retries  int            // of a remote that is not well
+	network  bool           // may have to call the remote, for objects that a partial clone lacks
+	rigID    string         // whose credential a remote is shown
+	url      string         // of the remote
+	program  string         // in place of git
+	ssh      []string       // further options of ssh
+	settings [][2]string    // of git, besides ours
+	tell     func(Progress) // hears how far git is; it is told when there is one
+	stdin    io.Reader      // nothing when nil
+	stdout   io.Writer      // takes the output in place of run's result
 }
 
 // run is the only way to git: its own process group, no input unless given, an environment
@@ -55,7 +58,15 @@ func (m *Manager) run(ctx context.Context, c command) ([]byte, error) {
 	if c.timeout == 0 {
 		c.timeout = m.c.Timeout
 	}
+	c, err := m.guard.apply(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	out, err := m.exec(ctx, c)
+	if to := m.moved(ctx, c, err); to != "" {
+		c.settings = append(c.settings, [2]string{"url." + to + ".insteadOf", c.url})
+		out, err = m.exec(ctx, c)
+	}
 	for n := 1; err != nil && m.again(ctx, n, c.retries, err); n++ {
 		out, err = m.exec(ctx, c)
 	}
@@ -81,7 +92,7 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	stdout, stderr := &capped{max: maxOutputBytes}, &tail{max: maxErrorBytes}
 	cmd := m.prepare(c, stdout, stderr)
 	var err error
-	if m.c.Credential != nil && c.url != "" && c.owner.UID == 0 && (c.remote || c.network) {
+	if m.c.Credential != nil && c.url != "" && c.program == "" && c.owner.UID == 0 && (c.remote || c.network) {
 		err = m.runWithDesk(deadline, c, cmd, stderr)
 	} else {
 		err = runGroup(deadline, c, cmd)
@@ -102,10 +113,19 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 // prepare puts together what c is to run.
 func (m *Manager) prepare(c command, stdout, stderr io.Writer) *exec.Cmd {
 	cmd := exec.Command(cmp.Or(c.program, m.c.Git), c.args...)
+	if c.program != "" { // it is ssh, which heeds the first of options
+		cmd = exec.Command(c.program, slices.Concat(c.ssh, c.args)...)
+	}
 	cmd.Dir = c.dir
 	cmd.Env = append(append([]string{}, m.env...), c.env...)
 	if c.remote || c.network {
 		cmd.Env = append(cmd.Env, remoteEnv()...)
+	}
+	if len(c.settings) > 0 {
+		cmd.Env = append(cmd.Env, settingsEnv(slices.Concat(settings, c.settings))...)
+	}
+	if len(c.ssh) > 0 {
+		cmd.Env = append(cmd.Env, sshEnv(m.c, c.ssh))
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, stdout, stderr
 	if c.stdout != nil {
@@ -140,7 +160,7 @@ func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, std
 	if err != nil {
 		return err
 	}
-	cmd.Env = append(cmd.Env, desk.env(3+len(cmd.ExtraFiles))...)
+	cmd.Env = append(cmd.Env, desk.env(c, 3+len(cmd.ExtraFiles))...)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, desk.child)
 	err = runGroup(ctx, c, cmd)
 	if why := desk.close(); why != nil && err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // isLockedOut reports whether git failed on a lock file that was there.
@@ -20,24 +21,24 @@ func isLockedOut(err error) bool {
 // its branch held, that of ref.
 func (r *rig) runPastLocks(ctx context.Context, ref string, c command) ([]byte, error) {
 	out, err := r.m.run(ctx, c)
-	if isLockedOut(err) && r.sweepLocks(r.repo, ref, r.dir) {
+	if isLockedOut(err) && r.sweepLocks(r.repo, ref, 0, r.dir) > 0 {
 		return r.m.run(ctx, c)
 	}
 	return out, err
 }
 
 // sweepLocks removes the lock files below dir that dead git processes left, that
-// of ref alone unless it is empty, and reports whether it removed any. The caller
-// holds the rig or the branch they belong to, so no git of ours made them; for
+// of ref alone unless it is empty and none younger than age, and returns how many. The
+// caller holds the rig or the branch they belong to, so no git of ours made them; for
 // agents' own, the processes of each file's owner are looked at, below works.
-func (r *rig) sweepLocks(dir, ref string, works ...string) (removed bool) {
+func (r *rig) sweepLocks(dir, ref string, age time.Duration, works ...string) (removed int) {
 	root, err := os.OpenRoot(dir) // agents can write there: no link leads out
 	if err != nil {
-		return false
+		return 0
 	}
 	defer func() { _ = root.Close() }()
 	for _, l := range lockFiles(root) {
-		if ref != "" && l.path != ref+".lock" || gitAlive(l.uid, works) {
+		if ref != "" && l.path != ref+".lock" || time.Since(l.made) < age || gitAlive(l.uid, works) {
 			continue
 		}
 		if err := root.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -45,7 +46,7 @@ func (r *rig) sweepLocks(dir, ref string, works ...string) (removed bool) {
 			continue
 		}
 		r.log.Warn("removed a lock that a dead git left", "dir", dir, "path", l.path)
-		removed = true
+		removed++
 	}
 	return removed
 }
@@ -53,6 +54,7 @@ func (r *rig) sweepLocks(dir, ref string, works ...string) (removed bool) {
 type lockLeft struct {
 	path string
 	uid  uint32
+	made time.Time
 }
 
 // lockFiles lists git's lock files in a repository or in an administrative
@@ -67,7 +69,7 @@ func lockFiles(root *os.Root) (found []lockLeft) {
 			return // gone: its git lives
 		}
 		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-			found = append(found, lockLeft{path, st.Uid})
+			found = append(found, lockLeft{path, st.Uid, fi.ModTime()})
 		}
 	}
 	entries, _ := fs.ReadDir(root.FS(), ".") // what cannot be read holds no lock of ours

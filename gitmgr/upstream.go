@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,14 +28,22 @@ func (x *exchange) forwardHTTP(remote *url.URL, body io.Reader, length int64) er
 	if body != nil {
 		body = &watched{body, func() { idle.Reset(proxyWait) }}
 	}
+	if x.m.guard != nil { // before a proxy is called: it would go anywhere
+		if _, err := x.m.guard.apply(ctx, command{url: x.remote, remote: true}); errors.Is(err, town.ErrInvalid) {
+			return fmt.Errorf("the remote's address is not public: %w", ErrDenied)
+		}
+	}
 	req, err := x.upstream(ctx, remote, body, length)
 	if err != nil {
 		return err
 	}
-	res, err := x.client.Do(req)
+	res, err := x.m.client.Do(req)
 	if err != nil {
 		if x.req.Context().Err() != nil {
 			return gone(err)
+		}
+		if errors.Is(err, town.ErrInvalid) {
+			return fmt.Errorf("the remote's address is not public: %w", ErrDenied)
 		}
 		return fmt.Errorf("the remote is not reached: %w", ErrNetwork) // the error may quote a proxy's password
 	}
@@ -98,19 +107,7 @@ func (x *exchange) upstream(ctx context.Context, remote *url.URL, body io.Reader
 		req.Header.Set("Git-Protocol", "version=2")
 	}
 	req.Header.Set("User-Agent", userAgent)
-	if ask := x.m.c.Credential; ask != nil {
-		cred, err := ask(ctx, x.rig.id, remote.Host)
-		if err == nil {
-			cred, err = checkCredential(cred)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("credential for %s: %w: %w", remote.Host, err, ErrAuth)
-		}
-		if cred.Secret != "" {
-			req.SetBasicAuth(cred.User, cred.Secret)
-		}
-	}
-	return req, nil
+	return req, x.m.authorize(ctx, x.rig.id, req)
 }
 
 // isV2 reports whether the agent's git speaks protocol version 2, which exists for
@@ -207,7 +204,7 @@ func (x *exchange) pipe(out io.Writer) command {
 	}
 	if host, args, file, ok := sshTarget(x.remote); ok {
 		words := strings.Fields(x.m.c.SSH)
-		c.program = words[0]
+		c.program, c.url = words[0], x.remote
 		c.args = append(append(append(words[1:], sshOptions...), "-o", "SendEnv=GIT_PROTOCOL"), args...)
 		c.args = append(c.args, "--", host, x.service+" '"+strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(file)+"'")
 		return c

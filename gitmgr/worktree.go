@@ -112,7 +112,7 @@ func (r *rig) prepare(ctx context.Context, own *lock, s Spec, w *Worktree, enter
 		w.Base = f.Base
 	}
 	if !good {
-		if err := r.fetchFiles(ctx, l, p.commit, w.Base); err != nil {
+		if err := r.fetchFiles(ctx, l, s.Branch, p.commit, w.Base); err != nil {
 			return plan{}, err
 		}
 	}
@@ -196,7 +196,7 @@ func (r *rig) resume(ctx context.Context, l *lock, s Spec, p plan) (plan, error)
 // unless the remote has no commits at all.
 func (r *rig) planEmpty(ctx context.Context, l *lock, trunk string) (plan, string, error) {
 	fetchErr := r.fetch(ctx, l, min(r.patience, r.m.c.Timeout), remoteRetries)
-	names, err := r.remoteBranches()
+	names, err := r.remoteBranches(ctx, l)
 	switch {
 	case err != nil:
 		return plan{}, "", err
