@@ -98,9 +98,6 @@ func (a *agent) adopt(run keeper.Run, held bool) {
 		a.recall(run, feed)
 	}
 	if !a.rec.Agent.Status.Live() {
-		if a.rec.Unsaved {
-			a.saveAtEnd()
-		}
 		feed.end()
 		if held {
 			a.kept = run.ID
@@ -214,13 +211,14 @@ func (a *agent) lost() {
 				status = town.StatusExited
 			}
 			a.rec.Cut = a.rec.Agent.Turn.State == town.TurnWorking
-			a.finish(status, town.ReasonKilled, a.rec.Intent == "" && a.mayRestart())
-			a.s.unroute(rec.Agent.RunID)
-			if a.rec.Intent == "" {
-				a.scheduleRestart()
-			}
-			a.saveAtEnd()
-			a.runEnded(nil)
+			a.whenSaved(func() {
+				a.finish(status, town.ReasonKilled, a.rec.Intent == "" && a.mayRestart())
+				a.s.unroute(rec.Agent.RunID)
+				if a.rec.Intent == "" {
+					a.scheduleRestart()
+				}
+				a.runEnded(nil)
+			})
 		})
 	})
 }

@@ -44,7 +44,7 @@ type agent struct {
 	kept        string        // the ended run that the keeper still holds, for its note
 	ended       []func(error) // to be told when the agent has ended, or that it could not be
 	held        string        // the branchKey it holds; then it counts against MaxAgents
-	settling    bool          // it has ended, and its worktree is being saved
+	settling    bool          // no process of it is left; its worktree is being saved, its end is recorded next
 	saving      bool          // its worktree is being saved
 	savedAt     time.Time     // when that was begun last
 	discarding  bool          // its worktree is being removed, it is forgotten next
@@ -98,9 +98,6 @@ func (a *agent) live() {
 
 // due returns when timeUp has something to do next, zero for never.
 func (a *agent) due() time.Time {
-	if a.settling {
-		return time.Time{}
-	}
 	if !a.restartAt.IsZero() {
 		return a.restartAt
 	}

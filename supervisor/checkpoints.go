@@ -112,22 +112,22 @@ func (s *Supervisor) checkpoint(ctx context.Context, rec *record) (gitmgr.Checkp
 	return s.cfg.Git.Checkpoint(ctx, rec.Request.RigID, rec.Request.Branch, rec.Request.AgentID, rec.owner())
 }
 
-// saveAtEnd begins to save the worktree of an agent that has just ended: its end is
-// told already, for it holds nobody up. Starting it again and forgetting it wait for
-// that; should this process end first, the next one saves it.
-func (a *agent) saveAtEnd() {
+// whenSaved saves the worktree of an agent of which no process is left, and then
+// calls f on live. Until then the agent has not ended: should this process end
+// first, the next one saves it.
+func (a *agent) whenSaved(f func()) {
 	if a.rec.Agent.Workdir == "" {
+		f()
 		return
 	}
-	a.settling, a.rec.Unsaved = true, true
-	a.publish()
+	a.settling = true
 	a.saveBeside(a.s.patience(), func() {
 		a.settling = false
-		a.runEnded(nil)
+		f()
 	})
 }
 
-// patience is how long saving a worktree may take at its agent's end.
+// patience is how long an agent's end may take to save its worktree.
 func (s *Supervisor) patience() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,18 +147,14 @@ func (a *agent) saveBeside(patience time.Duration, f func()) {
 		cp, err := a.s.checkpoint(ctx, &rec)
 		a.post(func() {
 			a.saving = false
-			if a.settling && (err == nil || errors.Is(err, town.ErrNotFound)) {
-				a.rec.Unsaved, a.dirty = false, true
-			}
 			switch {
 			case err == nil:
 				a.saved(cp)
 			case errors.Is(err, town.ErrNotFound): // the worktree was never made, or is gone
-			case a.rec.Agent.Status == town.StatusStopping: // git there is ended with the agent: its end saves it
+			case a.rec.Agent.Status == town.StatusStopping && !a.settling: // git there is ended with the agent: its end saves it
 			default:
 				a.log.Error("worktree not saved", "error", err)
 			}
-			a.save()
 			f()
 		})
 		if err == nil && a.s.cfg.PushCheckpoints {
@@ -219,7 +215,7 @@ func (s *Supervisor) saveOnTime() {
 // saveChanges saves the agent's worktree if there may be something new.
 func (a *agent) saveChanges() {
 	active := a.rec.Agent.Status == town.StatusRunning && a.feed.Load().lastActivity().After(a.savedAt)
-	if active && !a.saving {
+	if active && !a.saving && !a.settling {
 		a.saveBeside(endPatience, func() {})
 	}
 }

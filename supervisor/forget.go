@@ -18,24 +18,21 @@ func (s *Supervisor) Forget(ctx context.Context, id string) error {
 		return err
 	}
 	_, err = ask(ctx, a, func(reply func(struct{}, error)) {
-		a.forgetWhenSaved(func(err error) { reply(struct{}{}, err) })
+		if a.rec.Agent.RunID == "" { // made for a start that is being decided
+			reply(struct{}{}, errForgotten)
+			return
+		}
+		if a.discarding {
+			reply(struct{}{}, fmt.Errorf("agent %s is being forgotten: %w", a.id, town.ErrConflict))
+			return
+		}
+		if a.rec.Agent.Status.Live() {
+			reply(struct{}{}, fmt.Errorf("agent %s is %s; stop it first: %w", a.id, a.rec.Agent.Status, town.ErrConflict))
+			return
+		}
+		a.discard(func(err error) { reply(struct{}{}, err) })
 	})
 	return err
-}
-
-func (a *agent) forgetWhenSaved(reply func(error)) {
-	switch status := a.rec.Agent.Status; {
-	case a.forgotten, a.rec.Agent.RunID == "": // or made for a start that is being decided
-		reply(errForgotten)
-	case a.settling:
-		a.ended = append(a.ended, func(error) { a.forgetWhenSaved(reply) })
-	case a.discarding:
-		reply(fmt.Errorf("agent %s is being forgotten: %w", a.id, town.ErrConflict))
-	case status.Live():
-		reply(fmt.Errorf("agent %s is %s; stop it first: %w", a.id, status, town.ErrConflict))
-	default:
-		a.discard(reply)
-	}
 }
 
 // discard checkpoints and removes the worktree, then the agent. The branch is

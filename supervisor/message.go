@@ -75,7 +75,7 @@ func (a *agent) message(m town.MessageRequest, key string, reply func(string, er
 // this process gives it again, and the keeper knows what was written.
 func (a *agent) deliverQueue() {
 	view := &a.rec.Agent
-	if view.Status != town.StatusRunning || a.launch != nil || a.rec.Replacing || len(a.rec.Queue) == 0 {
+	if view.Status != town.StatusRunning || a.launch != nil || a.rec.Replacing || a.settling || len(a.rec.Queue) == 0 {
 		return
 	}
 	m := a.nextMessage()

@@ -55,7 +55,6 @@ type record struct {
 	Failures      []time.Time       `json:"failures,omitempty"`      // recent crashes, for the restart policy
 
 	Checkpoint town.CheckpointData `json:"checkpoint,omitzero"` // what was told last of its saved worktree
-	Unsaved    bool                `json:"unsaved,omitempty"`   // it has ended, and its worktree is not saved yet
 }
 
 // giving names the message that the program has been given, or is being given.

@@ -31,6 +31,10 @@ func (a *agent) halt(req town.StopRequest, reply func(town.Agent, error)) {
 		reply(a.view(), nil)
 		return
 	}
+	if a.settling {
+		a.ended = append(a.ended, func(error) { a.halt(req, reply) }) // once more, lest it is started again
+		return
+	}
 	a.ended = append(a.ended, func(err error) { reply(a.view(), err) })
 	if view.Status == town.StatusStarting {
 		a.rec.Intent = town.ReasonStopped
@@ -54,8 +58,8 @@ func (a *agent) end(intent town.Reason, req town.StopRequest) {
 		how = keeper.End{Signal: killSignal}
 	}
 	first := a.rec.Agent.Status == town.StatusRunning
-	if a.launch != nil && !first {
-		return // endTree follows when the start is decided
+	if a.launch != nil && !first || a.settling {
+		return // endTree follows when the start is decided, and nothing when it has ended
 	}
 	if first {
 		a.rec.Intent = intent
@@ -127,8 +131,12 @@ func (a *agent) endFailed(err error) {
 	a.runEnded(err)
 }
 
-// settle records the end of the agent, of which no process is left, and has its work saved.
+// settle saves the work of the agent, of which no process is left, and records its end.
 func (a *agent) settle(exit keeper.Exit) {
+	a.whenSaved(func() { a.settled(exit) })
+}
+
+func (a *agent) settled(exit keeper.Exit) {
 	status, reason := outcome(exit, a.rec.Intent, a.rec.Report.State, a.rec.Failure)
 	view := &a.rec.Agent
 	if exit.Asked && exit.Signal == "" && exit.Code == 0 && view.PID == nil {
@@ -154,7 +162,6 @@ func (a *agent) settle(exit keeper.Exit) {
 	if !crashed || !a.scheduleRestart() {
 		a.dropRun()
 	}
-	a.saveAtEnd()
 	a.runEnded(err)
 }
 

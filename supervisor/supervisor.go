@@ -10,7 +10,6 @@ package supervisor
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -188,8 +187,7 @@ func (s *Supervisor) Shutdown(ctx context.Context, budget time.Duration) error {
 	s.mu.Unlock()
 	s.saveUntil(ctx, time.Now().Add(budget/2))
 	err := s.stopAll(ctx, time.Until(endBy))
-	s.awaitSaved(ctx, endBy)
-	if s.cfg.PushCheckpoints {
+	if s.cfg.PushCheckpoints { // each agent's end saved it, and began to push
 		s.saveUntil(ctx, endBy)
 	}
 	return multierror.Append(err, s.keeper.shutdown(ctx)).ErrorOrNil()
@@ -202,23 +200,6 @@ func (s *Supervisor) saveUntil(ctx context.Context, deadline time.Time) {
 	for _, saved := range s.saveAll(ctx) {
 		if saved.Err != nil {
 			s.log.Error("worktree not saved for the end of the town", "agent", saved.AgentID, "checkpoint", saved.Checkpoint.Commit, "error", saved.Err)
-		}
-	}
-}
-
-// awaitSaved waits until what agents left at their end is saved.
-func (s *Supervisor) awaitSaved(ctx context.Context, deadline time.Time) {
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	for _, a := range s.all() {
-		if _, err := ask(ctx, a, func(reply func(struct{}, error)) {
-			if a.settling {
-				a.ended = append(a.ended, func(err error) { reply(struct{}{}, err) })
-			} else {
-				reply(struct{}{}, nil)
-			}
-		}); err != nil && !errors.Is(err, errForgotten) {
-			s.log.Error("worktree not saved for the end of the town", "agent", a.id, "error", err)
 		}
 	}
 }
