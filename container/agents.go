@@ -11,12 +11,8 @@ import (
 // startAgent answers 201 for an agent it started and 200 for one that the
 // identical request started before.
 func (s *Server) startAgent(r *http.Request) (any, error) {
-	data, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
 	var req town.StartRequest
-	ignored, err := decode(data, &req)
+	ignored, err := bodyOf(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -51,12 +47,8 @@ func (s *Server) stopAgent(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
 	var req town.StopRequest
-	if _, err := decode(data, &req); err != nil {
+	if _, err := bodyOf(r, &req); err != nil {
 		if _, notJSON := errors.AsType[*notJSONError](err); !notJSON {
 			return nil, err
 		}
@@ -77,12 +69,8 @@ func (s *Server) messageAgent(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
 	var req town.MessageRequest
-	if _, err := decode(data, &req); err != nil {
+	if _, err := bodyOf(r, &req); err != nil {
 		return nil, err
 	}
 	if err := req.Validate(); err != nil {
@@ -119,12 +107,8 @@ func (s *Server) resizeAgent(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
 	var req api.ResizeRequest
-	if _, err := decode(data, &req); err != nil {
+	if _, err := bodyOf(r, &req); err != nil {
 		return nil, err
 	}
 	if err := town.CheckTerminalSize(req.Cols, req.Rows); err != nil {

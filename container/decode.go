@@ -28,6 +28,16 @@ func (e *notJSONError) Unwrap() error { return e.invalid }
 // maxNamed bounds how many wrong or unknown fields an answer names.
 const maxNamed = 100
 
+// bodyOf reads and decodes the body of a request into v, and names the fields that
+// it does not know.
+func bodyOf(r *http.Request, v any) (ignored []string, err error) {
+	data, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	return decode(data, v)
+}
+
 // readBody reads a request's body, at most api.MaxBodyBytes.
 func readBody(r *http.Request) ([]byte, error) {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {

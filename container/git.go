@@ -16,11 +16,7 @@ import (
 // none of it, so none is restarted.
 func (s *Server) refreshToken(r *http.Request) (any, error) {
 	var req api.RefreshTokenRequest
-	data, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
-	ignored, err := decode(data, &req)
+	ignored, err := bodyOf(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -40,11 +36,7 @@ func (s *Server) refreshToken(r *http.Request) (any, error) {
 // setupRepo clones or fetches a rig's repository and answers when that is done.
 func (s *Server) setupRepo(r *http.Request) (any, error) {
 	var req api.SetupRequest
-	data, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
-	ignored, err := decode(data, &req)
+	ignored, err := bodyOf(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -61,11 +53,7 @@ func (s *Server) setupRepo(r *http.Request) (any, error) {
 // not be merged is an answer, not an error.
 func (s *Server) merge(r *http.Request) (any, error) {
 	var req api.MergeRequest
-	data, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
-	ignored, err := decode(data, &req)
+	ignored, err := bodyOf(r, &req)
 	if err != nil {
 		return nil, err
 	}

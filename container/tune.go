@@ -27,12 +27,8 @@ func tune[T any](r *http.Request, change func(context.Context, string, T) error)
 	if err != nil {
 		return nil, err
 	}
-	data, err := readBody(r)
-	if err != nil {
-		return nil, err
-	}
 	var req T
-	if _, err := decode(data, &req); err != nil {
+	if _, err := bodyOf(r, &req); err != nil {
 		return nil, err
 	}
 	if err := change(r.Context(), id, req); err != nil {
