@@ -105,6 +105,14 @@ func TestGuardedNameIsCalledAtTheAddressThatWasLookedAt(t *testing.T) {
 			return Credential{User: "x-access-token", Secret: canary}, nil
 		}
 	})
+	var bound atomic.Bool // the name was bound anew
+	before := m.guard.lookup
+	m.guard.lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
+		if bound.Load() {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil
+		}
+		return before(ctx, host)
+	}
 	remote := at(t, h.URL, "git.example") // no resolver of this machine knows it
 	w := mustWorktree(t, m, Spec{RigID: "rig", URL: remote, Branch: "polecat/alice/1"})
 	g := newGatehouse(t, m, remote)
@@ -117,17 +125,15 @@ func TestGuardedNameIsCalledAtTheAddressThatWasLookedAt(t *testing.T) {
 	if res, err := m.Merge(t.Context(), MergeRequest{RigID: "rig", Branch: "polecat/alice/1"}); err != nil || res.Status != MergeDone {
 		t.Errorf("Merge = %+v, %v", res, err)
 	}
-	m.guard.lookup = func(context.Context, string) ([]netip.Addr, error) {
-		return []netip.Addr{netip.MustParseAddr("127.0.0.2")}, nil // the name was bound anew
-	}
-	before := h.Requests()
+	bound.Store(true)
+	asked := h.Requests()
 	out, err := g.as("cap-alice", 0, 0, w.Dir, "ls-remote", "origin")
 	if err == nil || !strings.Contains(out, "not public") && !strings.Contains(out, "403") {
 		t.Errorf("ls-remote says %q, %v", out, err)
 	}
 	_, err = m.Prepare(t.Context(), "rig", remote, true, nil)
 	wantKind(t, err, town.ErrInvalid, "not public")
-	if n := h.Requests() - before; n != 0 {
+	if n := h.Requests() - asked; n != 0 {
 		t.Errorf("%d requests were made", n)
 	}
 }

@@ -75,6 +75,7 @@ func (w *walker) walk() {
 			w.crash(func(ctx context.Context) { _, _ = w.m.Merge(ctx, MergeRequest{RigID: "rig", Branch: w.branch}) })
 			w.merge()
 		case 7:
+			w.commit()
 			w.merge()
 		case 8, 9:
 			w.lose()
@@ -147,7 +148,6 @@ func (w *walker) crash(f func(context.Context)) {
 }
 
 func (w *walker) merge() {
-	w.commit()
 	for range 20 {
 		res, err := w.m.Merge(w.t.Context(), MergeRequest{RigID: "rig", Branch: w.branch, Strategy: StrategyMerge})
 		if err != nil {

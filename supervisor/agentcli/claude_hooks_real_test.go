@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"townd/llm/llmtest"
 	"townd/supervisor/agentcli"
@@ -82,8 +83,10 @@ func TestClaudesHooksTellWhatFails(t *testing.T) {
 	calls := a.hooked(rules{})
 	a.turn("break it")
 	told := map[town.HookPoint]town.HookCall{}
-	for _, c := range calls() {
-		told[c.Point] = c
+	for deadline := time.Now().Add(patience); told[town.HookError].Point == "" && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for _, c := range calls() { // claude does not wait for the last one
+			told[c.Point] = c
+		}
 	}
 	if c := told[town.HookToolAfter]; c.OK || !strings.Contains(c.Output, "oops") || c.Shell != "echo oops >&2; exit 3" {
 		t.Errorf("after: %+v", c)

@@ -65,11 +65,17 @@ func TestInputTellsHowMuchWentIn(t *testing.T) {
 		if !ok || partial.Written <= 0 || partial.Total != MaxInputBytes {
 			t.Errorf("pipe %v: Input() = %v, want a part of it in", pipe, err)
 		}
-		ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if err := c.Input(ctx, r.ID, "n", make([]byte, 4096)); !errors.Is(err, town.ErrUnavailable) {
-			t.Errorf("pipe %v: second Input() = %v, want unavailable", pipe, err)
+		for i := range 100 { // the kernel moves what a terminal was given on in its own time, and has room once more
+			ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+			err = c.Input(ctx, r.ID, fmt.Sprint("n", i), make([]byte, 4096))
+			cancel()
+			if errors.Is(err, town.ErrUnavailable) {
+				break
+			}
 		}
-		cancel()
+		if !errors.Is(err, town.ErrUnavailable) {
+			t.Errorf("pipe %v: Input() = %v when nothing goes in any more, want unavailable", pipe, err)
+		}
 		if _, err := c.End(t.Context(), r.ID, End{Signal: syscall.SIGKILL}); err != nil {
 			t.Error(err)
 		}
