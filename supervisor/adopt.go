@@ -169,7 +169,7 @@ func (a *agent) resume(run keeper.Run, held bool) {
 		case view.Status == town.StatusStopping:
 			a.endTree(keeper.End{Signal: termSignal, Grace: town.DefaultGrace}, nil)
 		case a.rec.Replacing:
-			a.endTree(keeper.End{Signal: termSignal, Grace: replaceGrace}, nil)
+			a.replace()
 		default:
 			a.giveAgain()
 		}

@@ -174,18 +174,20 @@ func addUsage(sum *town.Usage, u town.UsageData) {
 	sum.CostUSD += u.CostUSD
 }
 
-// usage is what the agent has used: what its CLI told or what the gateway counted,
-// each figure the larger. A CLI forgets what it spent on errands of its own, and
-// the gateway does not see what a caller's own credential pays for.
-func (a *agent) usage() town.Usage {
-	told, metered := a.rec.Told, a.metered.get()
+// usage is what the agent has used: what its CLI told or what the gateway counted.
+func (a *agent) usage() town.Usage { return larger(a.rec.Told, a.metered.get()) }
+
+// larger returns the larger of each figure that both know. A CLI forgets what it
+// spent on errands of its own, and the gateway does not see what a caller's own
+// credential pays for.
+func larger(told, metered town.Usage) town.Usage {
 	return town.Usage{
 		InputTokens:      max(told.InputTokens, metered.InputTokens),
 		OutputTokens:     max(told.OutputTokens, metered.OutputTokens),
 		CacheReadTokens:  max(told.CacheReadTokens, metered.CacheReadTokens),
 		CacheWriteTokens: max(told.CacheWriteTokens, metered.CacheWriteTokens),
 		CostUSD:          max(told.CostUSD, metered.CostUSD),
-		ToolCalls:        told.ToolCalls,
+		ToolCalls:        told.ToolCalls, // the gateway sees none
 	}
 }
 

@@ -151,7 +151,8 @@ func (f *follower) hand(events []agentcli.Decoded, exit *keeper.Exit) {
 			return
 		}
 		a.rec.Decoder, a.rec.Decoded, a.dirty = state, offset, true // saved with what the events say
-		if exit != nil {                                            // before the decoder's word that this ended the turn
+		if exit != nil {
+			// Before the decoder's word that this ended the turn.
 			a.rec.Cut = a.rec.Agent.Turn.State == town.TurnWorking
 		}
 		a.decoded(run, events)
@@ -260,8 +261,7 @@ func (a *agent) turnStarted() {
 	a.rec.Failure, a.rec.FailureText, a.rec.TurnOK = "", "", false
 	a.rec.Session = sessionState{Renewed: a.rec.Session.Renewed}
 	if id := a.rec.Giving.ID; id != "" && a.cli.PerTurn() {
-		a.acknowledged(id, town.ReceiptDelivered)
-		a.emit(town.EventMessage, town.MessageData{MessageID: id, Receipt: town.ReceiptDelivered})
+		a.acknowledge(id, town.ReceiptDelivered)
 	}
 }
 
@@ -308,7 +308,6 @@ func (a *agent) betweenProcesses() {
 // without having begun a turn.
 func (a *agent) unanswered() {
 	if id := a.rec.Giving.ID; id != "" {
-		a.acknowledged(id, town.ReceiptFailed)
-		a.emit(town.EventMessage, town.MessageData{MessageID: id, Receipt: town.ReceiptFailed})
+		a.acknowledge(id, town.ReceiptFailed)
 	}
 }

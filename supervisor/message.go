@@ -91,7 +91,7 @@ func (a *agent) deliverQueue() {
 		a.nextProcess(m)
 	case a.cli.PerTurn(): // its turn is over, its process not quite
 	case a.rec.Retune:
-		a.replace(keeper.End{Signal: termSignal, Grace: replaceGrace})
+		a.replace()
 	default:
 		a.give(m)
 	}
@@ -141,7 +141,7 @@ func (a *agent) interrupt(m message) {
 	}
 	a.interrupted = m.ID
 	if a.cli.PerTurn() {
-		a.replace(keeper.End{Signal: termSignal, Grace: replaceGrace})
+		a.replace()
 		return
 	}
 	input := a.cli.Interrupt()
@@ -162,10 +162,10 @@ func (a *agent) interrupt(m message) {
 const replaceGrace = 5 * time.Second
 
 // replace ends the run's process, for the next message to begin another one.
-func (a *agent) replace(how keeper.End) {
+func (a *agent) replace() {
 	a.rec.Replacing = true
 	a.publish()
-	a.endTree(how, nil)
+	a.endTree(keeper.End{Signal: termSignal, Grace: replaceGrace}, nil)
 }
 
 // nextProcess starts the next process of the run, with a message for it if m is one.
@@ -280,6 +280,12 @@ func (a *agent) acknowledged(id string, stage town.Receipt) {
 		a.rec.Unseen = slices.DeleteFunc(a.rec.Unseen, func(u string) bool { return u == id })
 	case town.ReceiptQueued:
 	}
+}
+
+// acknowledge is acknowledged for what the agent's output does not say in words.
+func (a *agent) acknowledge(id string, stage town.Receipt) {
+	a.acknowledged(id, stage)
+	a.emit(town.EventMessage, town.MessageData{MessageID: id, Receipt: stage})
 }
 
 // seen tells of the messages that the model has now answered to.

@@ -69,15 +69,7 @@ func (s *Supervisor) AdmitModelCall(capability string) (town.Agent, error) {
 
 // published is usage for others than live: what was published, with what the
 // gateway counted since.
-func (a *agent) published() town.Usage {
-	told, metered := a.snapshot.Load().Usage, a.metered.get()
-	told.InputTokens = max(told.InputTokens, metered.InputTokens)
-	told.OutputTokens = max(told.OutputTokens, metered.OutputTokens)
-	told.CacheReadTokens = max(told.CacheReadTokens, metered.CacheReadTokens)
-	told.CacheWriteTokens = max(told.CacheWriteTokens, metered.CacheWriteTokens)
-	told.CostUSD = max(told.CostUSD, metered.CostUSD)
-	return told
-}
+func (a *agent) published() town.Usage { return larger(a.snapshot.Load().Usage, a.metered.get()) }
 
 // ModelCalled takes in a request that an agent made of a model through the gateway.
 func (s *Supervisor) ModelCalled(agentID string, call town.ModelCall) {
