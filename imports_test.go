@@ -85,6 +85,11 @@ var rules = map[string]rule{
 		theirs: []string{"nhooyr.io/websocket"},
 		why:    "clients are for people outside too: they see the contract, never the rooms behind it",
 	},
+	"api/wire": {
+		ours:   []string{"town", "api"},
+		theirs: []string{"github.com/gorilla/mux"},
+		why:    "the servers of the contract read requests and write answers alike; what is asked, they know",
+	},
 	"supervisor": {
 		ours: []string{
 			"town", "supervisor/transcript", "supervisor/screen", "supervisor/keeper", "supervisor/agentcli", "supervisor/rules",
@@ -94,7 +99,7 @@ var rules = map[string]rule{
 		why:    "an agent's life needs its rooms, and no face: HTTP can change without it",
 	},
 	"container": {
-		ours: []string{"town", "api", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr", "llm"},
+		ours: []string{"town", "api", "api/wire", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr", "llm"},
 		theirs: []string{
 			"github.com/getkin/kin-openapi", "github.com/gorilla/mux", "github.com/prometheus/client_golang",
 			"github.com/shirou/gopsutil/v3", "nhooyr.io/websocket",

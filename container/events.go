@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -36,7 +36,7 @@ func parseCursor(name, text string) (cursor, error) {
 	}
 	id, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || id < 0 || ok && town.CheckID(epoch) != nil {
-		return cursor{}, badParam(name, "%.60q must be the id of an event, as 42 or <epoch>:42", text)
+		return cursor{}, wire.BadParam(name, "%.60q must be the id of an event, as 42 or <epoch>:42", text)
 	}
 	return cursor{epoch, id}, nil
 }
@@ -63,18 +63,18 @@ func (s *Server) events(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Method == http.MethodGet && accepts(r, "text/event-stream") {
-		return writer(func(w http.ResponseWriter) { s.sendEvents(w, r, id, page) }), nil
+	if r.Method == http.MethodGet && wire.Accepts(r, "text/event-stream") {
+		return wire.Writer(func(w http.ResponseWriter) { s.sendEvents(w, r, id, page) }), nil
 	}
 	return api.EventPage{Epoch: page.Epoch, Events: page.Events, Next: page.Next}, nil
 }
 
 func eventParams(r *http.Request) (after cursor, limit int, err error) {
-	p, err := parseParams(r)
+	p, err := wire.ParseParams(r)
 	if err != nil {
 		return after, 0, err
 	}
-	text, err := p.one("after")
+	text, err := p.One("after")
 	if err != nil {
 		return after, 0, err
 	}
@@ -87,20 +87,8 @@ func eventParams(r *http.Request) (after cursor, limit int, err error) {
 			return after, 0, err
 		}
 	}
-	n, err := p.number("limit", 1, eventsLimitMost, eventsLimit)
+	n, err := p.Number("limit", 1, eventsLimitMost, eventsLimit)
 	return after, int(n), err
-}
-
-// accepts reports whether the request asks for this media type by name.
-func accepts(r *http.Request, mediaType string) bool {
-	for _, header := range r.Header.Values("Accept") {
-		for part := range strings.SplitSeq(header, ",") {
-			if got, _, err := mime.ParseMediaType(part); err == nil && got == mediaType {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // sendEvents sends page and what follows it as server-sent events, until the
