@@ -2,9 +2,7 @@ package container
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -97,11 +95,9 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, agent string
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	out := &eventWriter{w: w, control: http.NewResponseController(w)}
+	out := wire.NewEventStream(w)
 	for {
-		if out.page(page) != nil {
+		if sendPage(out, page) != nil {
 			return
 		}
 		for {
@@ -109,7 +105,7 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, agent string
 			if err == nil {
 				break
 			}
-			if !errors.Is(err, errQuiet) || out.send(": quiet\n\n") != nil {
+			if !errors.Is(err, errQuiet) || out.Send(wire.Quiet) != nil {
 				return
 			}
 		}
@@ -129,31 +125,12 @@ func (s *Server) waitEvents(ctx context.Context, agent string, after int64, d ti
 	return s.cfg.Supervisor.WaitEvents(ctx, agent, after)
 }
 
-// eventWriter writes server-sent events.
-type eventWriter struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-}
-
-func (e *eventWriter) page(page supervisor.EventPage) error {
+func sendPage(out *wire.EventStream, page supervisor.EventPage) error {
 	var text strings.Builder
 	for _, event := range page.Events {
-		data, err := json.Marshal(event)
-		if err != nil {
+		if err := wire.WriteEvent(&text, api.EventCursor(page.Epoch, event.ID), string(event.Event), event); err != nil {
 			return err
 		}
-		fmt.Fprintf(&text, "id: %s\nevent: %s\ndata: %s\n\n", api.EventCursor(page.Epoch, event.ID), event.Event, data)
 	}
-	return e.send(text.String())
-}
-
-// send writes text and gives the caller writeTimeout to take it.
-func (e *eventWriter) send(text string) error {
-	if err := e.control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	if _, err := e.w.Write([]byte(text)); err != nil {
-		return err
-	}
-	return e.control.Flush()
+	return out.Send(text.String())
 }

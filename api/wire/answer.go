@@ -55,17 +55,18 @@ func Answer(w http.ResponseWriter, value any) {
 	}
 }
 
-// WriteError answers with err as a problem and returns its status. Of an error of
+// writeError answers with err as a problem and returns its status. Of an error of
 // no kind, which is a 500, the caller is told only that there was one. mask
 // takes secrets out of texts; nil leaves them.
-func WriteError(w http.ResponseWriter, err error, mask func(string) string) (status int) {
+func writeError(w http.ResponseWriter, err error, mask func(string) string) (status int) {
 	p := ProblemOf(err, mask)
 	maps.Copy(w.Header(), problemHeader(err, p.Status))
 	writeJSON(w, p.Status, "application/problem+json", p)
 	return p.Status
 }
 
-// ProblemOf returns the body that tells a caller of err; mask is as WriteError's.
+// ProblemOf returns the body that tells a caller of err; mask takes secrets
+// out of it, nil leaves them.
 func ProblemOf(err error, mask func(string) string) api.Problem {
 	if mask == nil {
 		mask = func(s string) string { return s }
