@@ -181,8 +181,8 @@ func withAny[T any](fn func(c *request, req T) (any, error)) handler {
 	}
 }
 
-// made is the answer to a call that may make something: 201 when it did.
-func made(value any, created bool, err error) (any, error) {
+// answerMade is the answer to a call that may make something: 201 when it did.
+func answerMade(value any, created bool, err error) (any, error) {
 	if err != nil || !created {
 		return value, err
 	}
@@ -226,8 +226,8 @@ func (c *request) texts(into map[string]*string) error {
 	return nil
 }
 
-// oneOf reads a parameter that is one of values, or absent.
-func oneOf[S ~string](c *request, name string, values ...S) (S, error) {
+// choice reads a parameter that is one of values, or absent.
+func choice[S ~string](c *request, name string, values ...S) (S, error) {
 	text, err := c.params.One(name)
 	if err != nil || text == "" {
 		return "", err

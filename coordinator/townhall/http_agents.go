@@ -37,7 +37,7 @@ func (f *face) sayStatus(c *request, req api.SayRequest) (any, error) {
 
 func (f *face) ask(c *request, req town.AskRequest) (any, error) {
 	question, err := f.hall.Ask(c.Context(), c.caller, c.ids["agentId"], req)
-	return made(question, true, err)
+	return answerMade(question, true, err)
 }
 
 func (f *face) nudge(c *request, req api.NudgeRequest) (any, error) {
@@ -65,7 +65,7 @@ func (f *face) mail(c *request) (any, error) {
 	if err := c.texts(map[string]*string{"to": &q.To}); err != nil {
 		return nil, err
 	}
-	all, err := oneOf(c, "all", "true", "false")
+	all, err := choice(c, "all", "true", "false")
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +76,11 @@ func (f *face) mail(c *request) (any, error) {
 
 func (f *face) sendMail(c *request, req town.MailRequest) (any, error) {
 	mail, err := f.hall.SendMail(c.Context(), c.caller, req)
-	return made(mail, true, err)
+	return answerMade(mail, true, err)
 }
 
 func (f *face) escalations(c *request) (any, error) {
-	status, err := oneOf(c, "status", "open", "acknowledged", "closed")
+	status, err := choice(c, "status", "open", "acknowledged", "closed")
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (f *face) escalations(c *request) (any, error) {
 
 func (f *face) escalate(c *request, req town.EscalationRequest) (any, error) {
 	e, created, err := f.hall.Escalate(c.Context(), c.caller, req)
-	return made(e, created, err)
+	return answerMade(e, created, err)
 }
 
 func (f *face) acknowledge(c *request, req api.EscalationAnswer) (any, error) {
@@ -102,7 +102,7 @@ func (f *face) closeEscalation(c *request, req api.EscalationAnswer) (any, error
 }
 
 func (f *face) questions(c *request) (any, error) {
-	status, err := oneOf(c, "status", "open", "answered", "expired", "cancelled")
+	status, err := choice(c, "status", "open", "answered", "expired", "cancelled")
 	if err != nil {
 		return nil, err
 	}

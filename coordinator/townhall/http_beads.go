@@ -22,7 +22,7 @@ func (f *face) rigs(c *request) (any, error) {
 
 func (f *face) putRig(c *request, req town.RigSettings) (any, error) {
 	rig, created, err := f.hall.PutRig(c.Context(), c.caller, c.ids["rigId"], req)
-	return made(rig, created, err)
+	return answerMade(rig, created, err)
 }
 
 func (f *face) rig(c *request) (any, error) { return found(f.hall.Rig(c.Context(), c.ids["rigId"])) }
@@ -33,7 +33,7 @@ func (f *face) deleteRig(c *request) (any, error) {
 
 func (f *face) createBead(c *request, req town.BeadRequest) (any, error) {
 	bead, created, err := f.hall.CreateBead(c.Context(), c.caller, c.ids["rigId"], req)
-	return made(bead, created, err)
+	return answerMade(bead, created, err)
 }
 
 func (f *face) beads(c *request) (any, error) {
@@ -44,11 +44,11 @@ func (f *face) beads(c *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.Status, err = oneOf(c, "status", town.BeadOpen, town.BeadInProgress, town.BeadInReview, town.BeadClosed, town.BeadFailed)
+	q.Status, err = choice(c, "status", town.BeadOpen, town.BeadInProgress, town.BeadInReview, town.BeadClosed, town.BeadFailed)
 	if err != nil {
 		return nil, err
 	}
-	if q.Type, err = oneOf(c, "type", town.BeadTypes()...); err != nil {
+	if q.Type, err = choice(c, "type", town.BeadTypes()...); err != nil {
 		return nil, err
 	}
 	if q.Limit, err = c.limit(500); err != nil {
@@ -95,7 +95,7 @@ func (f *face) addNote(c *request, req api.NoteRequest) (any, error) {
 		return nil, err
 	}
 	note, err := f.hall.AddNote(c.Context(), c.caller, c.ids["beadId"], req.Text, req.Kind)
-	return made(note, true, err)
+	return answerMade(note, true, err)
 }
 
 func (f *face) convoys(c *request) (any, error) {
@@ -109,7 +109,7 @@ func (f *face) convoys(c *request) (any, error) {
 
 func (f *face) createConvoy(c *request, req town.ConvoyRequest) (any, error) {
 	convoy, err := f.hall.CreateConvoy(c.Context(), c.caller, req)
-	return made(convoy, true, err)
+	return answerMade(convoy, true, err)
 }
 
 func (f *face) convoy(c *request) (any, error) {

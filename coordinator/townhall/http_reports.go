@@ -41,7 +41,7 @@ func (f *face) merges(c *request) (any, error) {
 		return nil, err
 	}
 	var err error
-	q.Status, err = oneOf(c, "status",
+	q.Status, err = choice(c, "status",
 		town.MergeWaiting, town.MergeReviewing, town.MergeMerging, town.MergeAwaitingPR, town.MergeMerged, town.MergeConflict,
 		town.MergeGatesFailed, town.MergeRejected, town.MergeFailed, town.MergeCancelled)
 	if err != nil {
@@ -52,6 +52,9 @@ func (f *face) merges(c *request) (any, error) {
 }
 
 func (f *face) appendEvents(c *request, req api.AgentEventBatch) (any, error) {
+	if town.CheckID(req.InstanceID) != nil {
+		return nil, wire.BadBody("instanceId", "must be the id of the container's instance")
+	}
 	n, err := f.hall.AppendEvents(c.Context(), req.InstanceID, req.Events)
 	return api.Accepted{Accepted: n}, err
 }
@@ -128,22 +131,4 @@ func (f *face) sendEvents(ctx context.Context, w http.ResponseWriter, q EventQue
 		}
 		q.After, wait = next, quietAfter
 	}
-}
-
-// agentHeartbeat is one agent's, as earlier containers send it.
-func (f *face) agentHeartbeat(c *request, req api.OldHeartbeat) (any, error) {
-	return api.HeartbeatSeen{Heartbeat: true}, f.hall.agentSeen(c.Context(), c.ids["agentId"], req)
-}
-
-// oldCompleted is a completion as earlier containers tell it: they know no generations.
-func (f *face) oldCompleted(c *request, req town.Completion) (any, error) {
-	req.RigID = c.ids["rigId"]
-	if req.Generation == 0 {
-		agent, err := f.hall.CallerOf(c.Context(), c.ids["agentId"])
-		if err != nil {
-			return nil, err
-		}
-		req.Generation = agent.Generation
-	}
-	return f.completed(c, req)
 }
