@@ -105,7 +105,10 @@ func newT(ctx context.Context, target Target) *T {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	t.http = &http.Client{Transport: Checked(next, func(err error) { t.Errorf("%v", err) })}
+	t.http = &http.Client{Transport: Checked(next, func(err error) {
+		first, _, _ := strings.Cut(err.Error(), "\n") // what follows are schema and value
+		t.Errorf("%s", first)
+	})}
 	t.hall = api.NewHall(target.BaseURL, target.TownID, target.Token, t.http)
 	return t
 }

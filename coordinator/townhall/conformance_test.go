@@ -35,9 +35,7 @@ func newTarget(t *testing.T, log *slog.Logger) (target conformance.Target, close
 		t.Fatal(err)
 	}
 	box := conformance.NewContainer(token)
-	container := api.New("http://container", token, &http.Client{
-		Transport: conformance.Checked(api.HandlerTransport(box), func(err error) { t.Error(err) }),
-	})
+	container := api.New("http://container", token, &http.Client{Transport: api.HandlerTransport(box)})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup
 	wg.Go(func() {
