@@ -7,10 +7,16 @@
 package townhall
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
+
+	"townd/town"
 )
 
 // Config is what a Hall needs. Path and TownID are required.
@@ -29,33 +35,179 @@ type Config struct {
 
 // Hall is an open town hall. It is safe for concurrent use.
 type Hall struct {
-	cfg Config
-}
+	cfg   Config
+	log   *slog.Logger
+	store *store
+	told  signals
+	clock clock
 
-var errNotYet = errors.New("not yet")
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+	untidy  chan struct{} // holds at most one: there is something to throw away
+	written int           // rows since the last tidying; guarded by the write transaction
+}
 
 // Open opens the database of cfg.Path, which it makes when there is none. A
 // database of a newer version is refused and left as it is; a corrupted one is an
 // ErrCorrupt.
-func Open(ctx context.Context, cfg Config) (*Hall, error) { return nil, errNotYet }
+func Open(ctx context.Context, cfg Config) (*Hall, error) {
+	if err := town.CheckID(cfg.TownID); err != nil {
+		return nil, fmt.Errorf("town %q: id %w", cfg.TownID, err)
+	}
+	cfg.HeartbeatEvery = cmp.Or(cfg.HeartbeatEvery, 30*time.Second)
+	cfg.Lease = cmp.Or(cfg.Lease, 5*time.Minute)
+	cfg.KeepEvents = cmp.Or(cfg.KeepEvents, 1_000_000)
+	cfg.KeepKeys = cmp.Or(cfg.KeepKeys, 48*time.Hour)
+	cfg.Readers = cmp.Or(cfg.Readers, 4)
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	s, err := openStore(ctx, cfg.Path, cfg.Readers, cfg.Log)
+	if err != nil {
+		return nil, fmt.Errorf("open the town's database %s: %w", cfg.Path, err)
+	}
+	h := &Hall{cfg: cfg, log: cfg.Log, store: s, clock: newClock(cfg), untidy: make(chan struct{}, 1)}
+	if err := h.write(ctx, fact, h.begin); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the town's database %s: %w", cfg.Path, err), s.close())
+	}
+	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
+	h.wg.Go(func() { h.tidyWhenTold(ctx) })
+	return h, nil
+}
 
-// Close waits for the operations that run and closes the database.
-func (h *Hall) Close() error { return errNotYet }
+// begin checks whose database it is, and gives every lease the time of a heartbeat:
+// nobody could renew it while the town hall was closed.
+func (h *Hall) begin(t *tx) error {
+	owner, err := getSetting(t, settingTown)
+	switch {
+	case err != nil:
+		return err
+	case owner == "":
+		if err := setSetting(t, settingTown, h.cfg.TownID); err != nil {
+			return err
+		}
+	case owner != h.cfg.TownID:
+		return fmt.Errorf("it is of town %s, not %s: %w", owner, h.cfg.TownID, town.ErrConflict)
+	}
+	return spareLeases(t)
+}
 
-// ErrCorrupt is wrapped by Open's error for a file that is no sound database. See MoveAside.
-var ErrCorrupt = errors.New("database is corrupt")
-
-// MoveAside renames a database with its side files, so that the next Open begins a
-// new one, and returns the new name. It is for a person to ask for, never done by itself.
-func MoveAside(path string, now time.Time) (string, error) { return "", errNotYet }
+// Close waits for the operations that run and closes the database. Operations after
+// it return town.ErrUnavailable.
+func (h *Hall) Close() error {
+	h.stop()
+	h.wg.Wait()
+	if err := h.store.close(); err != nil {
+		return fmt.Errorf("close the town's database: %w", err)
+	}
+	return nil
+}
 
 // Changed returns a channel that is closed when beads, merges, agents, rigs or
 // settings have changed since the call. Take it before looking, wait after.
-func (h *Hall) Changed() <-chan struct{} { return nil }
+func (h *Hall) Changed() <-chan struct{} { return h.told.next(topicWork) }
 
-// WithKey returns a context under which an operation that makes or reports
-// something is done once: called again with the same key it returns its first
-// answer, for as long as the key is kept. fingerprint tells calls apart (caller,
-// method, path and a hash of the body): the same key with another one is
-// town.ErrConflict.
-func WithKey(ctx context.Context, key, fingerprint string) context.Context { return ctx }
+// clock is the wall clock beside one that never jumps.
+type clock struct {
+	wall    func() time.Time
+	elapsed func() time.Duration
+
+	lastWall    time.Time // guarded by the write transaction
+	lastElapsed time.Duration
+}
+
+func newClock(cfg Config) clock {
+	c := clock{wall: cfg.Now, elapsed: cfg.Elapsed}
+	if c.wall == nil {
+		c.wall = time.Now
+		if c.elapsed == nil {
+			begin := time.Now()
+			c.elapsed = func() time.Duration { return time.Since(begin) }
+		}
+	}
+	if c.elapsed == nil {
+		begin := c.wall()
+		c.elapsed = func() time.Duration { return c.wall().Sub(begin) }
+	}
+	return c
+}
+
+// now is the time to the millisecond, as it is kept.
+func (c *clock) now() time.Time { return c.wall().UTC().Truncate(time.Millisecond) }
+
+// maxDrift is how far the clocks may part between two operations before it counts as a jump.
+const maxDrift = 5 * time.Second
+
+// jumped reports whether the wall clock was set since the last call.
+func (c *clock) jumped(now time.Time) bool {
+	elapsed := c.elapsed()
+	drift := now.Sub(c.lastWall) - (elapsed - c.lastElapsed)
+	first := c.lastWall.IsZero()
+	c.lastWall, c.lastElapsed = now, elapsed
+	return !first && drift.Abs() > maxDrift
+}
+
+// topic is what someone may wait for.
+type topic int
+
+const (
+	topicWork topic = iota
+	topicEvents
+	topicQuestions
+	topics
+)
+
+// signals wakes those who wait for a change.
+type signals struct {
+	mu  sync.Mutex
+	all [topics]chan struct{}
+}
+
+// next returns a channel that is closed at the next change.
+func (s *signals) next(of topic) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all[of] == nil {
+		s.all[of] = make(chan struct{})
+	}
+	return s.all[of]
+}
+
+func (s *signals) tell(of topic) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all[of] != nil {
+		close(s.all[of])
+		s.all[of] = nil
+	}
+}
+
+const settingTown = "town"
+
+// setting returns a small value that was kept, "" for none.
+func (h *Hall) setting(ctx context.Context, name string) (value string, err error) {
+	err = h.read(ctx, func(r reader) error {
+		value, err = getSetting(r, name)
+		return err
+	})
+	return value, err
+}
+
+func getSetting(r reader, name string) (value string, err error) {
+	err = r.row(`SELECT value FROM settings WHERE name = ?`, name).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return value, err
+}
+
+// setSetting keeps a small value; "" forgets it.
+func setSetting(t *tx, name, value string) error {
+	t.tell(topicWork)
+	if value == "" {
+		_, err := t.exec(`DELETE FROM settings WHERE name = ?`, name)
+		return err
+	}
+	_, err := t.exec(`INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+	return err
+}
