@@ -17,6 +17,7 @@ const (
 	breakerWindow   = 30 * time.Minute
 	breakerRest     = 10 * time.Minute
 	breakerPrefix   = "breaker: "
+	settingBreaker  = "breaker"
 )
 
 // breaker is the breaker's state, as it is kept in the settings.

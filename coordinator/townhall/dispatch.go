@@ -34,7 +34,7 @@ func (h *Hall) Dispatch(ctx context.Context, cfg DispatchConfig) error {
 	d := &dispatcher{
 		h: h, cfg: cfg, log: h.log,
 		told: make(chan struct{}, 1),
-		rigs: map[string]*gate{}, starting: map[string]int64{}, asked: map[string]*askedMerge{}, sent: map[string]bool{},
+		rigs: map[string]*gate{}, asked: map[string]*askedMerge{}, sent: map[string]bool{},
 	}
 	d.run(ctx)
 	return nil
@@ -50,7 +50,6 @@ type dispatcher struct {
 
 	container gate
 	rigs      map[string]*gate       // of their remotes
-	starting  map[string]int64       // epoch by bead: starts under way
 	asked     map[string]*askedMerge // by merge
 	sent      map[string]bool        // orders that were sent at once
 	lastRig   string                 // that was given an agent last
@@ -102,7 +101,6 @@ func (d *dispatcher) pass(ctx context.Context) time.Duration {
 		do   func(context.Context, time.Time) error
 	}{
 		{"leases", d.endLeases},
-		{"questions", d.endQuestions},
 		{"breaker", d.checkBreaker},
 		{"idle agents", d.watchIdle},
 		{"silent agents", d.watchSilent},

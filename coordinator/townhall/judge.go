@@ -63,7 +63,7 @@ func endText(c town.Completion) string {
 	if c.Error != "" {
 		text += ": " + c.Error
 	}
-	return cut(text, maxNoteBytes)
+	return shorten(text, maxNoteBytes)
 }
 
 // verdict is what follows from a merge's outcome: the merge's next status, and what
@@ -128,7 +128,7 @@ func mergeText(m town.Merge, out town.MergeOutcome) string {
 	if out.Message != "" && out.Status != "merged" {
 		text += ": " + out.Message
 	}
-	return cut(text, maxNoteBytes)
+	return shorten(text, maxNoteBytes)
 }
 
 // conflictText tells who made a branch which files conflict, and how.
@@ -144,7 +144,7 @@ func conflictText(m town.Merge, out town.MergeOutcome) string {
 		}
 	}
 	fmt.Fprintf(&t, "\nMerge %s into the branch, keep what both sides meant, run the checks, push, and hand it over again.", mergeTarget(m))
-	return cut(t.String(), maxSectionBytes)
+	return shorten(t.String(), maxSectionBytes)
 }
 
 // gatesText tells which check failed, with the end of what it printed.
@@ -174,7 +174,7 @@ func gatesText(out town.MergeOutcome) string {
 	if len(gates) == 0 && out.Message != "" {
 		t.WriteString(" " + out.Message)
 	}
-	return cut(t.String(), maxSectionBytes)
+	return shorten(t.String(), maxSectionBytes)
 }
 
 // lastBytes returns the end of s, whole lines of it.

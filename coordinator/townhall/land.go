@@ -26,11 +26,9 @@ type convoyMember struct {
 	needs  []string // beads, of this convoy or not
 }
 
-// nextStep says what a convoy needs next. begun tells that its branch is there.
-func nextStep(c town.Convoy, members []convoyMember, begun bool) convoyStep {
-	if c.Status == town.ConvoyStaged || c.Status == town.ConvoyClosed || len(members) == 0 {
-		return convoyWaits
-	}
+// nextStep says what a convoy needs next, whose own bead has the status own. begun
+// tells that its branch is there.
+func nextStep(c town.Convoy, own town.BeadStatus, members []convoyMember, begun bool) convoyStep {
 	closed, failed := 0, 0
 	for _, m := range members {
 		switch m.status {
@@ -41,19 +39,36 @@ func nextStep(c town.Convoy, members []convoyMember, begun bool) convoyStep {
 		case town.BeadOpen, town.BeadInProgress, town.BeadInReview:
 		}
 	}
-	switch {
-	case c.Status == town.ConvoyLanding:
+	all, rest := closed == len(members), closed+failed < len(members)
+	switch c.Status {
+	case town.ConvoyStaged, town.ConvoyClosed:
 		return convoyWaits
-	case closed == len(members) && c.Mode == town.LandAtEnd && begun:
-		return convoyLands
-	case closed == len(members):
-		return convoyCloses
-	case failed > 0 && c.Status == town.ConvoyOpen && !canGoOn(members):
-		return convoyFails
-	case c.Status == town.ConvoyFailed && canGoOn(members):
-		return convoyReopens
+	case town.ConvoyLanding:
+		if own == town.BeadClosed { // by a person
+			return convoyCloses
+		}
+		return convoyWaits
+	case town.ConvoyFailed:
+		switch {
+		case own == town.BeadClosed:
+			return convoyCloses
+		case own == town.BeadOpen, rest && canGoOn(members): // a person retried it, or a bead of it
+			return convoyReopens
+		}
+		return convoyWaits
+	case town.ConvoyOpen:
 	}
-	return convoyWaits
+	switch {
+	case own == town.BeadClosed:
+		return convoyCloses
+	case own == town.BeadFailed, failed > 0 && !canGoOn(members):
+		return convoyFails
+	case len(members) == 0 || !all:
+		return convoyWaits
+	case c.Mode == town.LandAtEnd && begun:
+		return convoyLands
+	}
+	return convoyCloses
 }
 
 // canGoOn reports whether a bead of a convoy may still get anywhere: it has not
@@ -96,32 +111,14 @@ func (d *dispatcher) landConvoys(ctx context.Context, _ time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := d.moveConvoy(ctx, c, nextStep(c, members, begun)); err != nil {
+		step := nextStep(c.Convoy, c.own, members, begun)
+		if step == convoyWaits {
+			continue
+		}
+		d.log.Info("convoy moves", "convoy", c.ID, "status", c.Status, "step", step)
+		if err := d.h.moveConvoy(ctx, c, step); err != nil {
 			return fmt.Errorf("convoy %s: %w", c.ID, err)
 		}
-	}
-	return nil
-}
-
-func (d *dispatcher) moveConvoy(ctx context.Context, c town.Convoy, step convoyStep) error {
-	switch step {
-	case convoyWaits:
-		return nil
-	case convoyLands:
-		d.log.Info("convoy lands", "convoy", c.ID, "branch", c.Branch)
-		return d.h.landConvoy(ctx, c)
-	case convoyCloses:
-		return d.h.call(ctx, c.ID, Call{Event: EventClose, By: "town", Reason: "all its beads are closed"})
-	case convoyReopens:
-		return d.h.call(ctx, c.ID, Call{Event: EventRetry, By: "town", Reason: "a bead of it goes on"})
-	case convoyFails:
-		if err := d.h.call(ctx, c.ID, Call{Event: EventFail, By: "town", Reason: "none of its beads can go on: one has failed"}); err != nil {
-			return err
-		}
-		return d.h.escalateOnce(ctx, town.EscalationRequest{
-			Severity: town.PriorityHigh, Title: "Convoy has failed: " + cut(c.Title, 200), BeadID: c.ID, RigID: c.RigID, Cause: "convoy:" + c.ID,
-			Body: "A bead of convoy " + c.ID + " has failed, and what is left of the convoy depends on it. Retry that bead, or close the convoy.",
-		})
 	}
 	return nil
 }

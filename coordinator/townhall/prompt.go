@@ -70,7 +70,7 @@ func writeSections(p *strings.Builder, sections []section) {
 	var all strings.Builder
 	for _, s := range sections {
 		if s.text = strings.TrimSpace(s.text); s.text != "" {
-			fmt.Fprintf(&all, "\n## %s\n%s\n", s.title, cut(s.text, maxSectionBytes))
+			fmt.Fprintf(&all, "\n## %s\n%s\n", s.title, shorten(s.text, maxSectionBytes))
 		}
 	}
 	sum := sha256.Sum256([]byte(all.String()))
@@ -82,14 +82,14 @@ func noteList(notes []town.Note) string {
 	var told []string
 	for _, n := range notes {
 		if n.Kind != "status" {
-			told = append(told, fmt.Sprintf("- %s, %s: %s", n.Kind, n.By, cut(n.Text, maxNoteBytes)))
+			told = append(told, fmt.Sprintf("- %s, %s: %s", n.Kind, n.By, shorten(n.Text, maxNoteBytes)))
 		}
 	}
 	return strings.Join(told[max(0, len(told)-maxPromptNotes):], "\n")
 }
 
-// cut shortens s to at most n bytes of whole characters, and says so.
-func cut(s string, n int) string {
+// shorten cuts s to at most n bytes of whole characters, and says so.
+func shorten(s string, n int) string {
 	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 	if len(s) <= n {
 		return s

@@ -176,7 +176,7 @@ func outcomeOf(entryID string, res api.MergeResult) town.MergeOutcome {
 func mergeRequest(townID string, m town.Merge, b town.Bead, rig town.Rig) api.MergeRequest {
 	req := api.MergeRequest{
 		RigID: m.RigID, GitURL: rig.GitURL, Branch: m.Branch, TargetBranch: cmp.Or(m.Target, rig.DefaultBranch), Strategy: rig.Merge.Strategy,
-		Message: fmt.Sprintf("%s (%s)", cut(b.Title, 200), b.ID), DeleteBranch: rig.Merge.DeleteBranch, CreateTarget: b.ConvoyID != "" && m.Target != "",
+		Message: fmt.Sprintf("%s (%s)", shorten(b.Title, 200), b.ID), DeleteBranch: rig.Merge.DeleteBranch, CreateTarget: b.ConvoyID != "" && m.Target != "",
 		TownID: townID, EntryID: m.ID, BeadID: m.BeadID, AgentID: b.AgentID,
 	}
 	for _, g := range rig.Gates {

@@ -76,7 +76,7 @@ func (d *dispatcher) watchReviews(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for _, r := range reviews {
-		end := r.Since.Add(d.h.cfg.Lease)
+		end := r.Merge.UpdatedAt.Add(d.h.cfg.Lease)
 		switch {
 		case r.Live:
 			continue

@@ -123,7 +123,6 @@ func (d *dispatcher) begin(ctx context.Context, c Container, rig town.Rig, bead 
 	gate := d.gateOf(rig.RigID)
 	gate.enter()
 	d.container.enter()
-	d.starting[bead.ID] = bead.Epoch
 	d.call(func() func(context.Context) {
 		var end startEnd
 		if look {
@@ -134,7 +133,6 @@ func (d *dispatcher) begin(ctx context.Context, c Container, rig town.Rig, bead 
 		return func(ctx context.Context) {
 			gate.leave()
 			d.container.leave()
-			delete(d.starting, bead.ID)
 			d.settle(ctx, bead, end)
 		}
 	})

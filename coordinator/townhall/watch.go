@@ -30,19 +30,19 @@ func (w *WatchConfig) setDefaults() {
 	w.StrayAfter = cmp.Or(w.StrayAfter, 2*time.Minute)
 }
 
-// endLeases ends the leases that have run out. Those that no heartbeat could have
-// renewed the store has lengthened before: at its start, and when the clock jumped.
+// endLeases ends the leases and questions that have run out. Leases that no heartbeat
+// could have renewed the store has lengthened before: at its start, and when the
+// clock jumped.
 func (d *dispatcher) endLeases(ctx context.Context, now time.Time) error {
+	at, ok, err := d.h.nextDeadline(ctx)
+	if err != nil || !ok || at.After(now) {
+		return err
+	}
 	beads, err := d.h.expired(ctx, now)
 	for _, b := range beads {
 		d.log.Warn("lease ended", "bead", b.ID, "agent", b.AgentID, "epoch", b.Epoch, "status", b.Status)
 	}
 	return err
-}
-
-// endQuestions ends the questions that nobody waits for any more.
-func (d *dispatcher) endQuestions(ctx context.Context, now time.Time) error {
-	return d.h.expireQuestions(ctx, now)
 }
 
 const nudgeText = "Your turn has ended, but your bead is not handed over: ending a turn is not done. " +
@@ -68,7 +68,7 @@ func (d *dispatcher) watchIdle(ctx context.Context, now time.Time) error {
 		if i.Nudges >= d.cfg.Watch.Nudges {
 			err = d.h.call(ctx, i.Bead.ID, Call{
 				Event: EventBlock, By: "town", Epoch: i.Bead.Epoch, Cause: "idle:" + i.Bead.ID,
-				Reason: fmt.Sprintf("its agent %s is idle since %s, without done, after %d nudges", i.Agent.AgentID, clockTime(i.IdleFrom), i.Nudges),
+				Reason: fmt.Sprintf("its agent %s is idle since %s, without done, after %d nudges", i.Bead.AgentID, clockTime(i.IdleFrom), i.Nudges),
 			})
 		} else {
 			err = d.h.write(ctx, fact, func(tx *tx) error { return nudgeIdle(tx, i) })
@@ -86,7 +86,7 @@ func nudgeIdle(tx *tx, i idleBead) error {
 	if err != nil {
 		return err
 	}
-	if _, err := order(tx, town.Order{Kind: town.OrderMessage, AgentID: i.Agent.AgentID, Data: data}); err != nil {
+	if _, err := order(tx, town.Order{Kind: town.OrderMessage, AgentID: i.Bead.AgentID, Data: data}); err != nil {
 		return err
 	}
 	return nudged(tx, i.Bead.ID)
@@ -100,20 +100,20 @@ func (d *dispatcher) watchSilent(ctx context.Context, now time.Time) error {
 	}
 	for _, s := range silent {
 		tell, end := s.IdleFrom.Add(d.cfg.Watch.SilentAfter), s.IdleFrom.Add(d.cfg.Watch.StopSilent)
-		reason := fmt.Sprintf("its agent %s shows no sign since %s", s.Agent.AgentID, clockTime(s.IdleFrom))
+		reason := fmt.Sprintf("its agent %s shows no sign since %s", s.Bead.AgentID, clockTime(s.IdleFrom))
 		switch {
 		case now.Before(tell):
 			d.wakeAt(tell)
 		case now.Before(end):
 			d.wakeAt(end)
 			err = d.h.escalateOnce(ctx, town.EscalationRequest{
-				Severity: town.PriorityMedium, Title: "Agent " + s.Agent.AgentID + " is silent", Body: "Bead " + s.Bead.ID + ": " + reason,
-				AgentID: s.Agent.AgentID, BeadID: s.Bead.ID, RigID: s.Bead.RigID, Cause: fmt.Sprintf("silent:%s:%d", s.Bead.ID, s.Bead.Epoch),
+				Severity: town.PriorityMedium, Title: "Agent " + s.Bead.AgentID + " is silent", Body: "Bead " + s.Bead.ID + ": " + reason,
+				AgentID: s.Bead.AgentID, BeadID: s.Bead.ID, RigID: s.Bead.RigID, Cause: fmt.Sprintf("silent:%s:%d", s.Bead.ID, s.Bead.Epoch),
 			})
 		default: // the lease ends here; the agent is a stray from now on
 			_, err = d.h.released(ctx, s.Bead.ID, s.Bead.Epoch, reason)
 			if err == nil {
-				err = d.h.write(ctx, fact, func(tx *tx) error { return orderStop(tx, s.Agent.AgentID) })
+				err = d.h.write(ctx, fact, func(tx *tx) error { return orderStop(tx, s.Bead.AgentID) })
 			}
 		}
 		if err != nil {

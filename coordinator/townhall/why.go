@@ -22,8 +22,8 @@ type surroundings struct {
 	ahead             int // ready beads of its rig that come first
 }
 
-// whyWaits says to people what an open bead waits for.
-func whyWaits(b town.Bead, s surroundings) string {
+// whyOpen says to people what an open bead waits for.
+func whyOpen(b town.Bead, s surroundings) string {
 	switch {
 	case b.Type == town.BeadConvoy:
 		return "stands for its convoy"
@@ -80,8 +80,12 @@ func whyLater(b town.Bead) string {
 	text := "waits until " + clockTime(*b.NotBefore)
 	if b.Attempts > 0 {
 		text += fmt.Sprintf(": attempt %d of %d", b.Attempts+1, b.MaxAttempts)
-		if b.Why != "" {
-			text += " after " + b.Why
+		why := strings.TrimPrefix(b.Why, "waits until ")
+		if why != b.Why { // what the store wrote at the end of the last attempt
+			_, why, _ = strings.Cut(why, ": ")
+		}
+		if why != "" {
+			text += " after " + why
 		}
 	}
 	return text

@@ -28,6 +28,10 @@ func TestOpenBeadSaysWhatItWaitsFor(t *testing.T) {
 		},
 		{"waits until 12:03", town.Bead{NotBefore: &later}, nil},
 		{"waits until 12:03: attempt 2 of 3 after crashed", town.Bead{NotBefore: &later, Attempts: 1, MaxAttempts: 3, Why: "crashed"}, nil},
+		{
+			"waits until 12:03: attempt 3 of 3 after crashed with code 1: boom",
+			town.Bead{NotBefore: &later, Attempts: 2, MaxAttempts: 3, Why: "waits until 2026-05-04T12:03:00Z: crashed with code 1: boom"}, nil,
+		},
 		{"is next", town.Bead{NotBefore: &now}, nil},
 		{"town paused: lunch", town.Bead{}, func(s *surroundings) { s.paused = "lunch" }},
 		{"rig paused", town.Bead{}, func(s *surroundings) { s.rig.Paused = true }},
@@ -41,7 +45,7 @@ func TestOpenBeadSaysWhatItWaitsFor(t *testing.T) {
 		if c.s != nil {
 			c.s(&s)
 		}
-		if got := whyWaits(c.bead, s); got != c.want {
+		if got := whyOpen(c.bead, s); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
