@@ -62,6 +62,11 @@ func settle(t *tx, b *beadRow, before town.Bead, call Call) error {
 	if err := keepName(t, b); err != nil {
 		return err
 	}
+	if b.Type == town.BeadConvoy && b.Status != before.Status {
+		if err := followBead(t, b.Bead); err != nil {
+			return err
+		}
+	}
 	if before.Status == town.BeadFailed && b.Status == town.BeadOpen {
 		if err := tellDependants(t, b.ID, "another bead"); err != nil {
 			return err
@@ -118,7 +123,7 @@ func init() { // not where it is declared: enqueueMerge leads back to apply
 				WHEN blockers = 1 THEN ?
 				WHEN blockers = 2 THEN 'waits for another bead'
 				ELSE 'waits for ' || (blockers - 1) || ' other beads' END
-				WHERE id IN (SELECT bead_id FROM bead_deps WHERE needs_id = ?)`, whyWaits, b.ID)
+				WHERE id IN (SELECT bead_id FROM bead_deps WHERE needs_id = ?)`, waitsForAgent, b.ID)
 			return err
 		},
 		EffectHoldDependants: func(t *tx, b *beadRow, _ Call) error {
@@ -197,10 +202,11 @@ func spareLeases(t *tx) error {
 
 // cut shortens s to at most n bytes, at a character.
 func cut(s string, n int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 	if len(s) <= n {
 		return s
 	}
-	return strings.ToValidUTF8(s[:n-3], "") + "…"
+	return strings.ToValidUTF8(s[:n-len("…")], "") + "…"
 }
 
 // leaseEnd is when a lease that begins or is renewed now ends.

@@ -116,7 +116,7 @@ func saveState(t *tx, b *beadRow) error {
 	return err
 }
 
-const whyWaits = "waits for an agent"
+const waitsForAgent = "waits for an agent"
 
 // whyOf says for people why a bead is where it is.
 func whyOf(b beadRow, reason string) string {
@@ -147,9 +147,9 @@ func whyOf(b beadRow, reason string) string {
 	case b.Type == town.BeadConvoy:
 		return "is a convoy"
 	case b.Feedback != "":
-		return "came back from review, " + whyWaits
+		return "came back from review, " + waitsForAgent
 	}
-	return because(whyWaits)
+	return because(waitsForAgent)
 }
 
 // addNote writes something down about a bead.

@@ -50,7 +50,7 @@ func (h *Hall) claimNext(ctx context.Context, rigID string, name func(taken map[
 // the queue.
 func wakeLater(t *tx) error {
 	_, err := t.exec(`UPDATE beads SET not_before = NULL, why = CASE WHEN hold = '' AND blockers = 0 THEN ? ELSE why END
-		WHERE status = 'open' AND not_before IS NOT NULL AND not_before <= ?`, whyWaits, ms(t.now))
+		WHERE status = 'open' AND not_before IS NOT NULL AND not_before <= ?`, waitsForAgent, ms(t.now))
 	return err
 }
 
@@ -195,27 +195,28 @@ func (h *Hall) nextDeadline(ctx context.Context) (at time.Time, ok bool, err err
 	return at, ok, err
 }
 
-// quietBead is a bead in progress whose agent shows nothing.
-type quietBead struct {
+// idleBead is a bead in progress whose agent shows nothing.
+type idleBead struct {
 	Bead     town.Bead
-	Since    time.Time  // the agent's last activity
+	Agent    town.TownAgent
+	IdleFrom time.Time  // of the agent's last activity
 	Nudges   int        // by the coordinator, since the lease began
 	NudgedAt *time.Time // the last of them
 }
 
 // idle returns the beads in progress whose agent's turn is over since before the
-// given time, and who was told nothing more.
-func (h *Hall) idle(ctx context.Context, before time.Time) ([]quietBead, error) {
-	return h.quiet(ctx, "idle", before)
+// given time.
+func (h *Hall) idle(ctx context.Context, before time.Time) ([]idleBead, error) {
+	return h.quiet(ctx, town.TurnIdle, before)
 }
 
 // stuck returns the beads in progress whose agent is in a turn but showed no
 // activity since before the given time.
-func (h *Hall) stuck(ctx context.Context, before time.Time) ([]quietBead, error) {
-	return h.quiet(ctx, "working", before)
+func (h *Hall) stuck(ctx context.Context, before time.Time) ([]idleBead, error) {
+	return h.quiet(ctx, town.TurnWorking, before)
 }
 
-func (h *Hall) quiet(ctx context.Context, turn town.TurnState, before time.Time) (quiet []quietBead, err error) {
+func (h *Hall) quiet(ctx context.Context, turn town.TurnState, before time.Time) (quiet []idleBead, err error) {
 	err = h.read(ctx, func(r reader) error {
 		rows, err := collect(r, scanBeadRow, `SELECT `+beadColumns+` FROM beads WHERE lease_expires_at IS NOT NULL AND agent_id IN
 			(SELECT a.id FROM agents a WHERE a.id = beads.agent_id AND a.generation = beads.epoch AND a.status IN ('starting', 'running')
@@ -224,11 +225,13 @@ func (h *Hall) quiet(ctx context.Context, turn town.TurnState, before time.Time)
 			return err
 		}
 		for _, b := range rows {
-			var since int64
-			if err := r.row(`SELECT last_activity_at FROM agents WHERE id = ?`, b.AgentID).Scan(&since); err != nil {
+			a, err := loadAgent(r, b.AgentID)
+			if err != nil {
 				return err
 			}
-			quiet = append(quiet, quietBead{Bead: b.Bead, Since: timeOf(since), Nudges: b.nudges, NudgedAt: b.nudgedAt})
+			quiet = append(quiet, idleBead{
+				Bead: b.Bead, Agent: a.TownAgent, IdleFrom: *a.lastActivityAt, Nudges: b.nudges, NudgedAt: b.nudgedAt,
+			})
 		}
 		return nil
 	})

@@ -178,6 +178,7 @@ CREATE TABLE runs (
 ) STRICT;
 CREATE INDEX runs_agent ON runs (agent_id);
 CREATE INDEX runs_bead ON runs (bead_id);
+CREATE INDEX runs_open ON runs (n) WHERE ended_at IS NULL;
 
 CREATE TABLE mail (
   n          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -241,8 +242,7 @@ CREATE TABLE merges (
   message    TEXT NOT NULL,
   commit_id  TEXT NOT NULL,
   pr         TEXT NOT NULL,
-  reviewer   TEXT NOT NULL,
-  reviewed   INTEGER NOT NULL, -- 1: the refinery agent had nothing against it
+  reviewer   TEXT NOT NULL, -- of one that waits: who had nothing against it
   not_before INTEGER,
   created_at INTEGER NOT NULL,
   updated_at INTEGER NOT NULL
