@@ -52,6 +52,7 @@ type dispatcher struct {
 	rigs      map[string]*gate       // of their remotes
 	asked     map[string]*askedMerge // by merge
 	sent      map[string]bool        // orders that were sent at once
+	silent    map[string]int64       // epoch by bead: of silent agents that people were told of
 	lastRig   string                 // that was given an agent last
 	recovered bool                   // beads that were in progress at the start are looked after
 	failures  int                    // passes in a row in which something failed

@@ -101,12 +101,13 @@ func (h *Hall) strays(ctx context.Context) (all []stray, err error) {
 		}, `SELECT a.id, a.status IN ('starting', 'running', 'stopping'), coalesce(b.updated_at, a.last_seen_at)
 			FROM agents a LEFT JOIN beads b ON b.id = a.bead_id
 			WHERE a.last_seen_at >= (SELECT max(seen_at) FROM instance) AND a.status <> 'stopping'
-			AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.agent_id = a.id AND o.done_at IS NULL AND o.kind IN ('stop', 'forget'))
 			AND CASE WHEN a.role = 'refinery'
 				THEN NOT EXISTS (SELECT 1 FROM merges m WHERE m.rig_id = a.rig_id AND `+mergeIsLive+` AND m.status = 'reviewing' AND m.reviewer = a.id)
 			WHEN a.role <> 'polecat' THEN 0
 			WHEN a.status IN ('starting', 'running') THEN b.id IS NULL OR b.status <> 'in_progress' OR b.epoch <> a.generation
-			ELSE b.id IS NULL OR b.status IN ('closed', 'failed') END`)
+			ELSE b.id IS NULL OR b.status IN ('closed', 'failed') END
+			AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.agent_id = a.id AND o.kind IN ('stop', 'forget')
+				AND (o.done_at IS NULL OR o.created_at >= a.last_seen_at))`)
 		return err
 	})
 	return all, err

@@ -44,7 +44,7 @@ func (d *dispatcher) handOut(ctx context.Context, now time.Time) error {
 	for waiting := inTurn(slices.Sorted(maps.Keys(ready)), d.lastRig); room > 0 && len(waiting) > 0; {
 		id := waiting[0]
 		waiting = waiting[1:]
-		if live[id] >= cmp.Or(rigs[id].MaxAgents, town.DefaultRigAgents) || !d.open(id, now) {
+		if rigs[id].Paused || live[id] >= cmp.Or(rigs[id].MaxAgents, town.DefaultRigAgents) || !d.open(id, now) {
 			continue
 		}
 		ok, err := d.take(ctx, c, rigs[id])

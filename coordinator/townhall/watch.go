@@ -98,6 +98,7 @@ func (d *dispatcher) watchSilent(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	told := map[string]int64{}
 	for _, s := range silent {
 		tell, end := s.IdleFrom.Add(d.cfg.Watch.SilentAfter), s.IdleFrom.Add(d.cfg.Watch.StopSilent)
 		reason := fmt.Sprintf("its agent %s shows no sign since %s", s.Bead.AgentID, clockTime(s.IdleFrom))
@@ -106,6 +107,9 @@ func (d *dispatcher) watchSilent(ctx context.Context, now time.Time) error {
 			d.wakeAt(tell)
 		case now.Before(end):
 			d.wakeAt(end)
+			if told[s.Bead.ID] = s.Bead.Epoch; d.silent[s.Bead.ID] == s.Bead.Epoch {
+				continue
+			}
 			err = d.h.escalateOnce(ctx, town.EscalationRequest{
 				Severity: town.PriorityMedium, Title: "Agent " + s.Bead.AgentID + " is silent", Body: "Bead " + s.Bead.ID + ": " + reason,
 				AgentID: s.Bead.AgentID, BeadID: s.Bead.ID, RigID: s.Bead.RigID, Cause: fmt.Sprintf("silent:%s:%d", s.Bead.ID, s.Bead.Epoch),
@@ -120,6 +124,7 @@ func (d *dispatcher) watchSilent(ctx context.Context, now time.Time) error {
 			return err
 		}
 	}
+	d.silent = told
 	return nil
 }
 
