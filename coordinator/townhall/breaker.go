@@ -35,7 +35,7 @@ func (b breaker) since(now time.Time) time.Time {
 	if from := now.Add(-breakerWindow); from.After(b.ClosedAt) {
 		return from
 	}
-	return b.ClosedAt
+	return b.ClosedAt.Add(time.Millisecond) // the store's times are of milliseconds
 }
 
 // probeEnd is what became of a probe.

@@ -16,6 +16,7 @@ import (
 // container for.
 type askedMerge struct {
 	calling  bool
+	pull     bool      // its pull request is open
 	instance string    // of the container that was asked
 	again    time.Time // when it is asked for again: without an outcome by then, or for its pull request
 	failures int       // calls that failed in a row, or looks at a pull request
@@ -95,16 +96,13 @@ func (d *dispatcher) askMerge(ctx context.Context, c Container, m town.Merge, in
 	case a == nil:
 		a = &askedMerge{}
 		d.asked[m.ID] = a
-		if m.Status == town.MergeAwaitingPR { // since an earlier hall, or since its outcome came
-			a.again = now.Add(pullDelays[0])
-			if m.NotBefore != nil {
-				a.again = *m.NotBefore
-			}
-		}
 	case a.calling:
 		return nil
 	case m.Status == town.MergeMerging && a.instance != "" && instance != a.instance:
 		a.again = time.Time{} // another container: it knows nothing of it
+	}
+	if m.Status == town.MergeAwaitingPR && !a.pull {
+		a.pull, a.failures, a.again = true, 0, now.Add(pullDelays[0])
 	}
 	if now.Before(a.again) {
 		d.wakeAt(a.again)

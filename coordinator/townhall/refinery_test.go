@@ -350,7 +350,7 @@ func TestConvoyLandsAtTheEnd(t *testing.T) {
 			d.done(t, s.AgentID)
 			synctest.Wait()
 			q := d.asked()[len(d.asked())-1]
-			if q.BeadID != b.ID || !q.CreateTarget || !strings.HasPrefix(q.TargetBranch, "convoy/new-parser-") && !strings.HasPrefix(q.TargetBranch, "convoy/") || q.TargetBranch != made.Convoy.Branch {
+			if q.BeadID != b.ID || !q.CreateTarget || !strings.HasPrefix(q.TargetBranch, "convoy/") || q.TargetBranch != made.Convoy.Branch {
 				t.Fatalf("merge %d is %+v, convoy %+v", i, q, made.Convoy)
 			}
 			d.outcome(t, town.MergeOutcome{Status: "merged"})
@@ -366,27 +366,28 @@ func TestConvoyLandsAtTheEnd(t *testing.T) {
 	})
 }
 
-// A landing that conflicts becomes one more bead of the convoy, a bounded number of times.
-func TestLandingThatConflictsIsWorkOfTheConvoy(t *testing.T) {
+func TestLandingThatConflictsIsTriedAgainByAPerson(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatching(t, []string{"site"}, nil)
 		made := d.convoy(t, town.LandAtEnd, 1, false)
-		for n := 1; n <= MaxReworks+1; n++ {
-			starts := d.started()
-			d.done(t, starts[len(starts)-1].AgentID)
-			synctest.Wait()
-			d.outcome(t, town.MergeOutcome{Status: "merged"})
-			d.outcome(t, town.MergeOutcome{Status: "conflict", Conflicts: []byte(`[{"path":"a.go","kind":"contents"}]`)})
-			starts = d.started()
-			last := starts[len(starts)-1]
-			if n <= MaxReworks && (len(starts) != n+1 || !strings.Contains(last.Prompt, "a.go") || last.StartPoint != made.Convoy.Branch) {
-				t.Fatalf("after landing %d: %d starts, %+v", n, len(starts), last)
-			}
-		}
+		d.done(t, d.started()[0].AgentID)
+		synctest.Wait()
+		d.outcome(t, town.MergeOutcome{Status: "merged"})
+		d.outcome(t, town.MergeOutcome{Status: "conflict", Conflicts: []byte(`[{"path":"a.go","kind":"contents"}]`)})
 		d.wantConvoy(t, made.Convoy.ID, town.ConvoyFailed)
-		if n := len(d.started()); n != MaxReworks+1 || len(d.escalations(t)) != 1 {
-			t.Errorf("%d starts, escalations %+v", n, d.escalations(t))
+		if e := d.escalations(t); len(e) != 1 || !strings.Contains(e[0].Body, "a.go") {
+			t.Errorf("escalations %+v", e)
 		}
+		d.beatFor(t, time.Hour)
+		if n := len(d.asked()); n != 2 {
+			t.Errorf("asked for %d merges, want no landing by itself", n)
+		}
+		if _, err := d.RetryBead(t.Context(), Person, made.Convoy.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		d.outcome(t, town.MergeOutcome{Status: "merged"})
+		d.wantConvoy(t, made.Convoy.ID, town.ConvoyClosed)
 	})
 }
 

@@ -101,8 +101,8 @@ func TestClaimThatDidNotStartIsGivenBack(t *testing.T) {
 		{name: "remote down for a while", err: town.ErrGit, retry: true, attempts: 1, status: town.BeadInProgress, within: 6 * time.Second},
 		{name: "remote down", err: town.ErrGit, status: town.BeadOpen, within: time.Hour, cause: "remote:site"},
 		{name: "cut before", err: errCut, retry: true, attempts: 1, status: town.BeadInProgress, within: 6 * time.Second},
-		{name: "cut after", err: errCut, hidden: true, attempts: 1, status: town.BeadInProgress, within: time.Hour},
-		{name: "conflict with itself", err: town.ErrConflict, hidden: true, attempts: 1, status: town.BeadInProgress, within: time.Hour},
+		{name: "cut after", err: errCut, hidden: true, attempts: 1, status: town.BeadInProgress, within: 50 * time.Minute},
+		{name: "conflict with itself", err: town.ErrConflict, hidden: true, attempts: 1, status: town.BeadInProgress, within: 50 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -216,13 +216,13 @@ func TestRigsTakeTurnsAndKeepTheirBounds(t *testing.T) {
 			d.done(t, d.started()[i].AgentID)
 			synctest.Wait()
 		}
-		if n := count(); n["a"]+n["b"]+n["c"] != 36 || n["a"]-n["b"] > 2 || n["b"]-n["a"] > 2 || n["c"] < 8 {
+		if n := count(); n["a"]+n["b"]+n["c"] != 36 || n["a"]-n["b"] > 2 || n["b"]-n["a"] > 2 || n["c"] < 5 {
 			t.Errorf("handed out %v", n)
 		}
 	})
 }
 
-// Q1: a bead of low priority that waits long enough comes before younger critical ones.
+// Q1: a bead of low priority that waits long enough comes before younger ones that press.
 func TestLowPriorityDoesNotStarve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatching(t, []string{"site"}, func(d *dispatching) { d.cfg.MaxAgents = 1 })
@@ -232,23 +232,18 @@ func TestLowPriorityDoesNotStarve(t *testing.T) {
 				d.done(t, req.AgentID)
 			}()
 		}
-		go func() {
-			for range 60 * 6 { // more than one agent can do
-				d.add(t, "site", town.BeadRequest{Priority: town.PriorityCritical})
-				time.Sleep(9 * time.Minute)
-			}
-		}()
-		time.Sleep(time.Second)
 		low := d.add(t, "site", town.BeadRequest{Priority: town.PriorityLow})
+		d.add(t, "site", town.BeadRequest{Priority: town.PriorityHigh})
 		begin := time.Now()
-		for d.bead(t, low.ID).Status == town.BeadOpen {
-			d.beatFor(t, 10*time.Minute)
-			if time.Since(begin) > 53*time.Hour {
-				t.Fatal("still waits after two days")
-			}
+		for time.Since(begin) < 7*time.Hour {
+			d.add(t, "site", town.BeadRequest{Priority: town.PriorityHigh}) // more than one agent can do
+			d.beatFor(t, 9*time.Minute)
 		}
-		d.beatFor(t, time.Duration(60*6)*9*time.Minute-time.Since(begin)+20*time.Minute)
+		if b := d.bead(t, low.ID); b.Epoch != 1 || len(d.started()) < 40 {
+			t.Errorf("taken %d times in 7 h, beside %d others", b.Epoch, len(d.started()))
+		}
 		d.stop()
+		time.Sleep(10 * time.Minute) // for the last to be done
 	})
 }
 

@@ -141,7 +141,7 @@ func (c *scripted) beat(t testing.TB) {
 func (c *scripted) beatFor(t testing.TB, d time.Duration) {
 	t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		time.Sleep(min(30*time.Second, time.Until(end)))
+		time.Sleep(min(2*time.Minute, time.Until(end))) // the lease is longer
 		c.beat(t)
 		synctest.Wait()
 	}

@@ -18,7 +18,7 @@ func TestIdleAgentIsNudgedTwiceThenPeopleAreTold(t *testing.T) {
 		synctest.Wait()
 		id := d.bead(t, b.ID).AgentID
 		d.set(id, func(a *town.AgentHeartbeat) { a.Turn.State = town.TurnIdle })
-		for n, after := range []time.Duration{9 * time.Minute, 2 * time.Minute, 9 * time.Minute, 2 * time.Minute} {
+		for n, after := range []time.Duration{9 * time.Minute, 2 * time.Minute, 8 * time.Minute, 2 * time.Minute} {
 			d.beatFor(t, after)
 			if got, want := len(d.said), []int{0, 1, 1, 2}[n]; got != want {
 				t.Errorf("step %d: %d nudges, want %d", n, got, want)
