@@ -150,6 +150,10 @@ func (s *store) close() error {
 	if s.readers != nil {
 		errs = append(errs, s.readers.Close()) // waits for the queries that run
 	}
+	for _, stmt := range s.stmts { // one that stays open keeps SQLite from merging the log into the file
+		errs = append(errs, stmt.Close())
+	}
+	clear(s.stmts)
 	if s.writer != nil {
 		errs = append(errs, s.writer.Close())
 	}

@@ -1,0 +1,198 @@
+package townhall
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"townd/api"
+	"townd/town"
+)
+
+// TestThousandBeadsThroughTwentyAgents: a thousand beads that depend on each other, in
+// four rigs, through twenty agents that are done at once or fail at random (the breaker
+// and the gates have their part), with two halls one after the other: none is done
+// twice, none is lost, each is merged once.
+func TestThousandBeadsThroughTwentyAgents(t *testing.T) {
+	synctest.Test(t, thousandBeads)
+}
+
+func thousandBeads(t *testing.T) {
+	const beads, agents = 1000, 20
+	var (
+		mu     sync.Mutex
+		now    = map[string]bool{} // agents that run
+		most   int                 // at once
+		done   = map[string]int{}  // by bead
+		landed = map[string]int{}  // by bead
+		early  []string            // beads that were begun before what they need
+		needs  = map[string][]string{}
+		closed = make(chan struct{}, 1)
+		runs   sync.WaitGroup
+	)
+	d := newDispatching(t, nil, func(d *dispatching) {
+		d.cfg.MaxAgents = agents
+		for i := range 4 {
+			d.rig(t, fmt.Sprint("rig", i), func(s *town.RigSettings) { s.MaxAgents = agents })
+		}
+	})
+	var all []string
+	d.onLive = func(req town.StartRequest) {
+		mu.Lock()
+		if now[req.AgentID] {
+			t.Errorf("agent %s runs twice", req.AgentID)
+		}
+		now[req.AgentID] = true
+		most = max(most, len(now))
+		for _, need := range needs[req.BeadID] {
+			if landed[need] == 0 {
+				early = append(early, req.BeadID)
+			}
+		}
+		mu.Unlock()
+		runs.Go(func() {
+			ctx := context.WithoutCancel(t.Context())
+			mu.Lock()
+			hall := d.scripted.hall
+			delete(now, req.AgentID)
+			mu.Unlock()
+			if rand.IntN(40) == 0 {
+				d.scripted.end(t, req.AgentID, town.ReasonCrashed, "at random")
+				return
+			}
+			c, err := hall.CallerOf(ctx, req.AgentID)
+			if err == nil {
+				var answer DoneAnswer
+				if answer, err = hall.Done(ctx, c, req.AgentID, town.DoneRequest{Epoch: req.Generation, Summary: "did it"}); err == nil && !answer.Kept {
+					mu.Lock()
+					done[req.BeadID]++
+					mu.Unlock()
+				}
+			}
+			if err != nil {
+				t.Errorf("done %s: %v", req.AgentID, err)
+			}
+		})
+	}
+	d.onStart = func(town.StartRequest) error {
+		if rand.IntN(50) == 0 {
+			return errCut // before it began
+		}
+		return nil
+	}
+	d.onMerge = func(req api.MergeRequest) (api.MergeResult, error) {
+		mu.Lock()
+		landed[req.BeadID]++
+		enough := len(landed) == beads
+		mu.Unlock()
+		if enough {
+			select {
+			case closed <- struct{}{}:
+			default:
+			}
+		}
+		return merged(req)
+	}
+	for i := range beads {
+		var on []string
+		for range rand.IntN(3) {
+			if i > 0 {
+				on = append(on, all[max(0, i-1-rand.IntN(40))])
+			}
+		}
+		b := d.add(t, fmt.Sprint("rig", rand.IntN(4)), town.BeadRequest{Title: fmt.Sprint("bead ", i), DependsOn: unique(on), MaxAttempts: 10})
+		mu.Lock()
+		needs[b.ID] = b.DependsOn
+		mu.Unlock()
+		all = append(all, b.ID)
+	}
+	mu.Lock()
+	half := len(landed)
+	mu.Unlock()
+	d.reopen(t)
+	begin := time.Now()
+	select {
+	case <-closed:
+		synctest.Wait()
+	case <-time.After(24 * time.Hour):
+		t.Error("not all are merged")
+	}
+	runs.Wait()
+	t.Logf("%d merged before the hall was closed, the rest in %v; at most %d at once", half, time.Since(begin).Round(time.Millisecond), most)
+	d.stop()
+	for _, id := range all {
+		d.want(t, id, town.BeadClosed)
+		if done[id] != 1 || landed[id] != 1 {
+			t.Errorf("bead %s was done %d times, merged %d times", id, done[id], landed[id])
+		}
+	}
+	if most > agents || len(early) > 0 {
+		t.Errorf("%d agents at once, %d beads begun before what they need", most, len(early))
+	}
+}
+
+func unique(ids []string) (out []string) {
+	seen := map[string]bool{}
+	for _, id := range ids {
+		if !seen[id] {
+			out = append(out, id)
+		}
+		seen[id] = true
+	}
+	return out
+}
+
+// BenchmarkHandOut is what one bead costs from claim to the start call, with so many
+// ready beads in the store.
+func BenchmarkHandOut(b *testing.B) {
+	for _, n := range []int{100, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			started := make(chan town.StartRequest, 1)
+			d := newDispatching(b, []string{"site"}, func(d *dispatching) {
+				d.cfg.MaxAgents = 1
+				fill(b, d.Hall, "site", n)
+				d.onLive = func(req town.StartRequest) { started <- req }
+			})
+			req := <-started
+			for b.Loop() {
+				// The bead goes back to the end of the queue, so that the store stays as full.
+				if err := d.Hall.putBack(b.Context(), req.BeadID); err != nil {
+					b.Fatal(err)
+				}
+				req = <-started
+			}
+		})
+	}
+}
+
+// fill makes n beads in one transaction.
+func fill(b *testing.B, h *Hall, rig string, n int) {
+	err := h.write(b.Context(), news, func(t *tx) error {
+		for i := range n {
+			row := newBead(t, Person, rig, town.BeadRequest{Title: fmt.Sprint("bead ", i)})
+			if err := insertBead(t, &row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// putBack makes a bead that an agent has one that waits behind all others.
+func (h *Hall) putBack(ctx context.Context, id string) error {
+	return h.write(ctx, fact, func(t *tx) error {
+		if _, _, err := apply(t, id, Call{Event: EventHold, Reason: "bench"}); err != nil {
+			return err
+		}
+		t.tell(topicWork)
+		_, err := t.exec(`UPDATE beads SET hold = '', due = (SELECT max(due) + 1 FROM beads) WHERE id = ?`, id)
+		return err
+	})
+}
