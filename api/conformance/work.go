@@ -57,13 +57,7 @@ func (t *T) clear(rigID string) {
 			t.must(err)
 		}
 	}
-	for _, status := range []town.BeadStatus{town.BeadInProgress, town.BeadInReview, town.BeadOpen} {
-		page, err := t.hall.Beads(t.ctx, api.BeadQuery{RigID: rigID, Status: status, Limit: 500})
-		t.must(err)
-		for _, b := range page.Beads {
-			_, err := t.hall.PatchBead(t.ctx, b.ID, town.BeadPatch{Status: town.BeadClosed, Reason: "the case is over"})
-			t.must(err)
-		}
+	for t.closeBeads(rigID) > 0 { // one may have been taken meanwhile
 	}
 	t.box.mu.Lock()
 	for id, a := range t.box.agents {
@@ -73,6 +67,20 @@ func (t *T) clear(rigID string) {
 	}
 	t.box.mu.Unlock()
 	t.must(t.hall.DeleteRig(t.ctx, rigID))
+}
+
+// closeBeads closes what has not ended of a rig, and returns how many those were.
+func (t *T) closeBeads(rigID string) (n int) {
+	for _, status := range []town.BeadStatus{town.BeadOpen, town.BeadInProgress, town.BeadInReview} {
+		page, err := t.hall.Beads(t.ctx, api.BeadQuery{RigID: rigID, Status: status, Limit: 500})
+		t.must(err)
+		for _, b := range page.Beads {
+			_, err := t.hall.PatchBead(t.ctx, b.ID, town.BeadPatch{Status: town.BeadClosed, Reason: "the case is over"})
+			t.must(err)
+		}
+		n += len(page.Beads)
+	}
+	return n
 }
 
 // create makes a bead.
