@@ -125,7 +125,9 @@ func (f *face) question(c *request) (any, error) {
 	if wait == 0 || question.Status != "open" {
 		return question, nil
 	}
-	return found(f.hall.Question(c.Context(), question.ID, wait))
+	ctx, stop := f.waiting(c)
+	defer stop()
+	return found(f.hall.Question(ctx, question.ID, wait))
 }
 
 func (f *face) answerQuestion(c *request, req api.AnswerRequest) (any, error) {

@@ -1,7 +1,6 @@
 package townhall
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -78,9 +77,11 @@ func (f *face) events(c *request) (any, error) {
 		return nil, err
 	}
 	if c.Method == http.MethodGet && wire.Accepts(c.Request, "text/event-stream") {
-		return wire.Writer(func(w http.ResponseWriter) { f.sendEvents(c.Context(), w, q) }), nil
+		return wire.Writer(func(w http.ResponseWriter) { f.sendEvents(c, w, q) }), nil
 	}
-	events, next, err := f.hall.Events(c.Context(), q, wait)
+	ctx, stop := f.waiting(c)
+	defer stop()
+	events, next, err := f.hall.Events(ctx, q, wait)
 	return api.AgentEventPage{Events: list(events), Next: next}, err
 }
 
@@ -108,8 +109,10 @@ func (c *request) eventQuery() (q EventQuery, wait time.Duration, err error) {
 const quietAfter = 15 * time.Second
 
 // sendEvents sends what there is and what follows, until the caller leaves or the
-// hall closes.
-func (f *face) sendEvents(ctx context.Context, w http.ResponseWriter, q EventQuery) {
+// server ends.
+func (f *face) sendEvents(c *request, w http.ResponseWriter, q EventQuery) {
+	ctx, stop := f.waiting(c)
+	defer stop()
 	out := wire.NewEventStream(w)
 	var wait time.Duration // none at first, so that the answer begins
 	for {
