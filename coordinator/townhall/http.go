@@ -217,9 +217,10 @@ func (c *request) wait(name string) (time.Duration, error) {
 
 var errServerEnds = fmt.Errorf("the server goes away: %w", town.ErrUnavailable)
 
-// waiting returns a context for a call that waits. It ends with the server too.
-func (f *face) waiting(c *request) (context.Context, context.CancelFunc) {
+// waiting makes a call that waits, with a context that ends with the server too.
+func (f *face) waiting(c *request, call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(c.Context())
+	defer cancel(nil)
 	if f.cfg.Done != nil {
 		go func() { // ends with the call
 			select {
@@ -229,7 +230,11 @@ func (f *face) waiting(c *request) (context.Context, context.CancelFunc) {
 			}
 		}()
 	}
-	return ctx, func() { cancel(nil) }
+	err := call(ctx)
+	if err != nil && context.Cause(ctx) == errServerEnds {
+		return errServerEnds // whatever it broke
+	}
+	return err
 }
 
 // texts reads parameters into the strings they are for.
