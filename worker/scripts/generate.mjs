@@ -40,7 +40,7 @@ function inline(schema) {
 }
 
 const schemas = Object.fromEntries(requests.map((name) => [name, inline({ $ref: `#/components/schemas/${name}` })]));
-const types = astToString(await openapiTS(source, { alphabetize: true, silent: true }));
+const types = astToString(await openapiTS(source, { alphabetize: true, defaultNonNullable: false, silent: true }));
 const files = {
   "src/wire.ts": `// ${note}\n\n${types}`,
   "src/schemas.json": `${JSON.stringify(schemas)}\n`,

@@ -1,4 +1,3 @@
-import { message } from "./orders";
 import { findAgent, isLive } from "./agentrows";
 import { agentsBead } from "./beadrows";
 import { by, type Caller, leads, mustBe } from "./caller";

@@ -7,7 +7,7 @@ export type Event =
   | "claim" | "renew" | "done" | "finish" | "release" | "expire" | "give_up" | "block" | "hold" | "retry" | "close" | "fail" | "merged" | "rework";
 
 /** A bead as far as transitions are concerned. Times are milliseconds since 1970. */
-export interface BeadState {
+export type BeadState = {
   id: string;
   status: BeadStatus;
   attempts: number;
@@ -25,7 +25,7 @@ export interface BeadState {
   blockers: number; // beads it depends on that are not closed
   updatedAt: number;
   closedAt: number | null;
-}
+};
 
 /** An event with what it brings. */
 export interface Call {

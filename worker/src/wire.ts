@@ -1589,7 +1589,7 @@ export interface components {
             options: string[];
             question: string;
             /** @default 600 */
-            waitSeconds: number;
+            waitSeconds?: number;
         };
         Bead: {
             agentId?: components["schemas"]["Id"];
@@ -1668,7 +1668,7 @@ export interface components {
             dependsOn?: components["schemas"]["Id"][];
             labels?: string[];
             /** @default 3 */
-            maxAttempts: number;
+            maxAttempts?: number;
             metadata?: Record<string, never>;
             /** Format: date-time */
             notBefore?: string;
@@ -1817,7 +1817,7 @@ export interface components {
              * @default review-and-merge
              * @enum {string}
              */
-            mode: "" | "review-then-land" | "review-and-merge";
+            mode?: "" | "review-then-land" | "review-and-merge";
             parallel?: boolean;
             rigId: components["schemas"]["Id"];
             source?: string;
@@ -1882,7 +1882,7 @@ export interface components {
         };
         DrainRequest: {
             /** @default 60 */
-            deadlineSeconds: number;
+            deadlineSeconds?: number;
         };
         ErrorFrame: {
             error: string;
@@ -1994,7 +1994,7 @@ export interface components {
             command: string;
             name?: string;
             /** @default 600 */
-            timeoutSeconds: number;
+            timeoutSeconds?: number;
         };
         GateResult: {
             exitCode: number;
@@ -2252,12 +2252,12 @@ export interface components {
              * @description At the default branch, when the remote has no `targetBranch`.
              * @default false
              */
-            createTarget: boolean;
+            createTarget?: boolean;
             /**
              * @description On the remote, once it is merged.
              * @default false
              */
-            deleteBranch: boolean;
+            deleteBranch?: boolean;
             entryId?: string;
             /** @description Run in a checkout of the result, one after another, before it is pushed. */
             gates?: components["schemas"]["Gate"][];
@@ -2270,7 +2270,7 @@ export interface components {
              * @default merge
              * @enum {string}
              */
-            strategy: "" | "merge" | "squash" | "rebase";
+            strategy?: "" | "merge" | "squash" | "rebase";
             /** @description The remote's default branch when empty. */
             targetBranch?: string;
             townId?: string;
@@ -2308,14 +2308,14 @@ export interface components {
              * @default merge
              * @enum {string}
              */
-            mode: "" | "merge" | "pull-request" | "none";
+            mode?: "" | "merge" | "pull-request" | "none";
             /** @description A refinery agent looks at each branch first. */
             review?: boolean;
             /**
              * @default merge
              * @enum {string}
              */
-            strategy: "" | "merge" | "squash" | "rebase";
+            strategy?: "" | "merge" | "squash" | "rebase";
         };
         /** @enum {string} */
         MergeStatus: "waiting" | "reviewing" | "merging" | "pull_request" | "merged" | "conflict" | "gates_failed" | "rejected" | "failed" | "cancelled";
@@ -2324,7 +2324,7 @@ export interface components {
              * @default turn-end
              * @enum {string}
              */
-            deliver: "" | "now" | "turn-end" | "idle";
+            deliver?: "" | "now" | "turn-end" | "idle";
             prompt: string;
         };
         MessageResponse: {
@@ -2379,7 +2379,7 @@ export interface components {
              * @default note
              * @enum {string}
              */
-            kind: "" | "note" | "attempt" | "feedback" | "checkpoint";
+            kind?: "" | "note" | "attempt" | "feedback" | "checkpoint";
             text: string;
         };
         Nudged: {
@@ -2393,7 +2393,7 @@ export interface components {
              * @default wait-idle
              * @enum {string}
              */
-            mode: "" | "wait-idle" | "immediate" | "queue";
+            mode?: "" | "wait-idle" | "immediate" | "queue";
         };
         /** @description Carried out once, by its id. */
         Order: {
@@ -2485,7 +2485,7 @@ export interface components {
              * @description With its port if it has one.
              * @default github.com
              */
-            host: string;
+            host?: string;
             token: string;
             townId?: string;
         };
@@ -2667,9 +2667,9 @@ export interface components {
              * @default kilo
              * @example claude
              */
-            cli: string;
+            cli?: string;
             /** @default 120 */
-            cols: number;
+            cols?: number;
             /** @description The program and its arguments, with cli `command`. */
             command?: string[];
             defaultBranch?: string;
@@ -2686,12 +2686,12 @@ export interface components {
              * @description With resume: go on in a copy of that session.
              * @default false
              */
-            fork: boolean;
+            fork?: boolean;
             /**
              * Format: int64
              * @default 0
              */
-            generation: number;
+            generation?: number;
             gitUrl: string;
             identity?: string;
             limits?: components["schemas"]["Limits"];
@@ -2703,11 +2703,11 @@ export interface components {
              * @description Go on with the CLI's earlier session of this agent.
              * @default false
              */
-            resume: boolean;
+            resume?: boolean;
             rigId: components["schemas"]["Id"];
             role: components["schemas"]["Role"];
             /** @default 40 */
-            rows: number;
+            rows?: number;
             /** @description Ref or commit to branch from; the default branch when absent. */
             startPoint?: string;
             /** @description Rendered by the town when empty or absent. */
@@ -2725,12 +2725,12 @@ export interface components {
              * @description From SIGTERM to SIGKILL.
              * @default 10
              */
-            graceSeconds: number | null;
+            graceSeconds?: number | null;
             /**
              * @default SIGTERM
              * @enum {string}
              */
-            signal: "" | "SIGTERM" | "SIGKILL";
+            signal?: "" | "SIGTERM" | "SIGKILL";
         };
         StopResponse: {
             agent: components["schemas"]["Agent"];
@@ -2749,7 +2749,7 @@ export interface components {
              * @default read
              * @enum {string}
              */
-            mode: "" | "read" | "write";
+            mode?: "" | "read" | "write";
         };
         TicketResponse: {
             /** Format: date-time */
