@@ -13,10 +13,31 @@ const note = "made from api/openapi.yaml by npm run generate";
 const open = new Set(["Role", "Status", "Reason"]);
 
 const requests = [
-  "AckRequest", "AgentEventBatch", "AgentHeartbeatRequest", "AnswerRequest", "AskRequest", "BeadPatch", "BeadRequest", "ChangesRequest",
-  "CheckpointRequest", "CloseRequest", "Completion", "ConvoyBeadRequest", "ConvoyRequest", "DoneRequest", "EscalationAnswer",
-  "EscalationRequest", "Heartbeat", "MailRequest", "MergeOutcome", "NoteRequest", "NudgeRequest", "ReasonRequest", "RigSettings",
-  "SayRequest", "TownSettings",
+  "AckRequest",
+  "AgentEventBatch",
+  "AgentHeartbeatRequest",
+  "AnswerRequest",
+  "AskRequest",
+  "BeadPatch",
+  "BeadRequest",
+  "ChangesRequest",
+  "CheckpointRequest",
+  "CloseRequest",
+  "Completion",
+  "ConvoyBeadRequest",
+  "ConvoyRequest",
+  "DoneRequest",
+  "EscalationAnswer",
+  "EscalationRequest",
+  "Heartbeat",
+  "MailRequest",
+  "MergeOutcome",
+  "NoteRequest",
+  "NudgeRequest",
+  "ReasonRequest",
+  "RigSettings",
+  "SayRequest",
+  "TownSettings",
 ];
 
 const document = parse(await readFile(source, "utf8"));
@@ -28,7 +49,19 @@ function inline(schema) {
     return words && !open.has(ref) ? { ...rest, enum: words } : rest;
   }
   const kept = {};
-  for (const key of ["type", "enum", "format", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "required"]) {
+  for (const key of [
+    "type",
+    "enum",
+    "format",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "required",
+  ]) {
     if (schema[key] !== undefined) kept[key] = schema[key];
   }
   if (schema.items) kept.items = inline(schema.items);

@@ -1,6 +1,17 @@
 // Agents as they are kept, and as they are answered.
 import type { BeadRow } from "./beadrows";
-import { type AgentHeartbeat, type AgentStatus, instant, instantOr, parse, type Role, type TownAgent, type TurnState, text, type Usage } from "./contract";
+import {
+  type AgentHeartbeat,
+  type AgentStatus,
+  instant,
+  instantOr,
+  parse,
+  type Role,
+  type TownAgent,
+  type TurnState,
+  text,
+  type Usage,
+} from "./contract";
 import { notFound } from "./errors";
 import type { Tx } from "./store";
 
@@ -127,7 +138,12 @@ export function agentStarts(t: Tx, b: BeadRow): void {
       VALUES (?, ?, 'polecat', ?, ?, 'starting', '', 'none', 0, '', ?, '', ?, '', '[]', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
       ON CONFLICT (id) DO UPDATE SET bead_id = excluded.bead_id, status = 'starting', reason = '', turn_state = 'none', generation = excluded.generation,
       run_id = '', last_seen_at = excluded.last_seen_at, last_activity_at = NULL, active_tools = '[]'`,
-    b.agentId, b.rigId, b.name, b.id, b.epoch, t.now,
+    b.agentId,
+    b.rigId,
+    b.name,
+    b.id,
+    b.epoch,
+    t.now,
   );
   t.exec("UPDATE orders SET done_at = ?, error = 'the agent was started anew' WHERE agent_id = ? AND done_at IS NULL", t.now, b.agentId);
 }
@@ -151,10 +167,33 @@ export function saveAgent(t: Tx, a: AgentHeartbeat, used: Usage): void {
       cache_write_tokens = cache_write_tokens + ?21, cost_usd = cost_usd + ?22, tool_calls = tool_calls + ?23,
       rss_bytes = ?24, cpu_percent = ?25, processes = ?26
       WHERE generation <= ?9`,
-    a.agentId, a.rigId, a.role, a.beadId ?? "", a.status, a.reason ?? "", a.turn?.state || "none", a.turn?.count ?? 0, a.generation, a.runId ?? "",
-    t.now, time(a.lastActivityAt), a.lastEventType ?? "", time(a.lastEventAt), JSON.stringify(a.activeTools ?? []), a.messageCount ?? 0,
-    a.cursor ?? 0, used.inputTokens, used.outputTokens, used.cacheReadTokens, used.cacheWriteTokens, used.costUsd, used.toolCalls,
-    a.resources?.rssBytes ?? 0, a.resources?.cpuPercent ?? 0, a.resources?.processes ?? 0, isLive(a.status) ? t.now : null,
+    a.agentId,
+    a.rigId,
+    a.role,
+    a.beadId ?? "",
+    a.status,
+    a.reason ?? "",
+    a.turn?.state || "none",
+    a.turn?.count ?? 0,
+    a.generation,
+    a.runId ?? "",
+    t.now,
+    time(a.lastActivityAt),
+    a.lastEventType ?? "",
+    time(a.lastEventAt),
+    JSON.stringify(a.activeTools ?? []),
+    a.messageCount ?? 0,
+    a.cursor ?? 0,
+    used.inputTokens,
+    used.outputTokens,
+    used.cacheReadTokens,
+    used.cacheWriteTokens,
+    used.costUsd,
+    used.toolCalls,
+    a.resources?.rssBytes ?? 0,
+    a.resources?.cpuPercent ?? 0,
+    a.resources?.processes ?? 0,
+    isLive(a.status) ? t.now : null,
   );
 }
 
@@ -163,7 +202,13 @@ export function addUsage(t: Tx, agentId: string, used: Usage): void {
   t.exec(
     /* sql */ `UPDATE agents SET input_tokens = input_tokens + ?, output_tokens = output_tokens + ?, cache_read_tokens = cache_read_tokens + ?,
       cache_write_tokens = cache_write_tokens + ?, cost_usd = cost_usd + ?, tool_calls = tool_calls + ? WHERE id = ?`,
-    used.inputTokens, used.outputTokens, used.cacheReadTokens, used.cacheWriteTokens, used.costUsd, used.toolCalls, agentId,
+    used.inputTokens,
+    used.outputTokens,
+    used.cacheReadTokens,
+    used.cacheWriteTokens,
+    used.costUsd,
+    used.toolCalls,
+    agentId,
   );
 }
 

@@ -1,7 +1,8 @@
 // What agents tell and ask by their tools, and what is told of their ends.
-import { applyTo, failed } from "./apply";
+
 import { type AgentRow, agentOf, isLive, mustHaveAgent } from "./agentrows";
-import { agentsBead, beadColumns, type BeadRow, beadOf, loadBead, mustHaveBead, notesOf } from "./beadrows";
+import { applyTo, failed } from "./apply";
+import { agentsBead, type BeadRow, beadColumns, beadOf, loadBead, mustHaveBead, notesOf } from "./beadrows";
 import { by, type Caller } from "./caller";
 import { type Bead, byteLength, type Completion, isID, type Merge, type Schemas, type TownAgent } from "./contract";
 import { badBody, conflict, forbidden } from "./errors";
@@ -9,7 +10,7 @@ import { openEscalations } from "./escalations";
 import { isDraining } from "./instance";
 import { afterEnd } from "./judge";
 import { listMail } from "./mail";
-import { approve, endMerge, mergeColumns, mergeNothing, mergeOf, type MergeRow, reviewed, verdictOfReview } from "./merges";
+import { approve, endMerge, type MergeRow, mergeColumns, mergeNothing, mergeOf, reviewed, verdictOfReview } from "./merges";
 import { type Delivery, message, order } from "./orders";
 import { questionsOf } from "./questions";
 import { endRun } from "./runs";
@@ -26,7 +27,9 @@ export function prime(t: Tx, agentId: string) {
   const open = t.all<BeadRow>(
     /* sql */ `SELECT ${beadColumns} FROM beads WHERE (rig_id = ?1 OR ?1 = '' OR ?2) AND status IN ('open', 'in_progress', 'in_review')
       AND agent_id <> ?3 ORDER BY due LIMIT 20`,
-    a.rigId, mayor ? 1 : 0, agentId,
+    a.rigId,
+    mayor ? 1 : 0,
+    agentId,
   );
   return {
     agent: agentOf(a),
@@ -133,7 +136,10 @@ export function completed(t: Tx, agentId: string, req: Completion): void {
   }
   t.exec(
     "UPDATE agents SET status = ?, reason = ?, turn_state = 'none', active_tools = '[]' WHERE id = ? AND generation <= ?",
-    c.status === "failed" ? "failed" : "exited", c.reason ?? "", agentId, c.generation,
+    c.status === "failed" ? "failed" : "exited",
+    c.reason ?? "",
+    agentId,
+    c.generation,
   );
   const b = agentsBead(t, agentId);
   if (b && b.leaseEnd !== null && b.epoch === c.generation) {
@@ -184,8 +190,14 @@ export function agentSeen(t: Tx, agentId: string, hb: Schemas["AgentHeartbeatReq
   t.exec(
     /* sql */ `UPDATE agents SET status = ?, last_seen_at = ?, last_activity_at = ?, last_event_type = ?, last_event_at = ?,
       active_tools = ?, message_count = ? WHERE id = ?`,
-    a.status === "starting" ? "running" : a.status, t.now, at ?? a.lastActivityAt, hb.lastEventType ?? a.lastEventType, at,
-    JSON.stringify(hb.activeTools ?? []), hb.messageCount ?? 0, agentId,
+    a.status === "starting" ? "running" : a.status,
+    t.now,
+    at ?? a.lastActivityAt,
+    hb.lastEventType ?? a.lastEventType,
+    at,
+    JSON.stringify(hb.activeTools ?? []),
+    hb.messageCount ?? 0,
+    agentId,
   );
   t.tell("work");
   const b = agentsBead(t, agentId);
@@ -193,4 +205,3 @@ export function agentSeen(t: Tx, agentId: string, hb: Schemas["AgentHeartbeatReq
     applyTo(t, b, { event: "renew", epoch: b.epoch, leaseEnd: t.leaseEnd });
   }
 }
-

@@ -86,7 +86,9 @@ const storeEffects: Record<Effect, (t: Tx, b: BeadRow, call: Call & { by: string
     t.exec(
       /* sql */ `UPDATE merges SET status = 'cancelled', message = ?, updated_at = ?
         WHERE bead_id = ? AND status IN ('waiting', 'reviewing', 'merging', 'pull_request')`,
-      `${call.event} by ${call.by}`, t.now, b.id,
+      `${call.event} by ${call.by}`,
+      t.now,
+      b.id,
     );
   },
   release_dependants: (t, b) => {
@@ -97,7 +99,8 @@ const storeEffects: Record<Effect, (t: Tx, b: BeadRow, call: Call & { by: string
         WHEN blockers = 2 THEN 'waits for another bead'
         ELSE 'waits for ' || (blockers - 1) || ' other beads' END
         WHERE id IN (SELECT bead_id FROM bead_deps WHERE needs_id = ?)`,
-      waitsForAgent, b.id,
+      waitsForAgent,
+      b.id,
     );
   },
   hold_dependants: (t, b) => tellDependants(t, b.id, `bead ${b.id}, which failed`),
@@ -123,7 +126,8 @@ function tellDependants(t: Tx, id: string, what: string): void {
   t.exec(
     /* sql */ `UPDATE beads SET why = ? WHERE status = 'open' AND hold = '' AND blockers > 0
       AND id IN (SELECT bead_id FROM bead_deps WHERE needs_id = ?)`,
-    `waits for ${what}`, id,
+    `waits for ${what}`,
+    id,
   );
 }
 
@@ -168,6 +172,7 @@ export function spareLeases(t: Tx): void {
       WHEN lease_expires_at > ?2 AND NOT EXISTS (SELECT 1 FROM questions WHERE status = 'open' AND questions.agent_id = beads.agent_id) THEN ?2
       ELSE lease_expires_at END
       WHERE lease_expires_at IS NOT NULL`,
-    least, most,
+    least,
+    most,
   );
 }

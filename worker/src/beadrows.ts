@@ -120,8 +120,29 @@ export function insertBead(t: Tx, b: BeadRow): void {
       max_attempts, reworks, not_before, hold, name, agent_id, epoch, nudges, branch, start_point, target, commit_id, pull_request, summary,
       feedback, metadata, due, blockers, created_at, updated_at)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, '', '', 0, 0, ?, ?, ?, '', '', '', '', ?, ?, ?, ?, ?)`,
-    b.id, b.rigId, b.type, b.title, b.body, b.status, b.why, b.priority, b.labels, b.source, b.dedupeKey, b.convoyId,
-    b.maxAttempts, b.notBefore, b.hold, b.branch, b.startPoint, b.target, b.metadata, due(b), b.blockers, b.createdAt, b.updatedAt,
+    b.id,
+    b.rigId,
+    b.type,
+    b.title,
+    b.body,
+    b.status,
+    b.why,
+    b.priority,
+    b.labels,
+    b.source,
+    b.dedupeKey,
+    b.convoyId,
+    b.maxAttempts,
+    b.notBefore,
+    b.hold,
+    b.branch,
+    b.startPoint,
+    b.target,
+    b.metadata,
+    due(b),
+    b.blockers,
+    b.createdAt,
+    b.updatedAt,
   );
   for (const needed of parse<string[]>(b.needs)) {
     t.exec("INSERT INTO bead_deps (bead_id, needs_id) VALUES (?, ?)", b.id, needed);
@@ -136,9 +157,28 @@ export function saveState(t: Tx, b: BeadRow): void {
     /* sql */ `UPDATE beads SET status = ?, why = ?, attempts = ?, reworks = ?, not_before = ?, hold = ?, name = ?, agent_id = ?, epoch = ?,
       lease_expires_at = ?, lease_since = ?, lease_instance = ?, nudges = ?, nudged_at = ?, branch = ?, commit_id = ?, pull_request = ?,
       summary = ?, feedback = ?, updated_at = ?, closed_at = ? WHERE id = ?`,
-    b.status, b.why, b.attempts, b.reworks, b.notBefore, b.hold, b.name, b.agentId, b.epoch,
-    b.leaseEnd, leased ? b.leaseSince : null, leased ? b.leaseInstance : null, b.nudges, b.nudgedAt, b.branch, b.commit, b.pullRequest,
-    b.summary, b.feedback, b.updatedAt, b.closedAt, b.id,
+    b.status,
+    b.why,
+    b.attempts,
+    b.reworks,
+    b.notBefore,
+    b.hold,
+    b.name,
+    b.agentId,
+    b.epoch,
+    b.leaseEnd,
+    leased ? b.leaseSince : null,
+    leased ? b.leaseInstance : null,
+    b.nudges,
+    b.nudgedAt,
+    b.branch,
+    b.commit,
+    b.pullRequest,
+    b.summary,
+    b.feedback,
+    b.updatedAt,
+    b.closedAt,
+    b.id,
   );
   t.tell("work");
 }
@@ -194,7 +234,13 @@ export function addNote(t: Tx, note: NewNote): Note {
   const { beadId, kind, epoch = 0, branch = "" } = note;
   const made = t.first<{ n: number }>(
     /* sql */ `INSERT INTO notes (bead_id, kind, by, text, epoch, branch, created_at) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING n`,
-    beadId, kind, note.by, note.text, epoch, branch, t.now,
+    beadId,
+    kind,
+    note.by,
+    note.text,
+    epoch,
+    branch,
+    t.now,
   );
   return noteOf({ n: made?.n ?? 0, beadId, kind, by: note.by, text: note.text, epoch, branch, createdAt: t.now });
 }

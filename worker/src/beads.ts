@@ -15,7 +15,8 @@ export function createBead(t: Tx, c: Caller, rigId: string, req: Schemas["BeadRe
   if (req.dedupeKey) {
     const first = t.first<BeadRow>(
       /* sql */ `SELECT ${beadColumns} FROM beads WHERE rig_id = ? AND dedupe_key = ? AND dedupe_key <> ''`,
-      rigId, req.dedupeKey,
+      rigId,
+      req.dedupeKey,
     );
     if (first) {
       return { bead: beadOf(first), created: false };
@@ -78,7 +79,9 @@ export function newBead(t: Tx, c: Caller, rigId: string, req: Omit<Schemas["Bead
   };
 }
 
-const distinct = (all: string[] = []) => [...new Set(all)].sort();
+const distinct = (all: string[] = []) => [...new Set(all)].sort(byText);
+
+const byText = (a: string, b: string) => (a < b ? -1 : 1);
 
 /** Counts those of the beads that are not closed; one that there is not is refused. */
 function countBlockers(t: Tx, ids: string[]): number {
@@ -180,7 +183,17 @@ function patch(t: Tx, b: BeadRow, p: Schemas["BeadPatch"]): void {
   t.exec(
     /* sql */ `UPDATE beads SET title = ?, body = ?, type = ?, priority = ?, labels = ?, blockers = ?, due = ?, not_before = ?, why = ?, updated_at = ?
       WHERE id = ?`,
-    b.title, b.body, b.type, b.priority, b.labels, b.blockers, due(b), b.notBefore, b.why, b.updatedAt, b.id,
+    b.title,
+    b.body,
+    b.type,
+    b.priority,
+    b.labels,
+    b.blockers,
+    due(b),
+    b.notBefore,
+    b.why,
+    b.updatedAt,
+    b.id,
   );
 }
 

@@ -1,6 +1,6 @@
 // The breaker pauses a town in which one attempt after another fails. After a while one
 // bead is handed out as a probe: if it gets anywhere the town goes on.
-import { findBead, type BeadRow } from "./beadrows";
+import { type BeadRow, findBead } from "./beadrows";
 import { parse } from "./contract";
 import { raise } from "./escalations";
 import type { Tx } from "./store";

@@ -1,5 +1,5 @@
 // Who is next, and whose time is over.
-import { agentStarts, type AgentRow } from "./agentrows";
+import { type AgentRow, agentStarts } from "./agentrows";
 import { applyTo, lose } from "./apply";
 import { type BeadRow, beadColumns, loadBead, waitsForAgent } from "./beadrows";
 import type { TurnState } from "./contract";
@@ -37,7 +37,8 @@ export function wakeLater(t: Tx): void {
   t.exec(
     /* sql */ `UPDATE beads SET not_before = NULL, why = CASE WHEN hold = '' AND blockers = 0 THEN ? ELSE why END
       WHERE status = 'open' AND not_before IS NOT NULL AND not_before <= ?`,
-    waitsForAgent, t.now,
+    waitsForAgent,
+    t.now,
   );
 }
 
@@ -72,7 +73,10 @@ export function handBack(t: Tx, bead: BeadRow, reason: string, notBefore: number
   if (applyTo(t, b, { event: "release", epoch: bead.epoch, reason }) === "applied") {
     t.exec(
       "UPDATE beads SET attempts = max(attempts - 1, 0), not_before = ?, epoch = max(epoch, ?), why = ? WHERE id = ?",
-      notBefore, generation, `${waitsForAgent}: ${reason}`, b.id,
+      notBefore,
+      generation,
+      `${waitsForAgent}: ${reason}`,
+      b.id,
     );
   }
 }
@@ -114,7 +118,8 @@ export function quietBeads(t: Tx, turn: TurnState): QuietBead[] {
       /* sql */ `SELECT ${beadColumns} FROM beads WHERE lease_expires_at IS NOT NULL AND agent_id IN
         (SELECT a.id FROM agents a WHERE a.id = beads.agent_id AND a.generation = beads.epoch AND a.status IN ('starting', 'running')
         AND a.turn_state = ? AND a.last_activity_at <= ?) ORDER BY n`,
-      turn, t.now,
+      turn,
+      t.now,
     )
     .map((b) => ({
       ...b,

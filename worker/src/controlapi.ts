@@ -82,4 +82,3 @@ function reasonOf(text: string): string {
     return text.slice(0, 200); // not a town's answer: the platform's
   }
 }
-

@@ -2,7 +2,18 @@ import { applyTo, maxTitle } from "./apply";
 import { type BeadRow, beadColumns, beadOf, insertBead, loadBead, saveState, whyOf } from "./beadrows";
 import { letGo, newBead } from "./beads";
 import { by, type Caller } from "./caller";
-import { type Bead, type BeadStatus, type Convoy, type ConvoyMode, type ConvoyStatus, cut, instant, instantOr, type Schemas, text } from "./contract";
+import {
+  type Bead,
+  type BeadStatus,
+  type Convoy,
+  type ConvoyMode,
+  type ConvoyStatus,
+  cut,
+  instant,
+  instantOr,
+  type Schemas,
+  text,
+} from "./contract";
 import { conflict, type Issue, invalid, notFound } from "./errors";
 import { raise } from "./escalations";
 import { enqueueMerge, mergeIsLive } from "./merges";
@@ -80,7 +91,13 @@ export function createConvoy(t: Tx, c: Caller, req: Schemas["ConvoyRequest"]): {
   insertBead(t, own);
   t.exec(
     "INSERT INTO convoys (id, rig_id, title, mode, status, branch, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-    own.id, req.rigId, req.title, req.mode || "review-and-merge", req.staged ? "staged" : "open", own.branch, t.now,
+    own.id,
+    req.rigId,
+    req.title,
+    req.mode || "review-and-merge",
+    req.staged ? "staged" : "open",
+    own.branch,
+    t.now,
   );
   const made = new Map<number, Bead>();
   for (const i of order) {
@@ -148,7 +165,8 @@ export function startConvoy(t: Tx, c: Caller, id: string): Convoy {
   setConvoy(t, id, "open");
   const held = t.all<BeadRow>(
     /* sql */ `SELECT ${beadColumns} FROM beads WHERE convoy_id = ? AND status = 'open' AND hold = ?`,
-    id, holdStaged,
+    id,
+    holdStaged,
   );
   for (const b of held) {
     letGo(t, b, c, "its convoy is started");
@@ -179,7 +197,8 @@ export function closeConvoy(t: Tx, c: Caller, id: string, reason: string): Convo
   // Landing merges are of the convoy's own bead, which stays open till they end.
   t.exec(
     /* sql */ `UPDATE merges SET status = 'cancelled', message = 'its convoy was closed', updated_at = ? WHERE bead_id = ? AND ${mergeIsLive}`,
-    t.now, id,
+    t.now,
+    id,
   );
   return loadConvoy(t, id);
 }

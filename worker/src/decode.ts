@@ -79,7 +79,7 @@ export function decode<N extends Name>(name: N, data: Uint8Array): { value: Sche
   if (!wasChecked<Schemas[N]>(value)) {
     throw badBody("body", "must be an object");
   }
-  return { value, ignored: decoder.ignored.sort().slice(0, maxNamed) };
+  return { value, ignored: decoder.ignored.sort((a, b) => (a < b ? -1 : 1)).slice(0, maxNamed) };
 }
 
 /** The decoder has compared every field with the schema that the type is made from. */
@@ -171,12 +171,18 @@ class Decoder {
 
   private string(value: unknown, schema: Schema, path: string): unknown {
     if (typeof value !== "string") {
-      return this.wrong(path, `must be ${schema.format === "date-time" ? "a time as 2026-01-02T15:04:05Z" : "a string"}, not ${kindOf(value)}`);
+      return this.wrong(
+        path,
+        `must be ${schema.format === "date-time" ? "a time as 2026-01-02T15:04:05Z" : "a string"}, not ${kindOf(value)}`,
+      );
     }
     if (!value.isWellFormed()) {
       return this.wrong(path, "holds half of a surrogate pair");
     }
-    if (schema.format === "date-time" && !(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(value) && Date.parse(value) >= 0)) {
+    if (
+      schema.format === "date-time" &&
+      !(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(value) && Date.parse(value) >= 0)
+    ) {
       return this.wrong(path, "must be a time as 2026-01-02T15:04:05Z");
     }
     return value;

@@ -2,7 +2,7 @@
 // stands still. A pass looks at everything once; it runs when something has changed, when
 // a call to the container has ended, and when the time has come for something.
 import { applyByID } from "./apply";
-import { type BeadRow, loadBead, beadColumns } from "./beadrows";
+import { type BeadRow, beadColumns, loadBead } from "./beadrows";
 import { checkBreaker, claimed, room } from "./breaker";
 import { claimNext, endLeases, handBack, liveByRig, nextDeadline, readyRigs, released, wakeLater } from "./claims";
 import type { MergeOutcome, MergeResult, Order, Rig } from "./contract";
@@ -13,7 +13,7 @@ import { raise } from "./escalations";
 import { Gates, gateDelays, ofContainer, ofRig } from "./gates";
 import { instanceID, instanceSeen } from "./instance";
 import { delayAt, mergeDelays, pullDelays } from "./judge";
-import { mergeCompleted, nextMerge, setMerge, type MergeRow } from "./merges";
+import { type MergeRow, mergeCompleted, nextMerge, setMerge } from "./merges";
 import { openOrders, ordersDone } from "./orders";
 import {
   beginReview,
@@ -71,7 +71,7 @@ export class Dispatcher {
   /** Looks at everything once, and returns when to look again, 0 for not by time alone. */
   pass(): number {
     this.due = 0;
-    const steps: [what: string, step: (t: Tx) => number | void][] = [
+    const steps: [what: string, step: (t: Tx) => unknown][] = [
       ["leases", endLeases],
       ["breaker", checkBreaker],
       ["idle agents", watchIdle],
@@ -86,7 +86,8 @@ export class Dispatcher {
     let failed = false;
     for (const [what, step] of steps) {
       try {
-        this.wakeAt(this.host.write(step) ?? 0);
+        const again = this.host.write(step);
+        this.wakeAt(typeof again === "number" ? again : 0);
         this.launch();
       } catch (error) {
         failed = true;
@@ -146,7 +147,11 @@ export class Dispatcher {
     this.recover(t);
     wakeLater(t);
     const live = liveByRig(t);
-    const places = room(t, [...live.values()].reduce((sum, n) => sum + n, 0), this.host.maxAgents);
+    const places = room(
+      t,
+      [...live.values()].reduce((sum, n) => sum + n, 0),
+      this.host.maxAgents,
+    );
     this.wakeAt(places.again);
     let left = places.room;
     if (left <= 0) {
@@ -333,7 +338,10 @@ export class Dispatcher {
     this.calling.add(m.id);
     this.queued.push({
       ask: async () => {
-        const answer = await this.host.container().merge(req).catch((error: unknown) => error);
+        const answer = await this.host
+          .container()
+          .merge(req)
+          .catch((error: unknown) => error);
         return (t) => this.mergeAnswered(t, m, rig, instance, answer);
       },
       end: () => this.calling.delete(m.id),
@@ -394,7 +402,17 @@ export class Dispatcher {
   }
 }
 
-const outcomes: readonly MergeOutcome["status"][] = ["merged", "nothing", "conflict", "race", "gates_failed", "auth", "network", "pull_request", "failed"];
+const outcomes: readonly MergeOutcome["status"][] = [
+  "merged",
+  "nothing",
+  "conflict",
+  "race",
+  "gates_failed",
+  "auth",
+  "network",
+  "pull_request",
+  "failed",
+];
 
 function isMergeResult(answer: unknown): answer is MergeResult {
   return typeof answer === "object" && answer !== null && !(answer instanceof Error);

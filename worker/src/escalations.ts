@@ -1,7 +1,18 @@
 import { findAgent, isLive } from "./agentrows";
 import { agentsBead } from "./beadrows";
 import { by, type Caller, leads, mustBe } from "./caller";
-import { cut, type Escalation, type EscalationStatus, instant, instantOr, isID, newID, type Priority, type Schemas, text } from "./contract";
+import {
+  cut,
+  type Escalation,
+  type EscalationStatus,
+  instant,
+  instantOr,
+  isID,
+  newID,
+  type Priority,
+  type Schemas,
+  text,
+} from "./contract";
 import { badBody, conflict, notFound } from "./errors";
 import { postMail } from "./mail";
 import { message } from "./orders";
@@ -68,7 +79,10 @@ export function raise(t: Tx, req: Request): { escalation: Escalation; created: b
   const body = cut(req.body ?? "", maxBody);
   t.tell("work");
   const known = req.cause
-    ? t.first<EscalationRow>(/* sql */ `SELECT ${columns} FROM escalations WHERE cause = ? AND cause <> '' AND status <> 'closed'`, req.cause)
+    ? t.first<EscalationRow>(
+        /* sql */ `SELECT ${columns} FROM escalations WHERE cause = ? AND cause <> '' AND status <> 'closed'`,
+        req.cause,
+      )
     : undefined;
   if (known) {
     const e = { ...known, count: known.count + 1, body: body || known.body, updatedAt: t.now };
@@ -94,7 +108,16 @@ export function raise(t: Tx, req: Request): { escalation: Escalation; created: b
   t.exec(
     /* sql */ `INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer, created_at, updated_at)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 'open', '', ?, ?)`,
-    e.id, e.severity, e.title, e.body, e.agentId, e.beadId, e.rigId, e.cause, t.now, t.now,
+    e.id,
+    e.severity,
+    e.title,
+    e.body,
+    e.agentId,
+    e.beadId,
+    e.rigId,
+    e.cause,
+    t.now,
+    t.now,
   );
   return { escalation: escalationOf(e), created: true };
 }
@@ -132,7 +155,14 @@ export function answerEscalation(t: Tx, c: Caller, id: string, answer: string, s
   e.answer = answer || e.answer;
   e.closedAt = status === "closed" ? (e.closedAt ?? t.now) : e.closedAt;
   t.tell("work");
-  t.exec("UPDATE escalations SET status = ?, answer = ?, updated_at = ?, closed_at = ? WHERE id = ?", e.status, e.answer, e.updatedAt, e.closedAt, id);
+  t.exec(
+    "UPDATE escalations SET status = ?, answer = ?, updated_at = ?, closed_at = ? WHERE id = ?",
+    e.status,
+    e.answer,
+    e.updatedAt,
+    e.closedAt,
+    id,
+  );
   if (answer !== "" && e.agentId !== "") {
     tellAgent(t, c, e.agentId, cut(`answer to your escalation: ${e.title}`, 500), answer);
   }

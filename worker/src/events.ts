@@ -20,7 +20,14 @@ export function appendEvents(t: Tx, events: Input[]): number {
     accepted += t.exec(
       /* sql */ `INSERT INTO events (agent_id, rig_id, bead_id, run_id, event_id, event, data, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (run_id, event_id) DO NOTHING`,
-      e.agentId, e.rigId ?? "", e.beadId ?? "", e.runId, e.id, e.event, data, Date.parse(e.timestamp),
+      e.agentId,
+      e.rigId ?? "",
+      e.beadId ?? "",
+      e.runId,
+      e.id,
+      e.event,
+      data,
+      Date.parse(e.timestamp),
     );
   }
   if (accepted > 0) {
@@ -38,7 +45,17 @@ export interface EventQuery {
   limit: number;
 }
 
-type EventRow = { seq: number; agentId: string; rigId: string; beadId: string; runId: string; id: number; event: string; data: string; at: number };
+type EventRow = {
+  seq: number;
+  agentId: string;
+  rigId: string;
+  beadId: string;
+  runId: string;
+  id: number;
+  event: string;
+  data: string;
+  at: number;
+};
 
 export function listEvents(t: Tx, q: EventQuery) {
   const w = new Where().and("seq > ?", q.after).equal("agent_id", q.agent).equal("bead_id", q.bead).equal("rig_id", q.rig);
@@ -46,7 +63,8 @@ export function listEvents(t: Tx, q: EventQuery) {
     .all<EventRow>(
       /* sql */ `SELECT seq, agent_id AS agentId, rig_id AS rigId, bead_id AS beadId, run_id AS runId, event_id AS id, event, data, at
         FROM events${w} ORDER BY seq LIMIT ?`,
-      ...w.values, q.limit,
+      ...w.values,
+      q.limit,
     )
     .map(({ at, data, rigId, beadId, runId, ...e }) => ({
       ...e,

@@ -59,7 +59,10 @@ export class Gates {
     t.exec(
       /* sql */ `INSERT INTO gates (id, failures, until, why) VALUES (?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET failures = excluded.failures, until = excluded.until, why = excluded.why`,
-      id, failures, until, why,
+      id,
+      failures,
+      until,
+      why,
     );
     return failures;
   }

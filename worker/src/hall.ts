@@ -75,8 +75,8 @@ export function mayCall(who: Who, { caller: { agentId, role }, ids }: HallCall):
   if (who === "mayor" && role !== "mayor") {
     throw forbidden(`agent ${agentId} is a ${role}, this is for the mayor`);
   }
-  if (who !== "mayor" && ids["agentId"] !== agentId) {
-    throw forbidden(`agent ${agentId} may not act as ${ids["agentId"]}`);
+  if (who !== "mayor" && ids.agentId !== agentId) {
+    throw forbidden(`agent ${agentId} may not act as ${ids.agentId}`);
   }
   if (who === "refinery" && role !== "refinery") {
     throw forbidden(`agent ${agentId} is a ${role}, this is for a refinery`);
@@ -244,71 +244,155 @@ export const routes: readonly Route[] = [
   route("GET", "/status", "mayor", (c) => c.hall.read(townStatus)),
   route("PATCH", "/settings", "mayor", settings),
   route("GET", "/rigs", "mayor", (c) => ({ rigs: c.hall.read(listRigs) })),
-  route("PUT", "/rigs/{rigId}", "mayor", body("RigSettings", (c, req) => {
-    const { rig, created } = c.hall.write((t) => putRig(t, id(c, "rigId"), req));
-    return made(rig, created);
-  })),
+  route(
+    "PUT",
+    "/rigs/{rigId}",
+    "mayor",
+    body("RigSettings", (c, req) => {
+      const { rig, created } = c.hall.write((t) => putRig(t, id(c, "rigId"), req));
+      return made(rig, created);
+    }),
+  ),
   route("GET", "/rigs/{rigId}", "mayor", (c) => c.hall.read((t) => withoutSecrets(mustHaveRig(t, id(c, "rigId"))))),
   route("DELETE", "/rigs/{rigId}", "mayor", (c) => {
     c.hall.write((t) => deleteRig(t, id(c, "rigId")));
     return { deleted: true };
   }),
 
-  route("POST", "/rigs/{rigId}/beads", "everyone", body("BeadRequest", (c, req) => {
-    const { bead, created } = make(c, (t) => createBead(t, c.caller, id(c, "rigId"), req));
-    return made(bead, created);
-  })),
+  route(
+    "POST",
+    "/rigs/{rigId}/beads",
+    "everyone",
+    body("BeadRequest", (c, req) => {
+      const { bead, created } = make(c, (t) => createBead(t, c.caller, id(c, "rigId"), req));
+      return made(bead, created);
+    }),
+  ),
   route("GET", "/beads", "everyone", beads),
   route("GET", "/beads/{beadId}", "everyone", (c) => c.hall.read((t) => beadOf(loadBead(t, id(c, "beadId"))))),
-  route("PATCH", "/beads/{beadId}", "mayor", body("BeadPatch", (c, req) => c.hall.write((t) => patchBead(t, c.caller, id(c, "beadId"), req)))),
-  route("POST", "/beads/{beadId}/retry", "mayor", anyBody("ReasonRequest", (c, req) =>
-    make(c, (t) => retryBead(t, c.caller, id(c, "beadId"), req.reason ?? "")))),
-  route("POST", "/beads/{beadId}/close", "everyone", anyBody("CloseRequest", (c, req) =>
-    make(c, (t) => closeBead(t, c.caller, id(c, "beadId"), req)))),
+  route(
+    "PATCH",
+    "/beads/{beadId}",
+    "mayor",
+    body("BeadPatch", (c, req) => c.hall.write((t) => patchBead(t, c.caller, id(c, "beadId"), req))),
+  ),
+  route(
+    "POST",
+    "/beads/{beadId}/retry",
+    "mayor",
+    anyBody("ReasonRequest", (c, req) => make(c, (t) => retryBead(t, c.caller, id(c, "beadId"), req.reason ?? ""))),
+  ),
+  route(
+    "POST",
+    "/beads/{beadId}/close",
+    "everyone",
+    anyBody("CloseRequest", (c, req) => make(c, (t) => closeBead(t, c.caller, id(c, "beadId"), req))),
+  ),
   route("GET", "/beads/{beadId}/notes", "everyone", (c) => ({ notes: c.hall.read((t) => listNotes(t, id(c, "beadId"))) })),
-  route("POST", "/beads/{beadId}/notes", "everyone", body("NoteRequest", (c, req) =>
-    made(make(c, (t) => noteBead(t, c.caller, id(c, "beadId"), req))))),
+  route(
+    "POST",
+    "/beads/{beadId}/notes",
+    "everyone",
+    body("NoteRequest", (c, req) => made(make(c, (t) => noteBead(t, c.caller, id(c, "beadId"), req)))),
+  ),
   route("GET", "/convoys", "mayor", (c) => {
     const rig = c.params.one("rig");
     return { convoys: c.hall.read((t) => listConvoys(t, rig)) };
   }),
-  route("POST", "/convoys", "mayor", body("ConvoyRequest", (c, req) => made(make(c, (t) => createConvoy(t, c.caller, req))))),
+  route(
+    "POST",
+    "/convoys",
+    "mayor",
+    body("ConvoyRequest", (c, req) => made(make(c, (t) => createConvoy(t, c.caller, req)))),
+  ),
   route("GET", "/convoys/{convoyId}", "mayor", (c) => c.hall.read((t) => loadConvoy(t, id(c, "convoyId")))),
   route("POST", "/convoys/{convoyId}/start", "mayor", (c) => make(c, (t) => startConvoy(t, c.caller, id(c, "convoyId")))),
-  route("POST", "/convoys/{convoyId}/close", "mayor", anyBody("ReasonRequest", (c, req) =>
-    make(c, (t) => closeConvoy(t, c.caller, id(c, "convoyId"), req.reason ?? "")))),
-  route("POST", "/convoys/{convoyId}/beads", "mayor", body("ConvoyBeadRequest", (c, req) =>
-    make(c, (t) => addToConvoy(t, id(c, "convoyId"), req.beadId)))),
+  route(
+    "POST",
+    "/convoys/{convoyId}/close",
+    "mayor",
+    anyBody("ReasonRequest", (c, req) => make(c, (t) => closeConvoy(t, c.caller, id(c, "convoyId"), req.reason ?? ""))),
+  ),
+  route(
+    "POST",
+    "/convoys/{convoyId}/beads",
+    "mayor",
+    body("ConvoyBeadRequest", (c, req) => make(c, (t) => addToConvoy(t, id(c, "convoyId"), req.beadId))),
+  ),
 
   route("GET", "/agents", "mayor", (c) => ({ agents: c.hall.read(listAgents) })),
   route("GET", "/agents/{agentId}/prime", "itself", (c) => c.hall.read((t) => prime(t, id(c, "agentId")))),
-  route("POST", "/agents/{agentId}/done", "itself", body("DoneRequest", (c, req) => make(c, (t) => done(t, id(c, "agentId"), req)))),
-  route("POST", "/agents/{agentId}/request-changes", "refinery", body("ChangesRequest", (c, req) => ({
-    bead: make(c, (t) => requestChanges(t, c.caller, id(c, "agentId"), req)),
-  }))),
-  route("POST", "/agents/{agentId}/checkpoint", "itself", body("CheckpointRequest", (c, req) => ({
-    bead: make(c, (t) => saveCheckpoint(t, id(c, "agentId"), req)),
-  }))),
-  route("POST", "/agents/{agentId}/status", "itself", body("SayRequest", (c, req) =>
-    c.hall.write((t) => sayStatus(t, id(c, "agentId"), req.message)))),
-  route("POST", "/agents/{agentId}/ask", "itself", body("AskRequest", (c, req) => made(make(c, (t) => ask(t, id(c, "agentId"), req))))),
-  route("POST", "/agents/{agentId}/nudge", "everyone", body("NudgeRequest", (c, req) => ({
-    nudged: true,
-    orderId: make(c, (t) => nudge(t, c.caller, id(c, "agentId"), req)),
-  }))),
-  route("POST", "/agents/{agentId}/stop", "mayor", anyBody("ReasonRequest", (c, req) => ({
-    ordered: true,
-    orderId: make(c, (t) => orderStop(t, c.caller, id(c, "agentId"), req.reason ?? "")),
-  }))),
+  route(
+    "POST",
+    "/agents/{agentId}/done",
+    "itself",
+    body("DoneRequest", (c, req) => make(c, (t) => done(t, id(c, "agentId"), req))),
+  ),
+  route(
+    "POST",
+    "/agents/{agentId}/request-changes",
+    "refinery",
+    body("ChangesRequest", (c, req) => ({
+      bead: make(c, (t) => requestChanges(t, c.caller, id(c, "agentId"), req)),
+    })),
+  ),
+  route(
+    "POST",
+    "/agents/{agentId}/checkpoint",
+    "itself",
+    body("CheckpointRequest", (c, req) => ({
+      bead: make(c, (t) => saveCheckpoint(t, id(c, "agentId"), req)),
+    })),
+  ),
+  route(
+    "POST",
+    "/agents/{agentId}/status",
+    "itself",
+    body("SayRequest", (c, req) => c.hall.write((t) => sayStatus(t, id(c, "agentId"), req.message))),
+  ),
+  route(
+    "POST",
+    "/agents/{agentId}/ask",
+    "itself",
+    body("AskRequest", (c, req) => made(make(c, (t) => ask(t, id(c, "agentId"), req)))),
+  ),
+  route(
+    "POST",
+    "/agents/{agentId}/nudge",
+    "everyone",
+    body("NudgeRequest", (c, req) => ({
+      nudged: true,
+      orderId: make(c, (t) => nudge(t, c.caller, id(c, "agentId"), req)),
+    })),
+  ),
+  route(
+    "POST",
+    "/agents/{agentId}/stop",
+    "mayor",
+    anyBody("ReasonRequest", (c, req) => ({
+      ordered: true,
+      orderId: make(c, (t) => orderStop(t, c.caller, id(c, "agentId"), req.reason ?? "")),
+    })),
+  ),
   route("GET", "/agents/{agentId}/mail", "itself", (c) => ({ mail: c.hall.read((t) => listMail(t, c.caller, id(c, "agentId"), false)) })),
-  route("POST", "/agents/{agentId}/mail/ack", "itself", body("AckRequest", (c, req) => ({
-    acked: make(c, (t) => ackMail(t, id(c, "agentId"), req.ids)),
-  }))),
+  route(
+    "POST",
+    "/agents/{agentId}/mail/ack",
+    "itself",
+    body("AckRequest", (c, req) => ({
+      acked: make(c, (t) => ackMail(t, id(c, "agentId"), req.ids)),
+    })),
+  ),
   route("GET", "/mail", "mayor", (c) => {
     const [to, all] = [c.params.one("to"), c.params.choice("all", "true", "false")];
     return { mail: c.hall.read((t) => listMail(t, c.caller, to, all === "true")) };
   }),
-  route("POST", "/mail", "everyone", body("MailRequest", (c, req) => made(make(c, (t) => sendMail(t, c.caller, req))))),
+  route(
+    "POST",
+    "/mail",
+    "everyone",
+    body("MailRequest", (c, req) => made(make(c, (t) => sendMail(t, c.caller, req)))),
+  ),
   route("GET", "/escalations", "mayor", (c) => {
     const status = c.params.choice("status", "open", "acknowledged", "closed");
     return { escalations: c.hall.read((t) => listEscalations(t, status)) };
@@ -321,8 +405,12 @@ export const routes: readonly Route[] = [
     return { questions: c.hall.read((t) => listQuestions(t, status)) };
   }),
   route("GET", "/questions/{questionId}", "everyone", question),
-  route("POST", "/questions/{questionId}/answer", "mayor", body("AnswerRequest", (c, req) =>
-    make(c, (t) => answerQuestion(t, c.caller, id(c, "questionId"), req.answer)))),
+  route(
+    "POST",
+    "/questions/{questionId}/answer",
+    "mayor",
+    body("AnswerRequest", (c, req) => make(c, (t) => answerQuestion(t, c.caller, id(c, "questionId"), req.answer))),
+  ),
   route("POST", "/questions/{questionId}/cancel", "everyone", (c) => make(c, (t) => cancelQuestion(t, c.caller, id(c, "questionId")))),
   route("GET", "/merges", "mayor", (c) => {
     const [rig, status] = [c.params.one("rig"), c.params.choice("status", ...mergeStatuses)];
@@ -334,21 +422,41 @@ export const routes: readonly Route[] = [
     return c.hall.read((t) => listRuns(t, query));
   }),
 
-  route("POST", "/heartbeat", "container", body("Heartbeat", (c, req) => c.hall.write((t) => heartbeat(t, req)))),
-  route("POST", "/events", "container", body("AgentEventBatch", (c, req) => ({
-    accepted: c.hall.write((t) => appendEvents(t, req.events)),
-  }))),
+  route(
+    "POST",
+    "/heartbeat",
+    "container",
+    body("Heartbeat", (c, req) => c.hall.write((t) => heartbeat(t, req))),
+  ),
+  route(
+    "POST",
+    "/events",
+    "container",
+    body("AgentEventBatch", (c, req) => ({
+      accepted: c.hall.write((t) => appendEvents(t, req.events)),
+    })),
+  ),
   route("POST", "/agents/{agentId}/completed", "container", body("Completion", ended)),
-  route("POST", "/rigs/{rigId}/review-queue/{mergeId}/complete", "container", body("MergeOutcome", (c, req) => {
-    make(c, (t) => {
-      mergeCompleted(t, id(c, "rigId"), id(c, "mergeId"), req);
-      return null;
-    });
-    return { completed: true };
-  })),
-  route("POST", "/rigs/{rigId}/agents/{agentId}/heartbeat", "container", body("AgentHeartbeatRequest", (c, req) => {
-    c.hall.write((t) => agentSeen(t, id(c, "agentId"), req));
-    return { heartbeat: true };
-  })),
+  route(
+    "POST",
+    "/rigs/{rigId}/review-queue/{mergeId}/complete",
+    "container",
+    body("MergeOutcome", (c, req) => {
+      make(c, (t) => {
+        mergeCompleted(t, id(c, "rigId"), id(c, "mergeId"), req);
+        return null;
+      });
+      return { completed: true };
+    }),
+  ),
+  route(
+    "POST",
+    "/rigs/{rigId}/agents/{agentId}/heartbeat",
+    "container",
+    body("AgentHeartbeatRequest", (c, req) => {
+      c.hall.write((t) => agentSeen(t, id(c, "agentId"), req));
+      return { heartbeat: true };
+    }),
+  ),
   route("POST", "/rigs/{rigId}/agents/{agentId}/completed", "container", body("Completion", oldEnded)),
 ];

@@ -1,7 +1,7 @@
 // A container's tick: what its agents do, and which orders it has carried out.
 import { isLive, noUsage, saveAgent, usedSince } from "./agentrows";
 import { applyByID } from "./apply";
-import { type AgentHeartbeat, type Heartbeat, type Order, type Usage } from "./contract";
+import type { AgentHeartbeat, Heartbeat, Order, Usage } from "./contract";
 import { gone } from "./errors";
 import { instanceEpoch } from "./instance";
 import { openOrders, ordersDone } from "./orders";
@@ -32,7 +32,12 @@ function seeInstance(t: Tx, hb: Heartbeat): number {
   const seen = t.exec(
     /* sql */ `UPDATE instance SET status = ?, version = ?, resources = ?, outbox = ?, seen_at = ?
       WHERE instance_id = ? AND epoch = (SELECT max(epoch) FROM instance)`,
-    status, version, resources, outbox, t.now, hb.instanceId,
+    status,
+    version,
+    resources,
+    outbox,
+    t.now,
+    hb.instanceId,
   );
   if (seen === 0) {
     if (t.count("SELECT count(*) AS n FROM instance WHERE instance_id = ?", hb.instanceId) > 0) {
@@ -40,7 +45,13 @@ function seeInstance(t: Tx, hb: Heartbeat): number {
     }
     t.exec(
       "INSERT INTO instance (instance_id, status, version, resources, outbox, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-      hb.instanceId, status, version, resources, outbox, hb.startedAt ? Date.parse(hb.startedAt) : t.now, t.now,
+      hb.instanceId,
+      status,
+      version,
+      resources,
+      outbox,
+      hb.startedAt ? Date.parse(hb.startedAt) : t.now,
+      t.now,
     );
   }
   return instanceEpoch(t);

@@ -31,7 +31,11 @@ export function once<T>(t: Tx, key: Key | undefined, fn: () => T): T {
   for (let part = 0; part * piece < json.length; part++) {
     t.exec(
       "INSERT INTO idempotency (key, part, fingerprint, answer, created_at) VALUES (?, ?, ?, ?, ?)",
-      key.key, part, key.fingerprint, json.slice(part * piece, (part + 1) * piece), t.now,
+      key.key,
+      part,
+      key.fingerprint,
+      json.slice(part * piece, (part + 1) * piece),
+      t.now,
     );
   }
   return made;

@@ -7,7 +7,6 @@ import { pathID } from "./router";
 import { epochHeader } from "./town";
 import { accepted, destination, readDelivery } from "./webhook";
 
-export { ContainerProxy } from "@cloudflare/containers";
 export { TownContainer } from "./container";
 export { TownDO } from "./town";
 

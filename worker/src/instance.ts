@@ -9,9 +9,7 @@ export function instanceEpoch(t: Tx): number {
 
 /** Whether the town's container said that it ends. */
 export function isDraining(t: Tx): boolean {
-  return (
-    t.count("SELECT count(*) AS n FROM instance WHERE epoch = (SELECT max(epoch) FROM instance) AND status = 'draining'") > 0
-  );
+  return t.count("SELECT count(*) AS n FROM instance WHERE epoch = (SELECT max(epoch) FROM instance) AND status = 'draining'") > 0;
 }
 
 /** Its id, "" before its first heartbeat. */

@@ -52,7 +52,12 @@ export function postMail(t: Tx, m: { from: string; to: string; subject: string; 
   t.tell("work");
   t.exec(
     "INSERT INTO mail (id, sender, recipient, subject, body, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-    id, m.from, m.to, m.subject, m.body, t.now,
+    id,
+    m.from,
+    m.to,
+    m.subject,
+    m.body,
+    t.now,
   );
   return mailOf({ id, ...m, createdAt: t.now, ackedAt: null });
 }

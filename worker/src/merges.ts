@@ -61,7 +61,17 @@ export function saveMerge(t: Tx, m: MergeRow): void {
   t.exec(
     /* sql */ `UPDATE merges SET branch = ?, target = ?, status = ?, attempts = ?, message = ?, commit_id = ?, pr = ?, reviewer = ?,
       not_before = ?, updated_at = ? WHERE id = ?`,
-    m.branch, m.target, m.status, m.attempts, m.message, m.commit, m.pullRequest, m.reviewer, m.notBefore, m.updatedAt, m.id,
+    m.branch,
+    m.target,
+    m.status,
+    m.attempts,
+    m.message,
+    m.commit,
+    m.pullRequest,
+    m.reviewer,
+    m.notBefore,
+    m.updatedAt,
+    m.id,
   );
 }
 
@@ -90,7 +100,14 @@ export function enqueueMerge(t: Tx, b: Pick<BeadRow, "id" | "rigId" | "branch" |
   t.exec(
     /* sql */ `INSERT INTO merges (id, rig_id, bead_id, branch, target, status, attempts, message, commit_id, pr, reviewer, created_at, updated_at)
       VALUES (?, ?, ?, ?, ?, 'waiting', 0, '', '', ?, '', ?, ?)`,
-    newID(t.now), b.rigId, b.id, b.branch, b.target, b.pullRequest, t.now, t.now,
+    newID(t.now),
+    b.rigId,
+    b.id,
+    b.branch,
+    b.target,
+    b.pullRequest,
+    t.now,
+    t.now,
   );
 }
 
@@ -104,7 +121,8 @@ export function nextMerge(t: Tx, rigId: string): MergeRow | undefined {
       AND (m.not_before IS NULL OR m.not_before <= ?2)
       AND NOT EXISTS (SELECT 1 FROM merges WHERE rig_id = ?1 AND status IN ('reviewing', 'merging'))
       ORDER BY b.due, m.n LIMIT 1`,
-    rigId, t.now,
+    rigId,
+    t.now,
   );
   return next && loadMerge(t, next.id);
 }

@@ -13,7 +13,11 @@ export function order(t: Tx, kind: OrderKind, agentId: string, data?: object): s
   t.tell("work");
   t.exec(
     "INSERT INTO orders (id, kind, agent_id, data, error, created_at) VALUES (?, ?, ?, ?, '', ?)",
-    id, kind, agentId, data ? JSON.stringify(data) : null, t.now,
+    id,
+    kind,
+    agentId,
+    data ? JSON.stringify(data) : null,
+    t.now,
   );
   return id;
 }

@@ -76,7 +76,13 @@ export function ask(t: Tx, agentId: string, req: Schemas["AskRequest"]): Questio
   t.exec(
     /* sql */ `INSERT INTO questions (id, agent_id, bead_id, question, options, status, answer, created_at, expires_at)
       VALUES (?, ?, ?, ?, ?, 'open', '', ?, ?)`,
-    q.id, q.agentId, q.beadId, q.question, q.options, q.createdAt, q.expiresAt,
+    q.id,
+    q.agentId,
+    q.beadId,
+    q.question,
+    q.options,
+    q.createdAt,
+    q.expiresAt,
   );
   return questionOf(q);
 }

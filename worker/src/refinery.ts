@@ -5,7 +5,7 @@ import { findAgent, isLive, noUsage, saveAgent } from "./agentrows";
 import { type BeadRow, beadOf } from "./beadrows";
 import { type MergeOutcome, type MergeRequest, type MergeResult, type Rig, type StartRequest, shorten } from "./contract";
 import { delayAt, mergeDelays, type Verdict } from "./judge";
-import { endMerge, loadMerge, mergeColumns, mergeIsLive, mergeOf, type MergeRow, saveMerge, setMerge } from "./merges";
+import { endMerge, loadMerge, type MergeRow, mergeColumns, mergeIsLive, mergeOf, saveMerge, setMerge } from "./merges";
 import { reviewPrompt } from "./prompt";
 import { ofRig } from "./starts";
 import type { Tx } from "./store";
@@ -21,7 +21,12 @@ export type Asked = { pull: number; instance: string; again: number; failures: n
 
 export function loadAsked(t: Tx, mergeId: string): Asked {
   return (
-    t.first<Asked>("SELECT pull, instance, again, failures FROM asked WHERE merge_id = ?", mergeId) ?? { pull: 0, instance: "", again: 0, failures: 0 }
+    t.first<Asked>("SELECT pull, instance, again, failures FROM asked WHERE merge_id = ?", mergeId) ?? {
+      pull: 0,
+      instance: "",
+      again: 0,
+      failures: 0,
+    }
   );
 }
 
@@ -29,7 +34,11 @@ export function saveAsked(t: Tx, mergeId: string, a: Asked): void {
   t.exec(
     /* sql */ `INSERT INTO asked (merge_id, pull, instance, again, failures) SELECT id, ?2, ?3, ?4, ?5 FROM merges WHERE id = ?1
       ON CONFLICT (merge_id) DO UPDATE SET pull = excluded.pull, instance = excluded.instance, again = excluded.again, failures = excluded.failures`,
-    mergeId, a.pull, a.instance, a.again, a.failures,
+    mergeId,
+    a.pull,
+    a.instance,
+    a.again,
+    a.failures,
   );
 }
 
@@ -45,7 +54,9 @@ export function rigsToMerge(t: Tx): string[] {
 
 /** The merges that the container was asked for. */
 export function mergesUnderWay(t: Tx): MergeRow[] {
-  return t.all<MergeRow>(/* sql */ `SELECT ${mergeColumns} FROM merges WHERE ${mergeIsLive} AND status IN ('merging', 'pull_request') ORDER BY n`);
+  return t.all<MergeRow>(
+    /* sql */ `SELECT ${mergeColumns} FROM merges WHERE ${mergeIsLive} AND status IN ('merging', 'pull_request') ORDER BY n`,
+  );
 }
 
 /** What the container is asked for. */
@@ -137,4 +148,3 @@ export function reviewEnded(t: Tx, mergeId: string, reason: string): void {
       : { status: "waiting", again: delayAt(mergeDelays, m.attempts) };
   endMerge(t, m, verdict);
 }
-

@@ -46,7 +46,9 @@ export function putRig(t: Tx, rigId: string, set: RigSettings): { rig: Rig; crea
   const old = findRig(t, rigId);
   const settings = { ...set };
   if (set.envVars) {
-    settings.envVars = Object.fromEntries(Object.entries(set.envVars).map(([name, value]) => [name, value || (old?.envVars?.[name] ?? "")]));
+    settings.envVars = Object.fromEntries(
+      Object.entries(set.envVars).map(([name, value]) => [name, value || (old?.envVars?.[name] ?? "")]),
+    );
   }
   const row = {
     rigId,
@@ -58,7 +60,10 @@ export function putRig(t: Tx, rigId: string, set: RigSettings): { rig: Rig; crea
   t.exec(
     /* sql */ `INSERT INTO rigs (id, settings, created_at, updated_at) VALUES (?, ?, ?, ?)
       ON CONFLICT (id) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at`,
-    row.rigId, row.settings, row.createdAt, row.updatedAt,
+    row.rigId,
+    row.settings,
+    row.createdAt,
+    row.updatedAt,
   );
   return { rig: withoutSecrets(rigOf(row)), created: !old };
 }

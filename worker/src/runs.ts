@@ -52,7 +52,10 @@ function runOf(r: RunRow): Run {
 }
 
 /** A page of runs, newest first; next is absent on the last one. */
-export function listRuns(t: Tx, q: { agent: string; bead: string; after: string; limit: number }): { runs: Run[]; next: string | undefined } {
+export function listRuns(
+  t: Tx,
+  q: { agent: string; bead: string; after: string; limit: number },
+): { runs: Run[]; next: string | undefined } {
   const w = afterCursor(new Where().equal("agent_id", q.agent).equal("bead_id", q.bead), q.after);
   const rows = t.all<RunRow>(/* sql */ `SELECT ${columns} FROM runs${w} ORDER BY n DESC LIMIT ?`, ...w.values, q.limit + 1);
   return { runs: rows.slice(0, q.limit).map(runOf), next: nextOf(rows, q.limit) };
@@ -85,8 +88,19 @@ export function beginRun(t: Tx, r: NewRun): void {
     /* sql */ `INSERT INTO runs (run_id, agent_id, rig_id, bead_id, generation, status, reason, error, branch, checkpoint, started_at, signal,
       input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, tool_calls)
       VALUES (?, ?, ?, ?, ?, 'running', '', '', ?, '', ?, '', ?, ?, ?, ?, ?, ?)`,
-    r.runId, r.agentId, r.rigId, r.beadId, r.generation, r.branch, r.startedAt,
-    u.inputTokens, u.outputTokens, u.cacheReadTokens, u.cacheWriteTokens, u.costUsd, u.toolCalls,
+    r.runId,
+    r.agentId,
+    r.rigId,
+    r.beadId,
+    r.generation,
+    r.branch,
+    r.startedAt,
+    u.inputTokens,
+    u.outputTokens,
+    u.cacheReadTokens,
+    u.cacheWriteTokens,
+    u.costUsd,
+    u.toolCalls,
   );
 }
 
@@ -94,7 +108,13 @@ export function saveRunUsage(t: Tx, id: string, u: Usage): void {
   t.exec(
     /* sql */ `UPDATE runs SET input_tokens = ?, output_tokens = ?, cache_read_tokens = ?, cache_write_tokens = ?, cost_usd = ?, tool_calls = ?
       WHERE run_id = ?`,
-    u.inputTokens, u.outputTokens, u.cacheReadTokens, u.cacheWriteTokens, u.costUsd, u.toolCalls, id,
+    u.inputTokens,
+    u.outputTokens,
+    u.cacheReadTokens,
+    u.cacheWriteTokens,
+    u.costUsd,
+    u.toolCalls,
+    id,
   );
 }
 
@@ -123,8 +143,16 @@ export function endRun(t: Tx, agentId: string, c: Completion & { runId: string }
   t.exec(
     /* sql */ `UPDATE runs SET status = ?, reason = ?, error = ?, branch = ?, checkpoint = ?, ended_at = ?, exit_code = ?, signal = ?,
       started_at = coalesce(?, started_at) WHERE run_id = ?`,
-    runStatus(c), c.reason ?? "", cut(c.error ?? "", 64 * 1024), c.branch ?? "", c.checkpoint ?? "",
-    c.exitedAt === undefined ? t.now : Date.parse(c.exitedAt), c.exitCode ?? null, c.signal ?? "", started, c.runId,
+    runStatus(c),
+    c.reason ?? "",
+    cut(c.error ?? "", 64 * 1024),
+    c.branch ?? "",
+    c.checkpoint ?? "",
+    c.exitedAt === undefined ? t.now : Date.parse(c.exitedAt),
+    c.exitCode ?? null,
+    c.signal ?? "",
+    started,
+    c.runId,
   );
   return true;
 }

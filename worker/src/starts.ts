@@ -1,9 +1,10 @@
 // How the agent of a claimed bead is started, and what is to blame when it is not.
+
+import { isLive } from "./agentrows";
 import { type BeadRow, beadOf, notesOf } from "./beadrows";
 import type { Rig, StartRequest } from "./contract";
 import { type AgentNow, ContainerError, type ControlAPI } from "./controlapi";
 import { convoyBegun } from "./convoys";
-import { isLive } from "./agentrows";
 import { messageOf } from "./errors";
 import { workPrompt } from "./prompt";
 import type { Tx } from "./store";

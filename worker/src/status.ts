@@ -33,7 +33,9 @@ export function townStatus(t: Tx) {
 
 function countBeads(t: Tx): Record<BeadStatus, number> {
   const counts = { open: 0, in_progress: 0, in_review: 0, closed: 0, failed: 0 };
-  for (const row of t.all<{ status: BeadStatus; n: number }>("SELECT status, count(*) AS n FROM beads WHERE type <> 'convoy' GROUP BY status")) {
+  for (const row of t.all<{ status: BeadStatus; n: number }>(
+    "SELECT status, count(*) AS n FROM beads WHERE type <> 'convoy' GROUP BY status",
+  )) {
     counts[row.status] = row.n;
   }
   return counts;
@@ -45,7 +47,8 @@ function waiting(t: Tx, rigs: Rig[]): BeadRow[] {
     .flatMap((rig) =>
       t.all<BeadRow>(
         /* sql */ `SELECT ${beadColumns} FROM beads INDEXED BY beads_ready WHERE rig_id = ? AND ${beadIsReady} ORDER BY due LIMIT ?`,
-        rig.rigId, maxWaiting,
+        rig.rigId,
+        maxWaiting,
       ),
     )
     .sort((a, b) => due(a) - due(b))

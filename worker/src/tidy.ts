@@ -10,7 +10,8 @@ const keepDone = 7 * 24 * 3_600_000;
 export function tidy(t: Tx): void {
   t.exec(
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq <= (SELECT max(seq) FROM events) - ? LIMIT ?)",
-    t.town.keepEvents, chunk,
+    t.town.keepEvents,
+    chunk,
   );
   t.exec("DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE created_at < ? LIMIT ?)", t.now - t.town.keepKeys, chunk);
   t.exec("DELETE FROM orders WHERE n IN (SELECT n FROM orders WHERE done_at < ? LIMIT ?)", t.now - keepDone, chunk);

@@ -1,8 +1,8 @@
 // The coordinator of one town.
 import { DurableObject } from "cloudflare:workers";
 import { spareLeases } from "./apply";
-import { ControlAPI } from "./controlapi";
 import { reach } from "./containers";
+import { ControlAPI } from "./controlapi";
 import { Dispatcher, type Host } from "./dispatch";
 import { gone, problem, unauthorized } from "./errors";
 import type { Hall } from "./hall";

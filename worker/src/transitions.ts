@@ -4,7 +4,20 @@ import type { BeadStatus } from "./contract";
 import { conflict } from "./errors";
 
 export type Event =
-  | "claim" | "renew" | "done" | "finish" | "release" | "expire" | "give_up" | "block" | "hold" | "retry" | "close" | "fail" | "merged" | "rework";
+  | "claim"
+  | "renew"
+  | "done"
+  | "finish"
+  | "release"
+  | "expire"
+  | "give_up"
+  | "block"
+  | "hold"
+  | "retry"
+  | "close"
+  | "fail"
+  | "merged"
+  | "rework";
 
 /** A bead as far as transitions are concerned. Times are milliseconds since 1970. */
 export type BeadState = {

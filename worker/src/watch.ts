@@ -1,7 +1,7 @@
 // Looks after somebody who does not move. What a function returns is when to look
 // again, 0 for not by time alone.
 import { applyByID } from "./apply";
-import { released, type QuietBead, quietBeads } from "./claims";
+import { type QuietBead, quietBeads, released } from "./claims";
 import { raise } from "./escalations";
 import { mergeIsLive } from "./merges";
 import { message, order } from "./orders";

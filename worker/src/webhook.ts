@@ -55,7 +55,10 @@ export const accepted = () => answer({ ok: true });
 export function keepDelivery(t: Tx, d: Delivery): boolean {
   const row = t.first<{ n: number }>(
     /* sql */ `INSERT INTO deliveries (id, event, size, received_at, result) VALUES (?, ?, ?, ?, '') ON CONFLICT (id) DO NOTHING RETURNING n`,
-    d.id, d.event, d.body.length, t.now,
+    d.id,
+    d.event,
+    d.body.length,
+    t.now,
   );
   if (!row) {
     return false;
