@@ -226,7 +226,7 @@ func (h *Hall) putBack(ctx context.Context, id string) error {
 			return err
 		}
 		t.tell(topicWork)
-		_, err := t.exec(`UPDATE beads SET hold = '', due = (SELECT max(due) + 1 FROM beads) WHERE id = ?`, id)
+		_, err := t.exec(`UPDATE beads SET hold = '', due = ? WHERE id = ?`, ms(t.now.Add(time.Hour)), id)
 		return err
 	})
 }
