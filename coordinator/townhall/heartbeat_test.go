@@ -68,6 +68,9 @@ func TestAClockThatIsSetEndsNoLease(t *testing.T) {
 		addBead(t, h, town.BeadRequest{})
 		b := take(t, h)
 		clock.set(by)
+		if _, err := h.RetryBead(t.Context(), Person, "nobody", ""); err == nil { // its rollback forgets the jump no more
+			t.Error("there is such a bead")
+		}
 		if over, err := h.expired(t.Context(), clock.now()); err != nil || len(over) != 0 {
 			t.Errorf("by %v: expired() = %v, %v; want none", by, over, err)
 		}

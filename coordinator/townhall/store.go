@@ -246,9 +246,12 @@ func (s *store) transact(t *tx, d durability, fn func(t *tx) error) (err error) 
 	if err := fn(t); err != nil {
 		return err
 	}
-	_, err = t.exec("COMMIT")
-	committed = err == nil
-	return err
+	if _, err = t.exec("COMMIT"); err != nil {
+		return err
+	}
+	committed = true
+	t.h.clock.seen(t.now)
+	return nil
 }
 
 // alreadyRolledBack drops the error of a rollback that SQLite has done by itself, as
