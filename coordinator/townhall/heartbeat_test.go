@@ -1,7 +1,6 @@
 package townhall
 
 import (
-	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -58,7 +57,6 @@ func TestAClockThatIsSetEndsNoLease(t *testing.T) {
 	for _, by := range []time.Duration{24 * time.Hour, -24 * time.Hour} {
 		clock := newTestClock()
 		cfg := testConfig(memory, clock)
-		cfg.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 		h, err := Open(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
