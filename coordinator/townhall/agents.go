@@ -376,10 +376,10 @@ func beadCompleted(t *tx, b *beadRow, c town.Completion) error {
 	if err != nil || outcome != Applied {
 		return err
 	}
-	switch call.Event {
-	case EventDone:
+	if call.Event == EventDone {
 		return mergeNothing(t, b)
-	case EventRelease, EventGiveUp:
+	}
+	if call.Event == EventRelease || call.Event == EventGiveUp {
 		return failed(t, b.ID, call.Reason)
 	}
 	return nil

@@ -112,10 +112,7 @@ func init() { // not where it is declared: enqueueMerge leads back to apply
 			return err
 		},
 		EffectDequeue: func(t *tx, b *beadRow, call Call) error {
-			_, err := t.exec(`UPDATE merges SET status = 'cancelled', message = ?, updated_at = ?
-				WHERE bead_id = ? AND status IN ('waiting', 'reviewing', 'merging', 'pull_request')`,
-				fmt.Sprintf("%s by %s", call.Event, call.By), ms(t.now), b.ID)
-			return err
+			return cancelMerge(t, b.ID, fmt.Sprintf("%s by %s", call.Event, call.By))
 		},
 		EffectReleaseDependants: func(t *tx, b *beadRow, _ Call) error {
 			_, err := t.exec(`UPDATE beads SET blockers = blockers - 1, why = CASE

@@ -64,7 +64,7 @@ func newBead(t *tx, c Caller, rigID string, req town.BeadRequest) beadRow {
 
 // distinct returns what is in all, once, sorted, and never nil.
 func distinct(all []string) []string {
-	out := slices.Concat([]string{}, all)
+	out := append([]string{}, all...) // slices.Concat of nothing is nil
 	slices.Sort(out)
 	return slices.Compact(out)
 }

@@ -128,20 +128,13 @@ func (h *Hall) released(ctx context.Context, beadID string, epoch int64, reason 
 func (h *Hall) live(ctx context.Context) (map[string]int, error) {
 	counts := map[string]int{}
 	err := h.read(ctx, func(r reader) error {
-		rows, err := r.query(`SELECT rig_id, count(*) FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL GROUP BY rig_id`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+		return each(r, func(row scanner) error {
 			var rig string
 			var n int
-			if err := rows.Scan(&rig, &n); err != nil {
-				return err
-			}
+			err := row.Scan(&rig, &n)
 			counts[rig] = n
-		}
-		return rows.Err()
+			return err
+		}, `SELECT rig_id, count(*) FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL GROUP BY rig_id`)
 	})
 	return counts, err
 }
@@ -151,27 +144,20 @@ func (h *Hall) live(ctx context.Context) (map[string]int, error) {
 func (h *Hall) ready(ctx context.Context) (map[string]time.Time, error) {
 	first := map[string]time.Time{}
 	err := h.read(ctx, func(r reader) error {
-		rows, err := r.query(`SELECT id, (SELECT min(due) FROM (
+		return each(r, func(row scanner) error {
+			var rig string
+			var at sql.NullInt64
+			err := row.Scan(&rig, &at)
+			if at.Valid {
+				first[rig] = timeOf(at.Int64)
+			}
+			return err
+		}, `SELECT id, (SELECT min(due) FROM (
 				SELECT * FROM (SELECT due FROM beads INDEXED BY beads_ready WHERE rig_id = rigs.id AND `+beadIsReady+` ORDER BY due LIMIT 1)
 				UNION ALL
 				SELECT due FROM beads INDEXED BY beads_later WHERE status = 'open' AND not_before IS NOT NULL AND not_before <= ?
 				AND rig_id = rigs.id AND blockers = 0 AND hold = '' AND type <> 'convoy'))
 			FROM rigs`, ms(r.at()))
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var rig string
-			var at sql.NullInt64
-			if err := rows.Scan(&rig, &at); err != nil {
-				return err
-			}
-			if at.Valid {
-				first[rig] = timeOf(at.Int64)
-			}
-		}
-		return rows.Err()
 	})
 	return first, err
 }

@@ -79,7 +79,9 @@ type sim struct {
 	trace    []string
 }
 
-func (s *sim) logf(format string, args ...any) { s.trace = append(s.trace, fmt.Sprintf(format, args...)) }
+func (s *sim) logf(format string, args ...any) {
+	s.trace = append(s.trace, fmt.Sprintf(format, args...))
+}
 
 func (s *sim) failf(format string, args ...any) {
 	s.t.Helper()
@@ -582,8 +584,18 @@ func (s *sim) simulate(steps int, crash func()) {
 		weight int
 		op     func()
 	}{
-		{3, s.create}, {8, s.claim}, {5, s.done}, {1, s.finish}, {3, s.completed}, {1, s.release}, {3, s.heartbeat}, {3, s.pass}, {1, s.jump},
-		{4, s.beginMerge}, {4, s.endMerge}, {2, s.person},
+		{3, s.create},
+		{8, s.claim},
+		{5, s.done},
+		{1, s.finish},
+		{3, s.completed},
+		{1, s.release},
+		{3, s.heartbeat},
+		{3, s.pass},
+		{1, s.jump},
+		{4, s.beginMerge},
+		{4, s.endMerge},
+		{2, s.person},
 	}
 	var bag []func()
 	for _, o := range ops {

@@ -57,21 +57,15 @@ func (h *Hall) status(r reader) (s town.TownStatus, err error) {
 func countBeads(r reader) (map[town.BeadStatus]int64, error) {
 	counts := map[town.BeadStatus]int64{town.BeadOpen: 0, town.BeadInProgress: 0, town.BeadInReview: 0, town.BeadClosed: 0, town.BeadFailed: 0}
 	// The first part reads an index only, however many there are.
-	rows, err := r.query(`SELECT status, sum(n) FROM (SELECT status, count(*) AS n FROM beads GROUP BY status
-		UNION ALL SELECT b.status, -count(*) FROM convoys c JOIN beads b ON b.id = c.id GROUP BY b.status) GROUP BY status`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err := each(r, func(row scanner) error {
 		var status town.BeadStatus
 		var n int64
-		if err := rows.Scan(&status, &n); err != nil {
-			return nil, err
-		}
+		err := row.Scan(&status, &n)
 		counts[status] = n
-	}
-	return counts, rows.Err()
+		return err
+	}, `SELECT status, sum(n) FROM (SELECT status, count(*) AS n FROM beads GROUP BY status
+		UNION ALL SELECT b.status, -count(*) FROM convoys c JOIN beads b ON b.id = c.id GROUP BY b.status) GROUP BY status`)
+	return counts, err
 }
 
 // waiting returns open beads: those that are ready, the next first, then the others.
