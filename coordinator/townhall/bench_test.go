@@ -11,9 +11,9 @@ import (
 	"townd/town"
 )
 
-// fill puts n beads into rig "rig": a tenth of each closed, held, blocked and not
+// fillStore puts n beads into rig "rig": a tenth of each closed, held, blocked and not
 // yet due, the rest ready.
-func fill(b *testing.B, h *Hall, n int) {
+func fillStore(b *testing.B, h *Hall, n int) {
 	b.Helper()
 	err := h.write(b.Context(), news, func(t *tx) error {
 		var held string // what the blocked ones wait for
@@ -52,7 +52,7 @@ func BenchmarkClaim(b *testing.B) {
 			if _, _, err := h.PutRig(b.Context(), Person, "rig", town.RigSettings{GitURL: "https://example.com/r.git"}); err != nil {
 				b.Fatal(err)
 			}
-			fill(b, h, n)
+			fillStore(b, h, n)
 			name := func(map[string]bool) string { return "toast" }
 			for b.Loop() {
 				bead, ok, err := h.claimNext(b.Context(), "rig", name)
@@ -79,7 +79,7 @@ func BenchmarkHeartbeat(b *testing.B) {
 	if _, _, err := h.PutRig(b.Context(), Person, "rig", town.RigSettings{GitURL: "https://example.com/r.git"}); err != nil {
 		b.Fatal(err)
 	}
-	fill(b, h, 1000)
+	fillStore(b, h, 1000)
 	hb := town.Heartbeat{InstanceID: "box", Status: "ok"}
 	for i := range 200 {
 		bead, ok, err := h.claimNext(b.Context(), "rig", func(map[string]bool) string { return fmt.Sprintf("a%d", i) })
