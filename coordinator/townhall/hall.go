@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"townd/town"
@@ -40,6 +41,8 @@ type Hall struct {
 	store *store
 	told  signals
 	clock clock
+
+	dispatching atomic.Pointer[dispatchView] // what Dispatch shows, nil before it first ran
 
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
@@ -184,15 +187,7 @@ func (s *signals) tell(of topic) {
 
 const settingTown = "town"
 
-// setting returns a small value that was kept, "" for none.
-func (h *Hall) setting(ctx context.Context, name string) (value string, err error) {
-	err = h.read(ctx, func(r reader) error {
-		value, err = getSetting(r, name)
-		return err
-	})
-	return value, err
-}
-
+// getSetting returns a small value that was kept, "" for none.
 func getSetting(r reader, name string) (value string, err error) {
 	err = r.row(`SELECT value FROM settings WHERE name = ?`, name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
