@@ -184,15 +184,7 @@ func (s *signals) tell(of topic) {
 
 const settingTown = "town"
 
-// setting returns a small value that was kept, "" for none.
-func (h *Hall) setting(ctx context.Context, name string) (value string, err error) {
-	err = h.read(ctx, func(r reader) error {
-		value, err = getSetting(r, name)
-		return err
-	})
-	return value, err
-}
-
+// getSetting returns a small value that was kept, "" for none.
 func getSetting(r reader, name string) (value string, err error) {
 	err = r.row(`SELECT value FROM settings WHERE name = ?`, name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
