@@ -82,10 +82,10 @@ func claim(t *tx, b *beadRow, name func(taken map[string]bool) string) error {
 // the last attempt. It returns the beads whose lease it ended.
 func (h *Hall) expired(ctx context.Context, now time.Time) (beads []town.Bead, err error) {
 	err = h.write(ctx, news, func(t *tx) error {
-		if now.Before(t.now) {
+		if now.After(t.now) {
 			now = t.now
 		}
-		over, err := collect(t, scanBeadRow, `SELECT `+beadColumns+` FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL AND lease_expires_at <= ?`, ms(t.now))
+		over, err := collect(t, scanBeadRow, `SELECT `+beadColumns+` FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL AND lease_expires_at <= ?`, ms(now))
 		if err != nil {
 			return err
 		}

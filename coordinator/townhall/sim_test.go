@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -648,13 +650,18 @@ func failCommits(t *testing.T, h *Hall, abort, aborted *bool) {
 func TestSimulation(t *testing.T) {
 	const shards, perHall = 4, 250
 	seed := seed(t)
+	runs := *simRuns
+	if raced && runs > racedRuns {
+		simulateWithoutRaceDetector(t, seed)
+		runs = racedRuns
+	}
 	for shard := range shards {
 		t.Run(fmt.Sprint(shard), func(t *testing.T) {
 			t.Parallel()
 			var h *Hall
 			clock := newTestClock()
 			var abort, aborted bool
-			for run := shard; run < *simRuns; run += shards {
+			for run := shard; run < runs; run += shards {
 				if h == nil || run/shards%perHall == 0 { // a small store is a fast one
 					h = openHall(t, memory, clock)
 					failCommits(t, h, &abort, &aborted)
@@ -671,11 +678,30 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
+// racedRuns is how many runs are made with the race detector, which makes SQLite,
+// that is Go here, 25 times slower.
+const racedRuns = 50
+
+// simulateWithoutRaceDetector makes all runs in a program that is built without it.
+func simulateWithoutRaceDetector(t *testing.T, seed uint64) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run=^TestSimulation$", ".", "-sim", strconv.Itoa(*simRuns), "-simseed", strconv.FormatUint(seed, 10))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+	t.Logf("%s", out)
+}
+
 // TestSimulationOfDeaths makes runs on disk in which the process dies at random: what
 // is there at that moment is what the next one begins with.
 func TestSimulationOfDeaths(t *testing.T) {
 	seed := seed(t)
-	for run := range 5 {
+	runs := 5
+	if raced {
+		runs = 1
+	}
+	for run := range runs {
 		clock := newTestClock()
 		var abort, aborted bool
 		dir := t.TempDir()
