@@ -59,6 +59,10 @@ type Config struct {
 	// git of the server's own user calls one. Git of agents never gets any of it.
 	Credential CredentialFunc
 
+	// Refused, if set, is told that the remote at host has refused a credential, and
+	// reports whether Credential has another now: then it is asked once more.
+	Refused func(host string, c Credential) bool
+
 	// Observe, if set, is told how long an operation took and how it ended: each git
 	// clone, fetch, deepen, fetch files, push of a merge and drop checkpoint, and each call as a whole:
 	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff,

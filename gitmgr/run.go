@@ -67,6 +67,9 @@ func (m *Manager) run(ctx context.Context, c command) ([]byte, error) {
 		c.settings = append(c.settings, [2]string{"url." + to + ".insteadOf", c.url})
 		out, err = m.exec(ctx, c)
 	}
+	if e, ok := errors.AsType[*runError](err); ok && e.other && c.stdin == nil && c.stdout == nil {
+		out, err = m.exec(ctx, c)
+	}
 	for n := 1; err != nil && m.again(ctx, n, c.retries, err); n++ {
 		out, err = m.exec(ctx, c)
 	}
@@ -92,8 +95,9 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	stdout, stderr := &capped{max: maxOutputBytes}, &tail{max: maxErrorBytes}
 	cmd := m.prepare(c, stdout, stderr)
 	var err error
+	var desk *credentialDesk
 	if m.c.Credential != nil && c.url != "" && c.program == "" && c.owner.UID == 0 && (c.remote || c.network) {
-		err = m.runWithDesk(deadline, c, cmd, stderr)
+		desk, err = m.runWithDesk(deadline, c, cmd, stderr)
 	} else {
 		err = runGroup(deadline, c, cmd)
 	}
@@ -107,7 +111,14 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	case why != nil:
 		return nil, c.stopped(why)
 	}
-	return stdout.Bytes(), c.failed(err, stdout.String(), stderr.String())
+	failure := c.failed(err, stdout.String(), stderr.String())
+	if desk != nil {
+		failure.other = desk.other
+		if errors.Is(desk.err, town.ErrGit) {
+			failure.kind = desk.err // git only knows that it got none
+		}
+	}
+	return stdout.Bytes(), failure
 }
 
 // prepare puts together what c is to run.
@@ -155,10 +166,10 @@ func runGroup(ctx context.Context, c command, cmd *exec.Cmd) error {
 
 // runWithDesk is runGroup with somebody to ask for credentials. Why there were none
 // is added to what git said.
-func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, stderr io.Writer) error {
+func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, stderr io.Writer) (*credentialDesk, error) {
 	desk, err := m.openDesk(ctx, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cmd.Env = append(cmd.Env, desk.env(c, 3+len(cmd.ExtraFiles))...)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, desk.child)
@@ -166,7 +177,7 @@ func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, std
 	if why := desk.close(); why != nil && err != nil {
 		_, _ = fmt.Fprintf(stderr, "\n%v", why) // it takes everything
 	}
-	return err
+	return desk, err
 }
 
 // name is what people call the command.
@@ -244,6 +255,7 @@ type runError struct {
 	stderr string
 	kind   error // nil for none
 	exit   int
+	other  bool // the remote refused a credential, and there is another now
 }
 
 func (e *runError) Error() string {
@@ -271,7 +283,7 @@ func (c command) stopped(why error) error {
 }
 
 // failed is the error of a command that ended by itself.
-func (c command) failed(err error, stdout, stderr string) error {
+func (c command) failed(err error, stdout, stderr string) *runError {
 	if c.args[0] == "push" {
 		stderr += refused(stdout)
 	}

@@ -51,12 +51,13 @@ const (
 
 // Config says which repository is meant and how it is reached. Remote is required.
 type Config struct {
-	Remote     string                // URL that git clones from; its host is the forge's
-	RigID      string                // what Credential is asked for
-	Kind       Kind                  // KindGitHub for github.com and KindForgejo elsewhere, when empty
-	API        string                // base URL of the API, made from Remote when empty
-	Credential gitmgr.CredentialFunc // its secret is the token; nil for none
-	Client     *http.Client          // see gitmgr.Manager.HTTPClient; required
+	Remote     string                                      // URL that git clones from; its host is the forge's
+	RigID      string                                      // what Credential is asked for
+	Kind       Kind                                        // KindGitHub for github.com and KindForgejo elsewhere, when empty
+	API        string                                      // base URL of the API, made from Remote when empty
+	Credential gitmgr.CredentialFunc                       // its secret is the token; nil for none
+	Refused    func(host string, c gitmgr.Credential) bool // see gitmgr.Config.Refused; may be nil
+	Client     *http.Client                                // see gitmgr.Manager.HTTPClient; required
 }
 
 // NewPull is a pull request to open.
@@ -158,7 +159,7 @@ func New(c Config) (Forge, error) {
 		c.Kind = KindGitHub
 	}
 	c.Kind = cmp.Or(c.Kind, KindForgejo)
-	w := wire{host: at.host, rigID: c.RigID, ask: c.Credential, client: c.Client}
+	w := wire{host: at.host, rigID: c.RigID, ask: c.Credential, refused: c.Refused, client: c.Client}
 	switch c.Kind {
 	case KindGitHub:
 		w.scheme, w.base = "Bearer ", cmp.Or(c.API, at.github())
