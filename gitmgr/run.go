@@ -37,17 +37,18 @@ type command struct {
 	owner    Owner    // runs as this user; zero is our own
 	locks    []*lock  // inherited, so that they are held as long as git lives
 	timeout  time.Duration
-	remote   bool           // a failure is the remote's: ErrGit
-	retries  int            // of a remote that is not well
-	network  bool           // may have to call the remote, for objects that a partial clone lacks
-	rigID    string         // whose credential a remote is shown
-	url      string         // of the remote
-	program  string         // in place of git
-	ssh      []string       // further options of ssh
-	settings [][2]string    // of git, besides ours
-	tell     func(Progress) // hears how far git is; it is told when there is one
-	stdin    io.Reader      // nothing when nil
-	stdout   io.Writer      // takes the output in place of run's result
+	remote   bool            // a failure is the remote's: ErrGit
+	retries  int             // of a remote that is not well
+	network  bool            // may have to call the remote, for objects that a partial clone lacks
+	rigID    string          // whose credential a remote is shown
+	url      string          // of the remote
+	program  string          // in place of git
+	ssh      []string        // further options of ssh
+	settings [][2]string     // of git, besides ours
+	started  func(group int) // hears the process group
+	tell     func(Progress)  // hears how far git is; it is told when there is one
+	stdin    io.Reader       // nothing when nil
+	stdout   io.Writer       // takes the output in place of run's result
 }
 
 // run is the only way to git: its own process group, no input unless given, an environment
@@ -96,9 +97,12 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	cmd := m.prepare(c, stdout, stderr)
 	var err error
 	var desk *credentialDesk
-	if m.c.Credential != nil && c.url != "" && c.program == "" && c.owner.UID == 0 && (c.remote || c.network) {
+	switch calls := c.url != "" && c.owner.UID == 0 && (c.remote || c.network); {
+	case calls && m.keys != nil && sshHost(c.url) != "":
+		err = m.runWithSSH(deadline, c, cmd)
+	case calls && m.c.Credential != nil && c.program == "":
 		desk, err = m.runWithDesk(deadline, c, cmd, stderr)
-	} else {
+	default:
 		err = runGroup(deadline, c, cmd)
 	}
 	switch why := context.Cause(deadline); {
@@ -161,6 +165,9 @@ func runGroup(ctx context.Context, c command, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", c.name(), spaceKind(err))
 	}
+	if c.started != nil {
+		c.started(cmd.Process.Pid)
+	}
 	return waitGroup(ctx, cmd)
 }
 
@@ -178,6 +185,18 @@ func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, std
 		_, _ = fmt.Fprintf(stderr, "\n%v", why) // it takes everything
 	}
 	return desk, err
+}
+
+// runWithSSH is runGroup with an agent that signs for its ssh.
+func (m *Manager) runWithSSH(ctx context.Context, c command, cmd *exec.Cmd) error {
+	desk, err := m.openSSHDesk(c)
+	if err != nil {
+		return err
+	}
+	defer desk.close()
+	cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+desk.path())
+	c.started = func(group int) { desk.started <- group }
+	return runGroup(ctx, c, cmd)
 }
 
 // name is what people call the command.
