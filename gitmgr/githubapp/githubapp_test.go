@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -79,9 +80,7 @@ func (g *github) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err := verify(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), &appKey().PublicKey); err != nil {
 		g.t.Errorf("the JWT: %v", err)
 	}
-	for name, values := range header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), header)
 	if status != 0 {
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
