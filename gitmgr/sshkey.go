@@ -195,7 +195,7 @@ func (d *sshDesk) serve() {
 			return
 		}
 		d.wg.Go(func() { // ends with the connection
-			defer func() { _ = conn.Close() }() // close may have been first
+			defer func() { _ = conn.Close() }()          // close may have been first
 			_ = agent.ServeAgent(&signer{desk: d}, conn) // it tells only that ssh has gone
 		})
 	}

@@ -30,6 +30,11 @@ type Forge interface {
 	Create(ctx context.Context, p NewPull) (Pull, error)
 	// Find returns the open pull request from head into base, ErrNotFound if there is none.
 	Find(ctx context.Context, head, base string) (Pull, error)
+	// Last returns the open pull request from head into base, else the newest closed or
+	// merged one, ErrNotFound if there is none among those that changed last.
+	Last(ctx context.Context, head, base string) (Pull, error)
+	// DefaultBranch returns the branch that pull requests go into by themselves.
+	DefaultBranch(ctx context.Context) (string, error)
 	// Update changes what c names.
 	Update(ctx context.Context, number int, c Change) (Pull, error)
 	// AutoMerge has the forge merge the pull request as soon as it may, at once if it
@@ -155,7 +160,7 @@ func New(c Config) (Forge, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Kind == "" && (at.host == "github.com" || at.host == "ssh.github.com") {
+	if c.Kind == "" && at.host == "github.com" {
 		c.Kind = KindGitHub
 	}
 	c.Kind = cmp.Or(c.Kind, KindForgejo)
@@ -213,6 +218,9 @@ func locate(remote string) (place, error) {
 			return place{}, fmt.Errorf("remote's path holds %q: %w", p, town.ErrInvalid)
 		}
 	}
+	if host == "ssh.github.com" {
+		host = "github.com" // by another port
+	}
 	site := url.URL{Scheme: scheme, Host: host}
 	if n > 2 {
 		site.Path = "/" + strings.Join(parts[:n-2], "/")
@@ -222,7 +230,7 @@ func locate(remote string) (place, error) {
 
 // github returns the API of GitHub, or of a server of one's own.
 func (p place) github() string {
-	if p.host == "github.com" || p.host == "ssh.github.com" {
+	if p.host == "github.com" {
 		return "https://api.github.com"
 	}
 	return p.site + "/api/v3"

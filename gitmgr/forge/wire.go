@@ -224,8 +224,13 @@ type user struct {
 }
 
 type ref struct {
-	Ref string `json:"ref"`
-	SHA string `json:"sha"`
+	Ref  string `json:"ref"`
+	SHA  string `json:"sha"`
+	Repo *repo  `json:"repo"` // null when it was deleted
+}
+
+type repo struct {
+	FullName string `json:"full_name"`
 }
 
 type pull struct {
@@ -241,6 +246,13 @@ type pull struct {
 	MergeCommitSHA string `json:"merge_commit_sha"`
 	Head           ref    `json:"head"`
 	Base           ref    `json:"base"`
+}
+
+// goes reports whether p is from the branch head into base. A branch of that name in
+// somebody's fork is another: what is there is not ours.
+func (p pull) goes(head, base string) bool {
+	ours := p.Base.Repo == nil || p.Head.Repo != nil && p.Head.Repo.FullName == p.Base.Repo.FullName
+	return ours && p.Head.Ref == head && p.Base.Ref == base
 }
 
 func (p pull) pull() Pull {
