@@ -109,7 +109,8 @@ var rules = map[string]rule{
 	"cmd/townd": {
 		ours: []string{
 			"town", "api", "container", "supervisor", "supervisor/keeper", "supervisor/transcript", "supervisor/screen",
-			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "prompts", "llm", "coordinator/tools",
+			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "gitmgr/forge", "gitmgr/githubapp", "prompts", "llm",
+			"coordinator/tools",
 		},
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",

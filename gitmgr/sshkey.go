@@ -69,6 +69,14 @@ func openSSHKeys(c Config) (*sshKeys, error) {
 	return k, nil
 }
 
+// CheckSSHKey returns why a text cannot be Config.SSHKey, without quoting it.
+func CheckSSHKey(text []byte) error {
+	if _, err := parseSSHKeys(text); err != nil {
+		return fmt.Errorf("%w: %w", err, town.ErrInvalid)
+	}
+	return nil
+}
+
 // parseSSHKeys reads private keys in PEM, one after another. No error quotes any of it.
 func parseSSHKeys(text []byte) (agent.ExtendedAgent, error) {
 	ring, _ := agent.NewKeyring().(agent.ExtendedAgent)

@@ -208,6 +208,7 @@ func locate(remote string) (place, error) {
 		}
 		host, file = rest[:end], rest[end+1:]
 	}
+	host = strings.ToLower(host)
 	parts := strings.Split(strings.Trim(strings.TrimSuffix(strings.TrimRight(file, "/"), ".git"), "/"), "/")
 	n := len(parts)
 	if n < 2 || parts[n-1] == "" || parts[n-2] == "" {

@@ -2,13 +2,9 @@ package githubapp
 
 import (
 	"context"
-	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,6 +18,7 @@ import (
 	"time"
 
 	"townd/gitmgr"
+	"townd/gitmgr/gittest"
 	"townd/town"
 )
 
@@ -77,8 +74,9 @@ func (g *github) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.Method != http.MethodPost || req.URL.Path != "/api/v3/app/installations/42/access_tokens" {
 		g.t.Errorf("called with %s %s", req.Method, req.URL)
 	}
-	if err := verify(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), &appKey().PublicKey); err != nil {
-		g.t.Errorf("the JWT: %v", err)
+	claims, err := gittest.VerifyJWT(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), &appKey().PublicKey)
+	if now := time.Now().Unix(); err != nil || claims.Issuer != "7" || claims.Issued > now-60 || claims.Expires < now+60 {
+		g.t.Errorf("the JWT at %d: %+v, %v", now, claims, err)
 	}
 	maps.Copy(w.Header(), header)
 	if status != 0 {
@@ -88,38 +86,6 @@ func (g *github) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	w.WriteHeader(http.StatusCreated)
 	_, _ = fmt.Fprintf(w, `{"token":"ghs_%d","expires_at":%q,"permissions":{"contents":"write"}}`, n, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
-}
-
-// verify is what GitHub does with a JWT.
-func verify(jwt string, key *rsa.PublicKey) error {
-	parts := strings.Split(jwt, ".")
-	if len(parts) != 3 {
-		return errors.New("has not three parts")
-	}
-	var decoded [3][]byte
-	for i, p := range parts {
-		b, err := base64.RawURLEncoding.DecodeString(p)
-		if err != nil {
-			return err
-		}
-		decoded[i] = b
-	}
-	sum := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-	if err := rsa.VerifyPKCS1v15(key, crypto.SHA256, sum[:], decoded[2]); err != nil {
-		return err
-	}
-	var head struct{ Alg, Typ string }
-	var claims struct {
-		Iss      string
-		Iat, Exp int64
-	}
-	if err := errors.Join(json.Unmarshal(decoded[0], &head), json.Unmarshal(decoded[1], &claims)); err != nil {
-		return err
-	}
-	if now := time.Now().Unix(); head.Alg != "RS256" || claims.Iss != "7" || claims.Iat > now-60 || claims.Exp > now+600 || claims.Exp < now+60 {
-		return fmt.Errorf("says %+v %+v at %d", head, claims, now)
-	}
-	return nil
 }
 
 // inTown runs test in a bubble of time, with an app at a GitHub.
