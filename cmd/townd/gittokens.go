@@ -51,7 +51,11 @@ func (t *gitTokens) credential(ctx context.Context, _, host string) (gitmgr.Cred
 
 // refused is gitmgr.Config's Refused: of a token that people gave there is no other.
 func (t *gitTokens) refused(host string, c gitmgr.Credential) bool {
-	return t.app != nil && strings.EqualFold(host, t.app.Host()) && t.app.Refused(c.Secret)
+	host = strings.ToLower(host)
+	t.mu.RLock()
+	_, given := t.byHost[host]
+	t.mu.RUnlock()
+	return !given && t.app != nil && host == t.app.Host() && t.app.Refused(c.Secret)
 }
 
 // set changes the token for a host, github.com when that is empty. Its user stays.
