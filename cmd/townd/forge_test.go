@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,10 +111,7 @@ func TestGitSettingsAreCheckedBeforeAnythingStarts(t *testing.T) {
 	}
 	app := map[string]string{"TOWND_HOME": "/h", "GITHUB_APP_ID": "7", "GITHUB_APP_INSTALLATION_ID": "42"}
 	with := func(more ...string) map[string]string {
-		env := map[string]string{}
-		for name, value := range app {
-			env[name] = value
-		}
+		env := maps.Clone(app)
 		for i := 0; i < len(more); i += 2 {
 			env[more[i]] = more[i+1]
 		}
