@@ -34,7 +34,7 @@ type MergeRequest struct {
 	DeleteBranch bool     // on the remote, once it is merged
 
 	Publish bool   // for a pull request: what can be merged is not, the branch is pushed as it is
-	Settled string // commit of the branch that needs no merge any more: MergeNothing, "" for none
+	Settled string // commit of the branch that needs no merge any more, nor what is before it: MergeNothing, "" for none
 
 	Gates []Gate   // run in a checkout of the result before it is pushed
 	Owner Owner    // whose that checkout is; required for gates when there is isolation
@@ -196,7 +196,7 @@ func (g *merging) attempt(ctx context.Context) error {
 	if err := g.locate(ctx); err != nil {
 		return err
 	}
-	if g.Settled != "" && g.result.Head == g.Settled {
+	if g.isSettled(ctx) {
 		g.result.Status, g.result.Commit = MergeNothing, g.result.Base
 		if g.DeleteBranch {
 			g.settle(ctx, g.result.Base)
@@ -221,6 +221,16 @@ func (g *merging) attempt(ctx context.Context) error {
 	g.result.Message = fmt.Sprintf("merged %s into %s", g.Branch, g.Target)
 	g.settle(ctx, commit)
 	return nil
+}
+
+// isSettled reports whether the branch has nothing beyond Settled, a commit that may
+// never have been here.
+func (g *merging) isSettled(ctx context.Context) bool {
+	if g.Settled == "" || g.Settled == g.result.Head {
+		return g.Settled != ""
+	}
+	in, err := g.isAncestor(ctx, g.result.Head, g.Settled)
+	return err == nil && in
 }
 
 // locate fetches and finds where target and branch stand.

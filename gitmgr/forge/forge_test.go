@@ -335,7 +335,9 @@ func TestRefusedCredentialIsReplacedOnce(t *testing.T) {
 		var refused []string
 		f, err := New(Config{
 			Remote: s.URL + "/o/r.git", Kind: s.kind, Client: s.Client(),
-			Credential: func(context.Context, string, string) (gitmgr.Credential, error) { return gitmgr.Credential{Secret: secret}, nil },
+			Credential: func(context.Context, string, string) (gitmgr.Credential, error) {
+				return gitmgr.Credential{Secret: secret}, nil
+			},
 			Refused: func(host string, c gitmgr.Credential) bool {
 				refused = append(refused, c.Secret)
 				secret = next

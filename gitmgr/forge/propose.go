@@ -108,7 +108,7 @@ func (x *proposal) run(ctx context.Context) (err error) {
 		return x.ended(ctx)
 	case err != nil:
 		return err
-	case x.res.Status == gitmgr.MergeNothing && ended && x.res.Head == x.last.HeadCommit:
+	case x.res.Status == gitmgr.MergeNothing && ended: // since then
 		return x.ended(ctx)
 	case x.res.Status == gitmgr.MergePublished:
 		return x.open(ctx)

@@ -120,6 +120,35 @@ func TestBranchBecomesAPullRequestAndIsMerged(t *testing.T) {
 	})
 }
 
+// A forge may add to a branch, merge it and delete it: what the agent has is then behind,
+// and not brought back.
+func TestBranchThatTheForgeMovedBeforeTheMergeIsSettled(t *testing.T) {
+	eachSite(t, func(t *testing.T, st *site) {
+		url, err := st.git.RemoteURL("rig")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := st.git.Worktree(t.Context(), gitmgr.Spec{RigID: "rig", URL: url, Branch: "work"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"mv", "dir000", "moved"}, {"commit", "--quiet", "-m", "move"}} {
+			if out, err := gittest.Command(w.Dir, args...).CombinedOutput(); err != nil {
+				t.Fatalf("git %v: %v %s", args, err, out)
+			}
+		}
+		q := gitmgr.MergeRequest{Branch: "work", Target: "main"}
+		st.propose(q, town.Proposal{}, StatusPullRequest)
+		st.remote.Commit("work", "more", "by the forge")
+		st.propose(q, town.Proposal{}, StatusPullRequest)
+		st.pulls[0].State = "merged"
+		st.remote.Git("branch", "-D", "work")
+		if res, _ := st.propose(q, town.Proposal{}, gitmgr.MergeDone); st.heads("work") != "" || len(st.pulls) != 1 {
+			t.Errorf("Propose = %+v, work is at %q", res, st.heads("work"))
+		}
+	})
+}
+
 func TestClosedPullRequestStaysClosedUntilThereIsNewWork(t *testing.T) {
 	eachSite(t, func(t *testing.T, st *site) {
 		st.remote.Commit("work", "f", "1")
