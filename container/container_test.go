@@ -85,7 +85,7 @@ func newTownWith(t testing.TB, change func(*container.Config)) *testTown {
 	logs := &lockedBuffer{}
 	secrets := container.NewSecrets()
 	log := slog.New(container.NewRedactHandler(io.MultiWriter(logs, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug}, secrets))
-	git, err := gitmgr.New(gitmgr.Config{Home: filepath.Join(home, "rigs"), Protocols: []string{"file"}, Log: log})
+	git, err := gitmgr.New(gitmgr.Config{Home: filepath.Join(home, "rigs"), Protocols: []string{"file", "http"}, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

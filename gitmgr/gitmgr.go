@@ -32,6 +32,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +60,16 @@ type Config struct {
 	// git of the server's own user calls one. Git of agents never gets any of it.
 	Credential CredentialFunc
 
+	// SSHKey, if set, is the town's private key for remotes reached by ssh, in PEM without a
+	// passphrase, or several one after another. It stays in memory, and KnownHosts, lines
+	// as in a known_hosts file, are all hosts that it is used for: nothing of the user's own
+	// ssh is looked at. Needs OpenSSH 8.9.
+	SSHKey, KnownHosts []byte
+
+	// Refused, if set, is told that the remote at host has refused a credential, and
+	// reports whether Credential has another now: then it is asked once more.
+	Refused func(host string, c Credential) bool
+
 	// Observe, if set, is told how long an operation took and how it ended: each git
 	// clone, fetch, deepen, fetch files, push of a merge and drop checkpoint, and each call as a whole:
 	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff,
@@ -71,6 +82,7 @@ type Config struct {
 type Manager struct {
 	c        Config
 	env      []string      // of every git command
+	keys     *sshKeys      // nil for none
 	guard    *hostGuard    // nil for none
 	client   *http.Client  // see HTTPClient
 	orphans  time.Duration // how long git of a dead server may go on before it is ended
@@ -125,11 +137,20 @@ func New(c Config) (*Manager, error) {
 	if err := checkTraversable(c); err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(c.Home, 0o755); err != nil {
+		return nil, fmt.Errorf("git home: %w", spaceKind(err))
+	}
+	keys, err := openSSHKeys(c)
+	if err != nil {
+		return nil, err
+	}
+	c.SSH = strings.Join(append([]string{c.SSH}, keys.options()...), " ")
+	c.SSHKey = nil
 	env, err := prepareHome(c)
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{c: c, env: env, guard: newGuard(c), orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
+	m := &Manager{c: c, env: env, keys: keys, guard: newGuard(c), orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
 	m.client = &http.Client{Transport: m.guard.transport(), CheckRedirect: sameHost}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m, nil

@@ -108,8 +108,12 @@ func (s *Supervisor) PrepareRigs(urls map[string]string) {
 const gateBranch = "-merge/gate"
 
 // Merge is gitmgr's Merge, with gates that run as a user of the rig's own where
-// there is isolation. What a gate leaves behind is ended with it.
+// there is isolation, by Config.Author if q names none. What a gate leaves behind is
+// ended with it.
 func (s *Supervisor) Merge(ctx context.Context, q gitmgr.MergeRequest) (gitmgr.MergeResult, error) {
+	if q.Author == (gitmgr.Identity{}) {
+		q.Author = s.cfg.Author
+	}
 	if len(q.Gates) > 0 && s.users.isolation() == "uid" {
 		// Kept: no agent is to have a user that gates ran as a moment ago.
 		uid, err := s.users.of(branchKey(q.RigID, gateBranch))

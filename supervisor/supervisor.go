@@ -52,6 +52,8 @@ type Config struct {
 
 	CheckpointEvery time.Duration // a live agent's worktree is saved so often, when its program has printed something; 0 means a minute
 	PushCheckpoints bool          // what is saved is brought to the rig's remote, too
+
+	Author gitmgr.Identity // of agents' commits and of merges, if not who makes them
 }
 
 // Retention says what happens to the transcripts of runs that have ended.

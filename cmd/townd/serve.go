@@ -22,6 +22,7 @@ import (
 	"townd/container"
 	"townd/coordinator/tools"
 	"townd/gitmgr"
+	"townd/gitmgr/forge"
 	"townd/llm"
 	"townd/supervisor"
 	"townd/town"
@@ -145,6 +146,9 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.git, err = openGit(c, tokens, metrics, log); err != nil {
 		return nil, err
 	}
+	if tokens.app, err = c.Git.App.open(t.git.HTTPClient(), func(token string) { secrets.Add(token) }); err != nil {
+		return nil, err
+	}
 	if t.models, err = openModels(c, address, secrets, log); err != nil {
 		return nil, err
 	}
@@ -161,6 +165,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Models:          t.models,
 		GitProxy:        "http://" + forThisMachine(address.String()),
 		PushCheckpoints: c.Git.Push,
+		Author:          c.Git.Author,
 		Socket:          socket,
 		ProjectHooks:    c.ProjectHooks,
 		Rules:           c.Rules,
@@ -175,15 +180,21 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	}
 	t.face = container.New(container.Config{
 		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
-		Metrics: metrics, Secrets: secrets, Log: log,
+		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
+		ByPullRequest: c.Git.byPullRequest,
+		Metrics:       metrics, Secrets: secrets, Log: log,
 	})
 	return t, nil
 }
 
 func openGit(c *Config, tokens *gitTokens, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
+	key, hosts, err := c.Git.SSH.read()
+	if err != nil {
+		return nil, err
+	}
 	config := gitmgr.Config{
 		Home: filepath.Join(c.Home, "rigs"), Protocols: c.GitProtocols, Log: log.With("room", "git"), Observe: metrics.Observe,
-		Credential: tokens.credential,
+		Credential: tokens.credential, Refused: tokens.refused, SSHKey: key, KnownHosts: hosts,
 	}
 	if os.Geteuid() == 0 && c.UIDCount > 0 {
 		config.GIDBase = c.GIDBase

@@ -169,6 +169,9 @@ func (c *Config) validate() error {
 	if c.TranscriptBytes < 1<<20 {
 		bad("TOWND_TRANSCRIPT_BYTES", "must be at least %d", 1<<20)
 	}
+	if err := c.Git.check(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := c.Models.config(); err != nil {
 		errs = append(errs, err)
 	}

@@ -42,6 +42,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		StopBudget: 2 * time.Minute, MaxAgents: 256, UIDBase: 40000, UIDCount: 1000, GIDBase: 50000,
 		TranscriptBytes: 64 << 20, GzipAfter: 30 * time.Minute,
 		Rules: rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},
+		Git: gitSettings{App: githubApp{API: "https://api.github.com"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Config (-want +got):\n%s", diff)
