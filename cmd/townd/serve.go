@@ -161,6 +161,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Models:          t.models,
 		GitProxy:        "http://" + forThisMachine(address.String()),
 		PushCheckpoints: c.Git.Push,
+		PoolSize:        c.Git.Pool,
 		Socket:          socket,
 		ProjectHooks:    c.ProjectHooks,
 		Rules:           c.Rules,
