@@ -244,7 +244,7 @@ func (r *rig) takeOver(ctx context.Context, s Spec, slot string) string {
 		return ""
 	}
 	admin, dir := r.admin(s.Branch), r.path(s.Branch)
-	err = errors.Join(os.Remove(r.factsPath(slot)), r.parents(s.Branch))
+	err = errors.Join(os.Remove(r.factsPath(slot)), r.parents(s.Branch), settleIndex(r.admin(slot)))
 	if err == nil {
 		err = os.Rename(r.path(slot), dir)
 	}
@@ -265,6 +265,27 @@ func (r *rig) takeOver(ctx context.Context, s Spec, slot string) string {
 		r.log.Warn("clear away a ready worktree", "err", err)
 	}
 	return ""
+}
+
+// settleIndex spares the first git status of a worktree that nobody has touched to read
+// all files that were written in the second of the index, which may have changed since,
+// for all that it knows (Documentation/technical/racy-git.txt). When that second is over
+// the next one does as well as the index's time: any change to come is no older.
+func settleIndex(admin string) error {
+	index := filepath.Join(admin, "index")
+	fi, err := os.Lstat(index)
+	if err != nil {
+		return err
+	}
+	next := fi.ModTime().Truncate(time.Second).Add(time.Second)
+	if time.Since(next) < clockSlack {
+		return nil
+	}
+	at := unix.NsecToTimespec(next.UnixNano())
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, index, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return &fs.PathError{Op: "change times", Path: index, Err: err}
+	}
+	return nil
 }
 
 // detachedTree makes a worktree of commit that is on no branch.

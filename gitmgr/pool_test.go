@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -173,6 +174,40 @@ func TestTakingAReadyWorktreeKilledAnywhere(t *testing.T) {
 	}
 	check("whole")
 	sound(t, m)
+}
+
+// Git compares times by the second: it reads files again that are no older than the index.
+func TestFirstStatusOfAReadyWorktreeReadsNoFiles(t *testing.T) {
+	r := gittest.New(t, gittest.Options{Files: 20})
+	m := newManager(t)
+	_, err := m.Prepare(t.Context(), "rig", r.URL(), false, nil)
+	must(t, err)
+	warmed(t, m, Owner{})
+	made := modified(t, filepath.Join(m.rigs["rig"].admin(poolSlot(Owner{}, 0)), "index"))
+	eventually(t, "the second is over", func() bool { return time.Since(made) > time.Second+2*clockSlack })
+	w := mustWorktree(t, m, spec(r, "a"))
+	file, index := filepath.Join(w.Dir, "dir000/file00001.txt"), filepath.Join(m.rigs["rig"].admin("a"), "index")
+	if modified(t, file).Unix() >= modified(t, index).Unix() {
+		t.Errorf("a file of %v is no older than the index of %v", modified(t, file), modified(t, index))
+	}
+	if index := modified(t, index); index.After(time.Now()) {
+		t.Errorf("the index is of %v, which is to come", index)
+	}
+	if got := git(t, w.Dir, "--no-optional-locks", "status", "--porcelain"); got != "" {
+		t.Errorf("status %q", got)
+	}
+	text := read(t, file)
+	write(t, file, strings.ToUpper(text)) // as large as it was
+	if got := git(t, w.Dir, "status", "--porcelain"); got != "M dir000/file00001.txt" {
+		t.Errorf("status %q of a changed file", got)
+	}
+}
+
+func modified(t testing.TB, path string) time.Time {
+	t.Helper()
+	fi, err := os.Lstat(path)
+	must(t, err)
+	return fi.ModTime()
 }
 
 func TestFiftyStartsAtOnceWithAPool(t *testing.T) {
