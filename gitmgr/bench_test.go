@@ -317,34 +317,46 @@ func atOnce(b *testing.B, count, at int, f func(i int) error) time.Duration {
 	return time.Since(start)
 }
 
-// BenchmarkLooks looks at the worktrees of fifty agents among 20,000 files as the
-// supervisor does in the minute after all of them have worked, and reports what of a
-// core that is: processor time of git and of this process in that minute.
+// BenchmarkLooks looks at worktrees of 20,000 files as the supervisor does in the minute
+// after its agents have worked, fifty times, and reports what of a core that is, in
+// turns with as many runs of git status: processor time of git and of this process.
 func BenchmarkLooks(b *testing.B) {
-	const agents = 50
+	const agents, looks = 10, 50
 	r := large(b)
 	m := newManager(b)
-	branches := make([]string, agents)
-	for i := range branches {
-		branches[i] = fmt.Sprintf("polecat/p%d/bead", i)
-		w := mustWorktree(b, m, spec(r, branches[i]))
-		for n := range 10 {
-			write(b, filepath.Join(w.Dir, fmt.Sprintf("dir%03d/file%05d.txt", n, n*100)), fmt.Sprint("changed by ", i))
-		}
+	for _, changed := range []int{10, 0} {
+		b.Run(fmt.Sprintf("files=20000/changed=%d", changed), func(b *testing.B) {
+			work := make([]Worktree, agents)
+			for i := range work {
+				work[i] = mustWorktree(b, m, spec(r, fmt.Sprintf("polecat/p%d-%d/bead", changed, i)))
+				for n := range changed {
+					write(b, filepath.Join(work[i].Dir, fmt.Sprintf("dir%03d/file%05d.txt", n, n*100)), fmt.Sprint("changed by ", i))
+				}
+				git(b, work[i].Dir, "status")
+			}
+			look := func(i int) error {
+				_, err := m.Checkpoint(b.Context(), "rig", work[i%agents].Branch, fmt.Sprint("agent", i%agents), Owner{})
+				return err
+			}
+			status := func(i int) error {
+				git(b, work[i%agents].Dir, "--no-optional-locks", "status", "--porcelain", "-uall")
+				return nil
+			}
+			atOnce(b, agents, 1, look) // the first saves what there is
+			used := func(f func(int) error) time.Duration {
+				before := processorTime(b)
+				atOnce(b, looks, runtime.NumCPU(), f)
+				return processorTime(b) - before
+			}
+			var ours, gits []time.Duration
+			for b.Loop() {
+				ours, gits = append(ours, used(look)), append(gits, used(status))
+			}
+			b.ReportMetric(ms(median(ours))/looks, "ms-processor/look")
+			b.ReportMetric(ms(median(gits))/looks, "ms-processor/git-status")
+			b.ReportMetric(100*median(ours).Seconds()/60, "%core-for-50-a-minute")
+		})
 	}
-	look := func(i int) error {
-		_, err := m.Checkpoint(b.Context(), "rig", branches[i], fmt.Sprint("agent", i), Owner{})
-		return err
-	}
-	atOnce(b, agents, runtime.NumCPU(), look) // the first saves all
-	var parts []time.Duration
-	for b.Loop() {
-		before := processorTime(b)
-		atOnce(b, agents, 2*runtime.NumCPU(), look)
-		parts = append(parts, processorTime(b)-before)
-	}
-	b.ReportMetric(ms(median(parts))/agents, "ms-processor/look")
-	b.ReportMetric(100*median(parts).Seconds()/60, "%core")
 }
 
 // processorTime is what this process and the children it has waited for have used.
