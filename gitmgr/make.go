@@ -98,7 +98,6 @@ func (r *rig) repair(ctx context.Context, own *lock, s Spec, f facts) error {
 		}
 	}
 	r.sweepLocks(admin, "", 0, admin, dir)
-	r.sweepLocks(r.repo, headsPrefix+s.Branch, 0, admin, dir) // else the agent could not commit
 	return r.repairHead(ctx, own, s, f, gone)
 }
 

@@ -48,6 +48,7 @@ func (r *rig) worktree(ctx context.Context, s Spec) (Worktree, error) {
 		return Worktree{}, err
 	}
 	defer releaseBranch()
+	r.freeBranch(s.Branch)
 
 	w := Worktree{Dir: r.path(s.Branch), Branch: s.Branch}
 	if r.m.c.GIDBase != 0 {

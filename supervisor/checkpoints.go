@@ -224,6 +224,10 @@ func (a *agent) saveChanges() {
 // that goes on with its work what is left of that, here or as a checkpoint. One
 // that is started again by itself has it here.
 func (s *Supervisor) worktree(ctx context.Context, rec *record) (gitmgr.Worktree, error) {
+	return s.fromPool(ctx, rec, func() (gitmgr.Worktree, error) { return s.makeWorktree(ctx, rec) })
+}
+
+func (s *Supervisor) makeWorktree(ctx context.Context, rec *record) (gitmgr.Worktree, error) {
 	req := &rec.Request
 	spec := gitmgr.Spec{
 		RigID: req.RigID, URL: req.GitURL, Branch: req.Branch, DefaultBranch: req.DefaultBranch, StartPoint: req.StartPoint,

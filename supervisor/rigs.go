@@ -80,6 +80,7 @@ func (s *Supervisor) PrepareRig(ctx context.Context, id, url string) (gitmgr.Pre
 		return gitmgr.Prepared{}, err
 	}
 	s.rigs.set(Rig{ID: id, State: RigReady})
+	s.askPool(id)
 	return p, nil
 }
 
@@ -116,14 +117,21 @@ func (s *Supervisor) Merge(ctx context.Context, q gitmgr.MergeRequest) (gitmgr.M
 	}
 	if len(q.Gates) > 0 && s.users.isolation() == "uid" {
 		// Kept: no agent is to have a user that gates ran as a moment ago.
-		uid, err := s.users.of(branchKey(q.RigID, gateBranch))
+		uid, err := s.users.of(branchKey(q.RigID, gateBranch), nil)
+		if err == nil {
+			err = s.leavePool(ctx, uid, "")
+		}
 		if err != nil {
 			return gitmgr.MergeResult{}, err
 		}
 		q.Owner = gitmgr.Owner{UID: uid}
 		q.Run = runGate
 	}
-	return s.cfg.Git.Merge(ctx, q)
+	res, err := s.cfg.Git.Merge(ctx, q)
+	if err == nil {
+		s.askPool(q.RigID) // it has fetched, and moved the default branch perhaps
+	}
+	return res, err
 }
 
 // runGate is gitmgr.RunGate that leaves no process of the gate's user.

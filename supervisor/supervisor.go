@@ -53,7 +53,8 @@ type Config struct {
 	CheckpointEvery time.Duration // a live agent's worktree is saved so often, when its program has printed something; 0 means a minute
 	PushCheckpoints bool          // what is saved is brought to the rig's remote, too
 
-	Author gitmgr.Identity // of agents' commits and of merges, if not who makes them
+	Author   gitmgr.Identity // of agents' commits and of merges, if not who makes them
+	PoolSize int             // worktrees that are kept ready for the next starts, in each rig; 0 for none
 }
 
 // Retention says what happens to the transcripts of runs that have ended.
@@ -89,6 +90,7 @@ type Supervisor struct {
 	endBy        time.Time                // set by Shutdown: when everything has to be over
 
 	rigs     rigs
+	pools    pools
 	saveGate chan struct{} // holds a token per worktree that is being saved
 	counters counters
 	versions versions // of the installed CLIs
@@ -112,6 +114,7 @@ type Stats struct {
 	Isolation   string                // "uid" or "none"
 	KillRung    string                // how trees are ended: "uid" or "subreaper"
 	KeeperPID   int                   // 0 while there is none
+	Pools       map[string]int        // worktrees that are ready for the next starts, by rig
 	Draining    bool
 	Degraded    []string // what is wrong now, for /health; empty when all is well
 }
@@ -145,7 +148,7 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 		gate:   make(chan struct{}, 2*runtime.NumCPU()), // limits.md section 1: more in flight only queues
 		strays: make(map[string]bool),
 		agents: make(map[string]*agent), runs: make(map[string]*agent), branches: make(map[string]string),
-		capabilities: make(map[capabilityKey]*agent), saveGate: make(chan struct{}, 2*runtime.NumCPU()),
+		capabilities: make(map[capabilityKey]*agent), saveGate: make(chan struct{}, 2*runtime.NumCPU()), pools: newPools(),
 	}
 	s.counters.stops = make(map[town.Reason]int64)
 	s.ctx, s.stop = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -155,9 +158,15 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 		return nil, err
 	}
 	s.users = newUsers(c.UIDBase, c.UIDCount, s.keeper.rung() == "uid")
-	if err := s.adopt(ctx); err != nil {
+	err := s.adopt(ctx)
+	var surplus map[string][]gitmgr.Owner
+	if err == nil {
+		surplus, err = s.adoptPools()
+	}
+	if err != nil {
 		return nil, multierror.Append(err, s.Close()).ErrorOrNil()
 	}
+	s.wg.Go(func() { s.keepPools(surplus) })
 	s.wg.Go(s.followKeeper)
 	s.wg.Go(s.sampleTrees)
 	s.wg.Go(s.keepTranscripts)
@@ -325,6 +334,7 @@ func (s *Supervisor) Stats() Stats {
 		Starts:      s.counters.starts.Load(),
 		Escalations: s.counters.escalations.Load(),
 		Isolation:   s.users.isolation(),
+		Pools:       s.poolsReady(),
 		Degraded:    []string{},
 	}
 	for _, a := range s.all() {

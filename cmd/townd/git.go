@@ -21,6 +21,7 @@ type gitSettings struct {
 	Token  string                       // for github.com
 	Tokens map[string]gitmgr.Credential // by host, with its port if it has one
 	Push   bool                         // checkpoints to the rig's remote
+	Pool   int                          // worktrees kept ready for the next starts, per rig
 	Repos  map[string]string            // URLs of those to have before anyone asks, by rig
 	App    githubApp
 	SSH    sshSettings
@@ -35,6 +36,7 @@ func (g *gitSettings) settings() []setting {
 		{"", "GH_TOKEN", "token for repositories on github.com; agents never get it, the town shows it to the remote for them", text(&g.Token, "")},
 		{"", "GIT_TOKENS", "tokens for repositories on other hosts, as HOST=TOKEN or HOST=USER:TOKEN, several with commas", tokens(&g.Tokens)},
 		{"push-checkpoints", "TOWND_PUSH_CHECKPOINTS", "bring what agents have not committed to their remote too, to refs/town/checkpoints, for a town whose disk may be lost", yes(&g.Push)},
+		{"pool-size", "TOWND_POOL_SIZE", "worktrees that are kept ready for the next starts, in each rig; 0 makes each when it is needed", whole(&g.Pool, 2)},
 		{"preclone-repos", "GH_PRECLONE_REPOS", "repositories to clone when the server starts: OWNER/NAME on github.com or URL, or RIG=one of these, several with commas", repos(&g.Repos)},
 		{"git-author", "TOWND_GIT_AUTHOR", "author of what agents commit and the town merges, as Name <mail>: agents are then its committers, and named in trailers of merges", author(&g.Author)},
 		{"pull-requests", "TOWND_PULL_REQUESTS", "rigs whose merges are by pull request where a request names no mode, several with commas, or all", set(&g.PullRequests)},

@@ -166,6 +166,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		GitProxy:        "http://" + forThisMachine(address.String()),
 		PushCheckpoints: c.Git.Push,
 		Author:          c.Git.Author,
+		PoolSize:        c.Git.Pool,
 		Socket:          socket,
 		ProjectHooks:    c.ProjectHooks,
 		Rules:           c.Rules,

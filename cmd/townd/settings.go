@@ -125,6 +125,9 @@ func (c *Config) load(flags *pflag.FlagSet, settings []setting, getenv func(stri
 // chown(2).
 const maxID = math.MaxUint32 - 1
 
+// maxPool bounds the worktrees that wait in each rig: every one is a whole checkout.
+const maxPool = 32
+
 // validate returns every reason why c cannot be used, each with the name of the
 // variable that sets it.
 func (c *Config) validate() error {
@@ -153,6 +156,9 @@ func (c *Config) validate() error {
 		if err := gitmgr.CheckURL(c.Git.Repos[rig], c.GitProtocols); err != nil {
 			bad("GH_PRECLONE_REPOS", "%s: %v", rig, err)
 		}
+	}
+	if c.Git.Pool < 0 || c.Git.Pool > maxPool {
+		bad("TOWND_POOL_SIZE", "must be 0 to %d", maxPool)
 	}
 	if c.StopBudget < time.Second || c.StopBudget > time.Hour {
 		bad("TOWND_STOP_SECONDS", "must be 1 to 3600")

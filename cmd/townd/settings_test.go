@@ -40,7 +40,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 	want := Config{
 		Home: "/srv/town", Listen: "127.0.0.1:1", Token: "t", GitProtocols: []string{"https", "file"},
 		StopBudget: 2 * time.Minute, MaxAgents: 256, UIDBase: 40000, UIDCount: 1000, GIDBase: 50000,
-		TranscriptBytes: 64 << 20, GzipAfter: 30 * time.Minute,
+		TranscriptBytes: 64 << 20, GzipAfter: 30 * time.Minute, Git: gitSettings{Pool: 2},
 		Rules: rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},
 		Git: gitSettings{App: githubApp{API: "https://api.github.com"}},
 	}
@@ -68,10 +68,10 @@ func TestSettingsThatCannotBeUsedAreAllNamed(t *testing.T) {
 		{"out of range", nil, map[string]string{
 			"TOWND_HOME": "relative", "TOWND_LISTEN": "8080", "TOWND_TOKEN": "two words", "TOWND_GIT_PROTOCOLS": "https,gopher",
 			"TOWND_STOP_SECONDS": "0.5", "TOWND_MAX_AGENTS": "0", "TOWND_UID_BASE": "4294967000", "TOWND_TRANSCRIPT_BYTES": "1024",
-			"TOWND_GID_BASE": "0",
+			"TOWND_GID_BASE": "0", "TOWND_POOL_SIZE": "33",
 		}, []string{
 			"TOWND_HOME", "TOWND_LISTEN", "TOWND_TOKEN", `"gopher"`, "TOWND_STOP_SECONDS", "TOWND_MAX_AGENTS", "TOWND_UID_BASE",
-			"TOWND_TRANSCRIPT_BYTES", "TOWND_GID_BASE",
+			"TOWND_TRANSCRIPT_BYTES", "TOWND_GID_BASE", "TOWND_POOL_SIZE",
 		}},
 		{"no protocol", nil, map[string]string{"TOWND_GIT_PROTOCOLS": ","}, []string{"at least one"}},
 		{"a flag", []string{"--max-agents", "x"}, nil, []string{"--max-agents", "whole number"}},
