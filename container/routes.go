@@ -56,6 +56,7 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/git/merge", accessToken, s.merge},
 		{http.MethodPost, "/drain", accessToken, s.drain},
 		{http.MethodPost, "/refresh-token", accessToken, s.refreshToken},
+		{http.MethodPost, "/sync-config", accessToken, s.syncConfig},
 	}
 }
 

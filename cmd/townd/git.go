@@ -23,6 +23,9 @@ type gitSettings struct {
 	Tokens map[string]gitmgr.Credential // by host, with its port if it has one
 	Push   bool                         // checkpoints to the rig's remote
 	Repos  map[string]string            // URLs of those to have before anyone asks, by rig
+
+	PublicOnly bool     // remotes at addresses that are not public are refused,
+	AllowHosts []string // but for these
 }
 
 func (g *gitSettings) settings() []setting {
@@ -31,6 +34,8 @@ func (g *gitSettings) settings() []setting {
 		{"", "GIT_TOKENS", "tokens for repositories on other hosts, as HOST=TOKEN or HOST=USER:TOKEN, several with commas", tokens(&g.Tokens)},
 		{"push-checkpoints", "TOWND_PUSH_CHECKPOINTS", "bring what agents have not committed to their remote too, to refs/town/checkpoints, for a town whose disk may be lost", yes(&g.Push)},
 		{"preclone-repos", "GH_PRECLONE_REPOS", "repositories to clone when the server starts: OWNER/NAME on github.com or URL, or RIG=one of these, several with commas", repos(&g.Repos)},
+		{"git-public-only", "TOWND_GIT_PUBLIC_ONLY", "refuse repositories at addresses that are not public: private, loopback, link-local", yes(&g.PublicOnly)},
+		{"git-allow-hosts", "TOWND_GIT_ALLOW_HOSTS", "hosts that may be anywhere with TOWND_GIT_PUBLIC_ONLY", list(&g.AllowHosts, "")},
 	}
 }
 
