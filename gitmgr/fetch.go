@@ -34,10 +34,15 @@ type RigSettings struct {
 }
 
 // SetRig makes s the settings of a rig, cloned or not yet, until the Manager is closed.
-// It returns ErrInvalid for one that cannot be.
+// It returns ErrInvalid for one that cannot be, as LFS where git-lfs is not installed.
 func (m *Manager) SetRig(rigID string, s RigSettings) error {
 	if err := checkSparse(s.Sparse); err != nil {
 		return fmt.Errorf("settings of rig %s: %w", rigID, err)
+	}
+	if s.LFS {
+		if err := m.checkLFS(); err != nil {
+			return fmt.Errorf("settings of rig %s: %w", rigID, err)
+		}
 	}
 	s.Sparse = slices.Clone(s.Sparse)
 	r, err := m.rig(rigID)

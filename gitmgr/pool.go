@@ -192,6 +192,9 @@ func (r *rig) detachedTree(ctx context.Context, own *lock, s Spec, commit string
 }
 
 func (r *rig) checkoutDetached(ctx context.Context, own *lock, s Spec, commit string) error {
+	if err := r.fetchLFS(ctx, own, s.Branch, commit); err != nil {
+		return err
+	}
 	select {
 	case r.m.checkout <- struct{}{}:
 	case <-ctx.Done():
@@ -202,7 +205,7 @@ func (r *rig) checkoutDetached(ctx context.Context, own *lock, s Spec, commit st
 		locks: []*lock{own}, timeout: r.m.c.CloneTimeout, args: []string{"checkout", "--quiet", "--force", "--detach", commit},
 	})
 	c.env = append(c.env, identityEnv(s.Name, s.Email)...)
-	_, err := r.m.run(ctx, c)
+	_, err := r.m.run(ctx, r.readingLFS(c))
 	return err
 }
 

@@ -62,6 +62,7 @@ func (r *rig) remove(ctx context.Context, own *lock, branch string, force bool) 
 	}
 	defer releaseRig()
 	if isDir(admin) {
+		r.adoptLFS(branch)
 		if err := r.discard(dir); err != nil {
 			return err
 		}

@@ -309,6 +309,11 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 	if p.commit == "" {
 		return nil
 	}
+	if !p.ready {
+		if err := r.fetchLFS(ctx, own, s.Branch, p.commit); err != nil {
+			return err
+		}
+	}
 	select {
 	case r.m.checkout <- struct{}{}:
 	case <-ctx.Done():
@@ -327,10 +332,10 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 	if len(r.m.checkout) == 1 {
 		// Git's helpers shorten a large checkout but cost processor time (20,000 files:
 		// a quarter less, a sixth more), so only when nobody else wants it.
-		c.env = append(c.env, settingsEnv(append(slices.Clone(settings),
-			[2]string{"checkout.workers", strconv.Itoa(cap(r.m.checkout))}, [2]string{"checkout.thresholdForParallelism", "2000"}))...)
+		c.settings = append(c.settings,
+			[2]string{"checkout.workers", strconv.Itoa(cap(r.m.checkout))}, [2]string{"checkout.thresholdForParallelism", "2000"})
 	}
-	_, err := r.runPastLocks(ctx, headsPrefix+s.Branch, c)
+	_, err := r.runPastLocks(ctx, headsPrefix+s.Branch, r.readingLFS(c))
 	return err
 }
 
@@ -340,7 +345,7 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 func (r *rig) inWorktree(branch string, o Owner, c command) command {
 	c.dir, c.owner = r.path(branch), o
 	c.env = append(c.env, "GIT_DIR="+r.admin(branch), "GIT_COMMON_DIR="+r.repo, "GIT_WORK_TREE="+c.dir)
-	return c
+	return r.withLFS(branch, c)
 }
 
 // checkPath refuses a branch whose worktree would be inside another's or around it.
