@@ -150,7 +150,7 @@ const filledName = "town-filled"
 func (r *rig) filled() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return fmt.Sprintf("lfs=%v submodules=%v", r.settings.LFS, r.settings.Submodules)
+	return fmt.Sprintf("lfs=%v", r.settings.LFS)
 }
 
 // isSparseAs reports whether a worktree holds what the rig's settings say.

@@ -332,6 +332,16 @@ func (r *rig) innerWork(ctx context.Context, own *lock, branch string, o Owner) 
 	if err != nil {
 		return "", err
 	}
+	f, err := r.readFacts(branch)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range f.Modules {
+		links = slices.DeleteFunc(links, func(path string) bool { return path == m.Path })
+		if why, err := r.moduleWork(ctx, own, branch, o, m); err != nil || why != "" {
+			return why, err
+		}
+	}
 	for _, path := range links {
 		if _, err := os.Lstat(filepath.Join(r.path(branch), path, ".git")); err == nil {
 			return "a submodule has a repository of its own: " + path, nil

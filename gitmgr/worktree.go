@@ -29,6 +29,8 @@ type facts struct {
 
 	Start     string `json:"start,omitempty"`     // while Making: commit that it is to be checked out at
 	Restoring string `json:"restoring,omitempty"` // checkpoint whose files are being written
+
+	Modules []module `json:"modules,omitempty"` // submodules that its worktree was given
 }
 
 // noBase is the base of a branch that began in a repository without commits.
@@ -62,10 +64,19 @@ func (r *rig) worktree(ctx context.Context, s Spec) (Worktree, error) {
 	if err != nil || !w.Created {
 		return w, err
 	}
-	if err := r.populate(ctx, own, s, p); err != nil {
-		return w, errors.Join(err, r.discard(r.admin(s.Branch)), r.discard(w.Dir))
+	var modules []module
+	if err = r.populate(ctx, own, s, p); err == nil {
+		modules, err = r.fillModules(ctx, own, s, p.commit)
 	}
-	return w, r.writeFacts(facts{Branch: s.Branch, Base: cmp.Or(w.Base, noBase), Name: s.Name, Email: s.Email})
+	if err != nil {
+		err = errors.Join(err, r.discard(r.admin(s.Branch)), r.discard(w.Dir))
+		if p.isNew { // else the next try would begin where this one failed
+			_, dropErr := r.dropBranch(ctx, own, s.Branch)
+			err = errors.Join(err, dropErr)
+		}
+		return w, err
+	}
+	return w, r.writeFacts(facts{Branch: s.Branch, Base: cmp.Or(w.Base, noBase), Name: s.Name, Email: s.Email, Modules: modules})
 }
 
 // prepare does, with the rig held, what concerns the repository: clone, fetch,
