@@ -316,6 +316,35 @@ func (f *filling) checkout(ctx context.Context, cache string, m module) error {
 	return git("checkout", "--quiet", "--force", "--detach", m.Commit)
 }
 
+// modulesWork says, for each submodule of a worktree that holds what its remote lacks,
+// why, as far as that can be known: of a repository that we have not put there all.
+func (r *rig) modulesWork(ctx context.Context, own *lock, branch string, o Owner) (whys []string, err error) {
+	links, err := r.gitlinks(ctx, own, branch, o)
+	if err != nil {
+		return nil, err
+	}
+	f, err := r.readFacts(branch)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range f.Modules {
+		links = slices.DeleteFunc(links, func(path string) bool { return path == m.Path })
+		why, err := r.moduleWork(ctx, own, branch, o, m)
+		if err != nil {
+			return nil, err
+		}
+		if why != "" {
+			whys = append(whys, why)
+		}
+	}
+	for _, path := range links {
+		if _, err := os.Lstat(filepath.Join(r.path(branch), path, ".git")); err == nil {
+			whys = append(whys, "a submodule has a repository of its own: "+path)
+		}
+	}
+	return whys, nil
+}
+
 // moduleWork says why the submodule that a worktree was given holds what its remote
 // lacks, "" when it does not. Nothing is run that reads the agent's configuration there.
 func (r *rig) moduleWork(ctx context.Context, own *lock, branch string, o Owner, m module) (why string, err error) {

@@ -168,9 +168,16 @@ func TestSubmoduleThatCannotBeHadIsTold(t *testing.T) {
 
 func TestRelativeURLsOfSubmodules(t *testing.T) {
 	for _, c := range [][3]string{
-		{"https://h/a/b", "../c", "https://h/a/c"}, {"https://h/a/b.git/", "./c", "https://h/a/b.git/c"}, {"https://h/a/b", "../../c/d", "https://h/c/d"},
-		{"https://h/a", "../../c", ""}, {"git@h:a/b", "../c", "git@h:a/c"}, {"git@h:a/b", "../../c", "git@h:c"}, {"ssh://git@h/a/b", "../c", "ssh://git@h/a/c"},
-		{"/srv/a", "../b", "/srv/b"}, {"https://h/a/b", "https://x/y", "https://x/y"}, {"https://h:8/a/b", "../../../c", ""},
+		{"https://h/a/b", "../c", "https://h/a/c"},
+		{"https://h/a/b.git/", "./c", "https://h/a/b.git/c"},
+		{"https://h/a/b", "../../c/d", "https://h/c/d"},
+		{"https://h/a", "../../c", ""},
+		{"git@h:a/b", "../c", "git@h:a/c"},
+		{"git@h:a/b", "../../c", "git@h:c"},
+		{"ssh://git@h/a/b", "../c", "ssh://git@h/a/c"},
+		{"/srv/a", "../b", "/srv/b"},
+		{"https://h/a/b", "https://x/y", "https://x/y"},
+		{"https://h:8/a/b", "../../../c", ""},
 	} {
 		if got := resolveModule(c[0], c[1]); got != c[2] {
 			t.Errorf("resolveModule(%q, %q) = %q, want %q", c[0], c[1], got, c[2])

@@ -328,24 +328,9 @@ func (r *rig) saveDetached(ctx context.Context, own *lock, branch, agent string)
 
 // innerWork says why a worktree holds repositories of its own, which no checkpoint does.
 func (r *rig) innerWork(ctx context.Context, own *lock, branch string, o Owner) (why string, err error) {
-	links, err := r.gitlinks(ctx, own, branch, o)
-	if err != nil {
-		return "", err
-	}
-	f, err := r.readFacts(branch)
-	if err != nil {
-		return "", err
-	}
-	for _, m := range f.Modules {
-		links = slices.DeleteFunc(links, func(path string) bool { return path == m.Path })
-		if why, err := r.moduleWork(ctx, own, branch, o, m); err != nil || why != "" {
-			return why, err
-		}
-	}
-	for _, path := range links {
-		if _, err := os.Lstat(filepath.Join(r.path(branch), path, ".git")); err == nil {
-			return "a submodule has a repository of its own: " + path, nil
-		}
+	whys, err := r.modulesWork(ctx, own, branch, o)
+	if err != nil || len(whys) > 0 {
+		return strings.Join(whys, "; "), err
 	}
 	err = r.changes(ctx, own, branch, o, func(_ bool, path string) {
 		if strings.HasSuffix(path, "/") {
