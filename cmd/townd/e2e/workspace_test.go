@@ -90,3 +90,20 @@ func (tt *testTown) metrics() string {
 	}
 	return string(body)
 }
+
+// Remotes at private addresses are refused where people want that, but for hosts they name.
+func TestRemotesAtPrivateAddressesAreRefused(t *testing.T) {
+	t.Parallel()
+	tt := prepareTown(t, map[string]string{"TOWND_GIT_PUBLIC_ONLY": "true"})
+	remote := tt.remote.ServeHTTP("", "")
+	tt.serve()
+	_, err := tt.SetupRepo(tt.context(), api.SetupRequest{RigID: "rig", GitURL: remote.URL})
+	if !errors.Is(err, town.ErrInvalid) || !strings.Contains(err.Error(), "not public") || remote.Requests() != 0 {
+		t.Errorf("SetupRepo() = %v after %d requests, want it refused", err, remote.Requests())
+	}
+	tt.env["TOWND_GIT_ALLOW_HOSTS"] = "127.0.0.1"
+	tt.restart()
+	if got, err := tt.SetupRepo(tt.context(), api.SetupRequest{RigID: "rig", GitURL: remote.URL}); err != nil || !got.Cloned {
+		t.Errorf("SetupRepo() of an allowed host = %+v, %v", got, err)
+	}
+}
