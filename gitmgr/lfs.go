@@ -92,9 +92,13 @@ func (r *rig) readingLFS(c command) command {
 }
 
 // lfsEnv names the shared store as one to read from, in the only way that git-lfs has:
-// it stands beside the objects of an alternate repository.
+// as lfs/objects beside an alternate directory of objects. Git itself finds none there.
 func (r *rig) lfsEnv() []string {
-	return []string{"GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(r.repo, "objects"), "GIT_LFS_SKIP_DOWNLOAD_ERRORS=1"}
+	env := []string{"GIT_LFS_SKIP_DOWNLOAD_ERRORS=1"}
+	if isDir(r.lfsStore()) { // else git complains
+		env = append(env, "GIT_ALTERNATE_OBJECT_DIRECTORIES="+r.lfsStore())
+	}
+	return env
 }
 
 // AgentLFS returns the settings of git and the environment with which the commands of
@@ -121,10 +125,6 @@ func (r *rig) fetchLFS(ctx context.Context, own *lock, branch, commit string) er
 	if !r.hasLFS() || commit == "" {
 		return nil
 	}
-	pointers, err := r.lfsPointers(ctx, own, branch, commit)
-	if err != nil || len(pointers) == 0 {
-		return err
-	}
 	if err := r.lfsTurn.enter(ctx); err != nil {
 		return err
 	}
@@ -132,9 +132,19 @@ func (r *rig) fetchLFS(ctx context.Context, own *lock, branch, commit string) er
 	if err := r.layoutLFS(); err != nil {
 		return fmt.Errorf("store of Git LFS: %w", err)
 	}
+	pointers, err := r.lfsPointers(ctx, own, branch, commit)
+	if err != nil {
+		return err
+	}
 	var missing []lfsPointer
 	for _, p := range pointers {
-		if !r.haveLFS(p) && !r.adoptLFSFrom("*", p.OID) {
+		if r.haveLFS(p) {
+			continue
+		}
+		switch ok, err := r.adoptLFSFrom("*", p.OID); {
+		case err != nil:
+			return fmt.Errorf("store of Git LFS: %w", err)
+		case !ok:
 			missing = append(missing, p)
 		}
 	}
@@ -264,46 +274,56 @@ func (r *rig) readLines(ctx context.Context, own *lock, end byte, stdin *bytes.B
 }
 
 // adoptLFS brings what an agent has added in the worktree of a branch into the shared
-// store, for the worktree goes.
-func (r *rig) adoptLFS(branch string) {
+// store, for the worktree goes. It returns an error when that has no room for it.
+func (r *rig) adoptLFS(branch string) error {
 	own := filepath.Join(r.admin(branch), lfsName, "objects")
-	if !r.hasLFS() || !isDir(own) {
-		return
+	if !isDir(own) {
+		return nil
 	}
 	if err := r.layoutLFS(); err != nil {
-		r.log.Error("files of Git LFS not kept", "branch", branch, "err", err)
-		return
+		return fmt.Errorf("store of Git LFS: %w", err)
 	}
-	_ = filepath.WalkDir(own, func(_ string, e fs.DirEntry, err error) error { // what cannot be read is not there
-		if err == nil && e.Type().IsRegular() && lfsOID.MatchString(e.Name()) {
-			r.adoptLFSFrom(branchID(branch), e.Name())
+	return filepath.WalkDir(own, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() || !lfsOID.MatchString(e.Name()) {
+			return nil //nolint:nilerr // what cannot be read is not there
 		}
-		return nil
+		if fi, err := e.Info(); err == nil && r.haveLFS(lfsPointer{OID: e.Name(), Size: fi.Size()}) {
+			return nil
+		}
+		_, err = r.adoptLFSFrom(branchID(branch), e.Name())
+		return err
 	})
 }
 
 // adoptLFSFrom copies an object into the shared store from the store of an agent, by
-// the pattern of its worktree's id, if its content is what its name says.
-func (r *rig) adoptLFSFrom(id, oid string) bool {
+// the pattern of its worktree's id, if its content is what its name says. It returns an
+// error when the shared store cannot take it.
+func (r *rig) adoptLFSFrom(id, oid string) (bool, error) {
 	p := lfsPointer{OID: oid}
-	found, _ := filepath.Glob(filepath.Join(r.repo, "worktrees", strings.ReplaceAll(id, "[", `\[`), lfsName, p.path())) // a bad pattern finds nothing
+	found, _ := filepath.Glob(filepath.Join(r.repo, "worktrees", id, lfsName, p.path())) // a bad pattern finds nothing
 	for _, path := range found {
 		src, err := openOwned(path)
 		if err != nil {
 			continue
 		}
 		fi, err := src.Stat()
-		if err == nil && fi.Mode().IsRegular() {
+		if err == nil && !fi.Mode().IsRegular() {
+			err = fmt.Errorf("object %s: is no file: %w", oid, town.ErrGit)
+		}
+		if err == nil {
 			p.Size = fi.Size()
 			err = r.storeLFS(p, src)
 		}
 		_ = src.Close() // read only
-		if err == nil {
-			return true
+		switch {
+		case err == nil:
+			return true, nil
+		case !errors.Is(err, town.ErrGit):
+			return false, err
 		}
 		r.log.Warn("file of Git LFS not taken over", "oid", oid, "err", err)
 	}
-	return false
+	return false, nil
 }
 
 // openOwned opens a file below an agent's administration without following a link on

@@ -56,13 +56,15 @@ func (r *rig) remove(ctx context.Context, own *lock, branch string, force bool) 
 			return err
 		}
 	}
+	if err := r.adoptLFS(branch); err != nil {
+		return err
+	}
 	_, releaseRig, err := r.acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer releaseRig()
 	if isDir(admin) {
-		r.adoptLFS(branch)
 		if err := r.discard(dir); err != nil {
 			return err
 		}

@@ -290,13 +290,13 @@ func (r *rig) commonBase(ctx context.Context, l *lock, a, b string) (string, err
 
 // inspect reports whether the worktree of s.Branch is there and usable, and
 // clears away a half-made one: nobody was given it, and the index, which a
-// checkout writes last, is missing.
+// checkout writes last, is missing, or its submodules may be.
 func (r *rig) inspect(ctx context.Context, own *lock, s Spec, f facts) (bool, error) {
 	if err := r.checkPath(s.Branch); err != nil {
 		return false, err
 	}
 	admin, dir := r.admin(s.Branch), r.path(s.Branch)
-	if f.Making && !isRegular(filepath.Join(admin, "index")) {
+	if f.Making && (r.hasSubmodules() || !isRegular(filepath.Join(admin, "index"))) {
 		return false, errors.Join(r.discard(admin), r.discard(dir))
 	}
 	if isDir(admin) {
