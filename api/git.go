@@ -171,3 +171,21 @@ func (c *Client) RefreshToken(ctx context.Context, req RefreshTokenRequest) erro
 	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/refresh-token", body: req}, new(RefreshTokenResponse))
 	return err
 }
+
+// SyncRequest is what POST /sync-config takes.
+type SyncRequest struct {
+	Rigs map[string]town.RigSettings `json:"rigs,omitempty"` // by rig id; one that is not named stays as it is
+}
+
+// SyncResponse is the body of POST /sync-config.
+type SyncResponse struct {
+	Synced  bool     `json:"synced"`
+	Ignored []string `json:"ignored,omitempty"` // fields of the request the town does not know
+}
+
+// SyncConfig tells a town the settings of its rigs.
+func (c *Client) SyncConfig(ctx context.Context, req SyncRequest) (SyncResponse, error) {
+	var out SyncResponse
+	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/sync-config", body: req}, &out)
+	return out, err
+}

@@ -36,8 +36,9 @@ type Config struct {
 	ByPullRequest func(rigID string) bool
 	Token         string // of any length; a Server without one refuses every call that needs it
 	Version       string
-	Home          string // the directory whose disk /health shows; "/" when empty
-	Loopback      bool   // we listen on a loopback address: foreign Host and Origin are refused
+	Home          string   // the directory whose disk /health shows; "/" when empty
+	Warnings      []string // for /health: what a person should know and need not see to at once
+	Loopback      bool     // we listen on a loopback address: foreign Host and Origin are refused
 	Metrics       *Metrics
 	Secrets       *Secrets // told of secret-named envVars, and masked in error texts; may be nil
 	Log           *slog.Logger

@@ -57,6 +57,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/git/pull-request", accessToken, s.pullRequest},
 		{http.MethodPost, "/drain", accessToken, s.drain},
 		{http.MethodPost, "/refresh-token", accessToken, s.refreshToken},
+		{http.MethodPost, "/sync-config", accessToken, s.syncConfig},
 	}
 }
 

@@ -7,6 +7,8 @@
 // Below Config.Home a rig has this layout:
 //
 //	{rigId}/repo.git             the bare clone; what the remote has is in refs/remotes/origin
+//	{rigId}/repo.git/lfs         files of Git LFS, where the rig has them
+//	{rigId}/modules/             one bare clone per remote of a submodule, likewise
 //	{rigId}/worktrees/{branch}   one worktree per branch, its path nested like the name
 //	{rigId}/worktrees/-pool/{uid}, -merge/gate   worktrees of no branch
 //	{rigId}/lock                 held by whoever changes repo.git, across processes
@@ -71,7 +73,7 @@ type Config struct {
 	Refused func(host string, c Credential) bool
 
 	// Observe, if set, is told how long an operation took and how it ended: each git
-	// clone, fetch, deepen, fetch files, push of a merge and drop checkpoint, and each call as a whole:
+	// clone, fetch, deepen, fetch files, fetch lfs, fetch submodule, push of a merge and drop checkpoint, and each call as a whole:
 	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff,
 	// checkpoint, push checkpoint, restore, merge, remove, sweep.
 	Observe func(op string, d time.Duration, err error)

@@ -45,6 +45,7 @@ func (r *rig) make(s Spec, p plan) (err error) {
 		r.writeOwned(tmp, "commondir", "../..", s.Owner),
 		r.writeOwned(tmp, "gitdir", filepath.Join(dir, ".git"), s.Owner),
 		r.makeSparse(tmp, s),
+		r.writeOwned(tmp, filledName, r.filled(), s.Owner),
 		r.give(tmp, s.Owner), r.give(dir, s.Owner),
 	)
 	if err != nil {

@@ -184,7 +184,7 @@ func (r *rig) warm(ctx context.Context, o Owner, n int) error {
 		return err // nothing to check out yet
 	}
 	at, ready := r.readySlot(slot)
-	ready = ready && r.isSparseAs(slot)
+	ready = ready && r.isAsSet(slot)
 	switch {
 	case ready && at == tip:
 		return nil
@@ -240,7 +240,7 @@ func (r *rig) takeOver(ctx context.Context, s Spec, slot string) string {
 	}
 	defer release()
 	at, ok := r.readySlot(slot)
-	if !ok || r.ownerOf(slot).UID != s.Owner.UID || !r.isSparseAs(slot) {
+	if !ok || r.ownerOf(slot).UID != s.Owner.UID || !r.isAsSet(slot) {
 		return ""
 	}
 	admin, dir := r.admin(s.Branch), r.path(s.Branch)
@@ -305,6 +305,9 @@ func (r *rig) detachedTree(ctx context.Context, own *lock, s Spec, commit string
 }
 
 func (r *rig) checkoutDetached(ctx context.Context, own *lock, s Spec, commit string) error {
+	if err := r.fetchLFS(ctx, own, s.Branch, commit); err != nil {
+		return err
+	}
 	select {
 	case r.m.checkout <- struct{}{}:
 	case <-ctx.Done():
@@ -315,7 +318,7 @@ func (r *rig) checkoutDetached(ctx context.Context, own *lock, s Spec, commit st
 		locks: []*lock{own}, timeout: r.m.c.CloneTimeout, args: []string{"checkout", "--quiet", "--force", "--detach", commit},
 	})
 	c.env = append(c.env, identityEnv(s.Name, s.Email)...)
-	_, err := r.m.run(ctx, c)
+	_, err := r.m.run(ctx, r.readingLFS(c))
 	return err
 }
 

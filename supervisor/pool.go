@@ -140,8 +140,11 @@ func (s *Supervisor) keepPools(surplus map[string][]gitmgr.Owner) {
 }
 
 // fillPool makes the worktrees of a pool ready one after the other, as long as no
-// agent is being started.
+// agent is being started. A rig over its quota gets none: each sweep would drop them.
 func (s *Supervisor) fillPool(rig string) {
+	if s.disk.get().overQuota(rig) {
+		return
+	}
 	for i, uid := range s.users.reserve(rig, s.cfg.PoolSize) {
 		if s.pools.heldBack(rig) {
 			s.pools.ask(rig)

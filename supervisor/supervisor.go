@@ -38,6 +38,7 @@ type Config struct {
 	UIDBase      uint32          // first user id for agents, used when the keeper can isolate by user
 	UIDCount     uint32          // how many there are; 0 means no isolation
 	Retention    Retention
+	Housekeeping Housekeeping
 	Models       Models          // nil: agents reach models with their callers' credentials only
 	GitProxy     string          // base URL of the town's git proxy for agents, as http://127.0.0.1:8080; "" for none
 	Socket       string          // of the agents, absolute; CLIs' hooks are set up when it is set
@@ -89,11 +90,13 @@ type Supervisor struct {
 	draining     bool                     // set by Drain and Shutdown: nothing starts any more
 	endBy        time.Time                // set by Shutdown: when everything has to be over
 
-	rigs     rigs
-	pools    pools
-	saveGate chan struct{} // holds a token per worktree that is being saved
-	counters counters
-	versions versions // of the installed CLIs
+	rigs        rigs
+	pools       pools
+	rigSettings rigSettings
+	disk        disk
+	saveGate    chan struct{} // holds a token per worktree that is being saved
+	counters    counters
+	versions    versions // of the installed CLIs
 }
 
 // counters are figures for Stats.
@@ -116,6 +119,7 @@ type Stats struct {
 	KeeperPID   int                   // 0 while there is none
 	Pools       map[string]int        // worktrees that are ready for the next starts, by rig
 	Draining    bool
+	Disk        Disk
 	Degraded    []string // what is wrong now, for /health; empty when all is well
 }
 
@@ -157,6 +161,9 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 		s.stop(err)
 		return nil, err
 	}
+	if err := s.loadRigs(); err != nil {
+		return nil, multierror.Append(err, s.Close()).ErrorOrNil()
+	}
 	s.users = newUsers(c.UIDBase, c.UIDCount, s.keeper.rung() == "uid")
 	err := s.adopt(ctx)
 	var surplus map[string][]gitmgr.Owner
@@ -171,6 +178,7 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 	s.wg.Go(s.sampleTrees)
 	s.wg.Go(s.keepTranscripts)
 	s.wg.Go(s.saveOnTime)
+	s.wg.Go(s.keepHouse)
 	return s, nil
 }
 
@@ -335,6 +343,7 @@ func (s *Supervisor) Stats() Stats {
 		Escalations: s.counters.escalations.Load(),
 		Isolation:   s.users.isolation(),
 		Pools:       s.poolsReady(),
+		Disk:        s.disk.get(),
 		Degraded:    []string{},
 	}
 	for _, a := range s.all() {
@@ -343,6 +352,7 @@ func (s *Supervisor) Stats() Stats {
 			st.Degraded = append(st.Degraded, fmt.Sprintf("agent %s waits: %s", a.id, *why))
 		}
 	}
+	st.Degraded = append(st.Degraded, st.Disk.wrong()...)
 	s.counters.mu.Lock()
 	st.Stops = make(map[town.Reason]int64, len(s.counters.stops))
 	maps.Copy(st.Stops, s.counters.stops)

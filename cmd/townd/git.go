@@ -29,6 +29,9 @@ type gitSettings struct {
 
 	PullRequests map[string]bool       // rigs whose merges are by pull request
 	Forges       map[string]forge.Kind // by host
+
+	PublicOnly bool     // remotes at addresses that are not public are refused,
+	AllowHosts []string // but for these
 }
 
 func (g *gitSettings) settings() []setting {
@@ -41,6 +44,8 @@ func (g *gitSettings) settings() []setting {
 		{"git-author", "TOWND_GIT_AUTHOR", "author of what agents commit and the town merges, as Name <mail>: agents are then its committers, and named in trailers of merges", author(&g.Author)},
 		{"pull-requests", "TOWND_PULL_REQUESTS", "rigs whose merges are by pull request where a request names no mode, several with commas, or all", set(&g.PullRequests)},
 		{"git-forges", "GIT_FORGES", "what a host's forge is, where it is not GitHub for github.com and the host of GITHUB_API_URL and Forgejo elsewhere: HOST=github or HOST=forgejo, several with commas", forges(&g.Forges)},
+		{"git-public-only", "TOWND_GIT_PUBLIC_ONLY", "refuse repositories at addresses that are not public: private, loopback, link-local", yes(&g.PublicOnly)},
+		{"git-allow-hosts", "TOWND_GIT_ALLOW_HOSTS", "hosts that may be anywhere with TOWND_GIT_PUBLIC_ONLY", list(&g.AllowHosts, "")},
 	}
 	return append(append(all, g.App.settings()...), g.SSH.settings()...)
 }

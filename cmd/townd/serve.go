@@ -172,6 +172,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Rules:           c.Rules,
 		ToolUsed:        metrics.ToolUsed,
 		Retention:       supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
+		Housekeeping:    c.House.Housekeeping,
 		Log:             log,
 	}); err != nil {
 		return nil, err
@@ -179,13 +180,27 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.socket, err = tools.New(tools.Config{Path: socket, Agents: t.agents, Log: log.With("room", "tools")}); err != nil {
 		return nil, err
 	}
+	warnings, err := warningsOf(c, log)
+	if err != nil {
+		return nil, err
+	}
 	t.face = container.New(container.Config{
 		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
 		ByPullRequest: c.Git.byPullRequest,
-		Metrics:       metrics, Secrets: secrets, Log: log,
+		Metrics:       metrics, Secrets: secrets, Log: log, Warnings: warnings,
 	})
 	return t, nil
+}
+
+// warningsOf says and logs what people should know of the place they gave the town.
+func warningsOf(c *Config, log *slog.Logger) ([]string, error) {
+	warning, err := homeWarning(c.Home)
+	if warning == "" || err != nil {
+		return nil, err
+	}
+	log.Warn("home is not on a real disk", "home", c.Home, "warning", warning)
+	return []string{warning}, nil
 }
 
 func openGit(c *Config, tokens *gitTokens, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
@@ -196,6 +211,7 @@ func openGit(c *Config, tokens *gitTokens, metrics *container.Metrics, log *slog
 	config := gitmgr.Config{
 		Home: filepath.Join(c.Home, "rigs"), Protocols: c.GitProtocols, Log: log.With("room", "git"), Observe: metrics.Observe,
 		Credential: tokens.credential, Refused: tokens.refused, SSHKey: key, KnownHosts: hosts,
+		PublicOnly: c.Git.PublicOnly, AllowHosts: c.Git.AllowHosts,
 	}
 	if os.Geteuid() == 0 && c.UIDCount > 0 {
 		config.GIDBase = c.GIDBase
