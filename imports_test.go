@@ -40,8 +40,13 @@ var rules = map[string]rule{
 		ours: []string{"town"},
 		theirs: []string{
 			"github.com/go-git/go-git/v5", "github.com/go-git/go-billy/v5", "github.com/google/renameio/v2", "golang.org/x/sys",
+			"golang.org/x/crypto", // ssh/agent: the protocol by which the town's key signs without a file
 		},
 		why: "repositories know nothing of agents; the git program and go-git are used here only",
+	},
+	"gitmgr/githubapp": {
+		ours: []string{"town", "gitmgr"},
+		why:  "one signed call of GitHub's API for a token: no git, no files, and no library for one kind of JWT",
 	},
 	"gitmgr/forge": {
 		ours: []string{"town", "gitmgr"},
@@ -110,7 +115,8 @@ var rules = map[string]rule{
 	"cmd/townd": {
 		ours: []string{
 			"town", "api", "container", "supervisor", "supervisor/keeper", "supervisor/transcript", "supervisor/screen",
-			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "prompts", "llm", "coordinator/tools",
+			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "gitmgr/forge", "gitmgr/githubapp", "prompts", "llm",
+			"coordinator/tools",
 		},
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",

@@ -22,6 +22,7 @@ type Health struct {
 	KillRung  string    `json:"killRung"`  // how trees are ended: "uid" or "subreaper"
 	MaxAgents int       `json:"maxAgents"`
 	Degraded  []string  `json:"degraded"` // what is wrong now
+	Warnings  []string  `json:"warnings"` // what may go wrong later; the status is ok with them
 	Host      *Host     `json:"host,omitempty"`
 
 	Providers []ModelProvider `json:"providers,omitempty"` // the preferred one first

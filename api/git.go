@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"townd/town"
 )
@@ -43,6 +44,9 @@ type MergeRequest struct {
 	CreateTarget bool   `json:"createTarget,omitempty"` // at the default branch, when the remote has no targetBranch
 	Gates        []Gate `json:"gates,omitempty"`        // run in a checkout of the result before it is pushed
 
+	Mode        string         `json:"mode,omitempty"`        // merge or pull-request; the rig's when empty
+	PullRequest *town.Proposal `json:"pullRequest,omitempty"` // in that mode
+
 	TownID  string `json:"townId,omitempty"`
 	EntryID string `json:"entryId,omitempty"`
 	BeadID  string `json:"beadId,omitempty"`
@@ -58,7 +62,7 @@ type Gate struct {
 
 // MergeResult is the body of POST /git/merge.
 type MergeResult struct {
-	Status        string       `json:"status"`  // merged, nothing, conflict, race, gates_failed, auth, network
+	Status        string       `json:"status"`  // merged, nothing, conflict, race, gates_failed, auth, network, pull_request, closed
 	Message       string       `json:"message"` // for people
 	Target        string       `json:"target"`  // the branch it went into
 	Commit        string       `json:"commit"`  // what the target is at, when merged or nothing
@@ -69,7 +73,10 @@ type MergeResult struct {
 	Gates         []GateResult `json:"gates"`
 	Attempts      int          `json:"attempts"`
 	BranchDeleted bool         `json:"branchDeleted"`
-	Ignored       []string     `json:"ignored,omitempty"` // fields of the request the town does not know
+
+	PullRequest *town.PullRequest `json:"pullRequest,omitempty"` // in that mode, where there is one
+
+	Ignored []string `json:"ignored,omitempty"` // fields of the request the town does not know
 }
 
 // Conflict is a file that two branches changed in ways git cannot join.
@@ -92,6 +99,18 @@ type GateResult struct {
 func (c *Client) Merge(ctx context.Context, req MergeRequest) (MergeResult, error) {
 	var out MergeResult
 	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/git/merge", body: req}, &out)
+	return out, err
+}
+
+// PullRequest returns where the pull request of a rig's branch stands, into target or
+// else the default branch, and what reviewers wrote.
+func (c *Client) PullRequest(ctx context.Context, rigID, branch, target string) (town.PullRequest, error) {
+	q := url.Values{"rigId": {rigID}, "branch": {branch}}
+	if target != "" {
+		q.Set("targetBranch", target)
+	}
+	var out town.PullRequest
+	_, err := c.ask(ctx, call{method: http.MethodGet, path: "/git/pull-request", query: q}, &out)
 	return out, err
 }
 
@@ -152,4 +171,22 @@ type RefreshTokenResponse struct {
 func (c *Client) RefreshToken(ctx context.Context, req RefreshTokenRequest) error {
 	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/refresh-token", body: req}, new(RefreshTokenResponse))
 	return err
+}
+
+// SyncRequest is what POST /sync-config takes.
+type SyncRequest struct {
+	Rigs map[string]town.RigSettings `json:"rigs,omitempty"` // by rig id; one that is not named stays as it is
+}
+
+// SyncResponse is the body of POST /sync-config.
+type SyncResponse struct {
+	Synced  bool     `json:"synced"`
+	Ignored []string `json:"ignored,omitempty"` // fields of the request the town does not know
+}
+
+// SyncConfig tells a town the settings of its rigs.
+func (c *Client) SyncConfig(ctx context.Context, req SyncRequest) (SyncResponse, error) {
+	var out SyncResponse
+	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/sync-config", body: req}, &out)
+	return out, err
 }

@@ -2,6 +2,7 @@ package container
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -61,13 +62,74 @@ func (s *Server) merge(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := s.cfg.Supervisor.Merge(r.Context(), q)
+	var res gitmgr.MergeResult
+	var pull *town.PullRequest
+	if s.proposes(&req) {
+		if s.cfg.PullRequests == nil {
+			return nil, errNoPullRequests
+		}
+		var p town.Proposal
+		if req.PullRequest != nil {
+			p = *req.PullRequest
+		}
+		res, pull, err = s.cfg.PullRequests.Propose(r.Context(), q, p)
+	} else {
+		res, err = s.cfg.Supervisor.Merge(r.Context(), q)
+	}
 	if err != nil {
 		return nil, err
 	}
 	out := s.mergeResult(res)
-	out.Ignored = ignored
+	out.PullRequest, out.Ignored = pull, ignored
 	return out, nil
+}
+
+// PullRequests makes branches into pull requests at the forges of their rigs' remotes.
+type PullRequests interface {
+	// Propose brings a branch to its remote and opens or updates its pull request, which
+	// is nil where there is none.
+	Propose(ctx context.Context, q gitmgr.MergeRequest, p town.Proposal) (gitmgr.MergeResult, *town.PullRequest, error)
+	// PullRequest returns the pull request of a branch, ErrNotFound if there is none.
+	PullRequest(ctx context.Context, rigID, branch, target string) (town.PullRequest, error)
+}
+
+var errNoPullRequests = &problem{status: http.StatusNotFound, text: "this town makes no pull requests"}
+
+// The modes of a merge.
+const (
+	modeMerge       = "merge"
+	modePullRequest = "pull-request"
+)
+
+func (s *Server) proposes(req *api.MergeRequest) bool {
+	return req.Mode == modePullRequest || req.Mode == "" && s.cfg.ByPullRequest != nil && s.cfg.ByPullRequest(req.RigID)
+}
+
+// pullRequest answers with where a branch's pull request stands.
+func (s *Server) pullRequest(r *http.Request) (any, error) {
+	p, err := parseParams(r)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for _, name := range []string{"rigId", "branch", "targetBranch"} {
+		if values[name], err = p.one(name); err != nil {
+			return nil, err
+		}
+	}
+	if err := town.CheckID(values["rigId"]); err != nil {
+		return nil, badParam("rigId", "%v", err)
+	}
+	if err := gitmgr.CheckBranch(values["branch"]); err != nil {
+		return nil, badParam("branch", "%v", err)
+	}
+	if target := values["targetBranch"]; target != "" && gitmgr.CheckBranch(target) != nil {
+		return nil, badParam("targetBranch", "is no name of a branch")
+	}
+	if s.cfg.PullRequests == nil {
+		return nil, errNoPullRequests
+	}
+	return s.cfg.PullRequests.PullRequest(r.Context(), values["rigId"], values["branch"], values["targetBranch"])
 }
 
 // mergeRequest checks what gitmgr cannot name a field for.
@@ -86,6 +148,12 @@ func mergeRequest(req *api.MergeRequest) (gitmgr.MergeRequest, error) {
 	}
 	if err := gitmgr.CheckBranch(req.Branch); err != nil {
 		wrong("branch", err.Error())
+	}
+	if req.Mode != "" && req.Mode != modeMerge && req.Mode != modePullRequest {
+		wrong("mode", "must be "+modeMerge+" or "+modePullRequest)
+	}
+	if p := req.PullRequest; p != nil && (len(p.Title) > maxTitleBytes || len(p.Body) > maxProposalBytes) {
+		wrong("pullRequest", fmt.Sprintf("its title must be at most %d bytes, its body %d", maxTitleBytes, maxProposalBytes))
 	}
 	if len(req.Gates) > maxGates {
 		wrong("gates", fmt.Sprintf("are more than %d", maxGates))
@@ -107,10 +175,12 @@ func mergeRequest(req *api.MergeRequest) (gitmgr.MergeRequest, error) {
 	return q, nil
 }
 
-// The bounds of a merge's gates.
+// The bounds of a merge's gates and of what a pull request says, which are GitHub's.
 const (
-	maxGates       = 20
-	maxGateSeconds = 7200
+	maxGates         = 20
+	maxGateSeconds   = 7200
+	maxTitleBytes    = 256
+	maxProposalBytes = 64 << 10
 )
 
 func (s *Server) mergeResult(res gitmgr.MergeResult) api.MergeResult {

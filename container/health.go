@@ -39,6 +39,7 @@ func (s *Server) health(*http.Request) (any, error) {
 		KillRung:  st.KillRung,
 		MaxAgents: st.MaxAgents,
 		Degraded:  st.Degraded,
+		Warnings:  append([]string{}, s.cfg.Warnings...),
 	}
 	h.Providers = s.providers()
 	for _, rig := range s.cfg.Supervisor.Rigs() {

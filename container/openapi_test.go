@@ -66,8 +66,10 @@ func TestBodiesHaveTheFieldsOfTheDocument(t *testing.T) {
 		"DiffFile": api.DiffFile{}, "HelloFrame": api.Hello{}, "ScreenFrame": api.ScreenFrame{}, "ResizeFrame": api.ResizeFrame{},
 		"EventFrame": api.EventFrame{}, "GapFrame": api.GapFrame{}, "ModeFrame": api.ModeFrame{}, "ErrorFrame": api.ErrorFrame{},
 		"ExitFrame": api.ExitFrame{}, "SetupRequest": api.SetupRequest{}, "SetupResponse": api.SetupResponse{}, "MergeRequest": api.MergeRequest{}, "MergeResult": api.MergeResult{},
+		"Proposal": town.Proposal{}, "PullRequest": town.PullRequest{}, "Check": town.Check{}, "ReviewComment": town.ReviewComment{},
 		"Gate": api.Gate{}, "GateResult": api.GateResult{}, "Conflict": api.Conflict{}, "Rig": api.Rig{}, "DrainRequest": api.DrainRequest{}, "Manifest": api.Manifest{}, "SavedAgent": api.SavedAgent{}, "Checkpoint": api.Checkpoint{},
-		"LeftOut": town.LeftOut{}, "RefreshTokenRequest": api.RefreshTokenRequest{}, "RefreshTokenResponse": api.RefreshTokenResponse{}, "CLI": api.CLI{}, "CLIList": api.CLIList{},
+		"LeftOut": town.LeftOut{}, "RefreshTokenRequest": api.RefreshTokenRequest{}, "RefreshTokenResponse": api.RefreshTokenResponse{}, "SyncRequest": api.SyncRequest{}, "SyncResponse": api.SyncResponse{},
+		"RigSettings": town.RigSettings{}, "MergeSettings": town.MergeSettings{}, "GitSettings": town.GitSettings{}, "CLI": api.CLI{}, "CLIList": api.CLIList{},
 	}
 	for name, ref := range doc.Components.Schemas {
 		body, ok := bodies[name]

@@ -54,8 +54,10 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
 		{http.MethodPost, "/repos/setup", accessToken, s.setupRepo},
 		{http.MethodPost, "/git/merge", accessToken, s.merge},
+		{http.MethodGet, "/git/pull-request", accessToken, s.pullRequest},
 		{http.MethodPost, "/drain", accessToken, s.drain},
 		{http.MethodPost, "/refresh-token", accessToken, s.refreshToken},
+		{http.MethodPost, "/sync-config", accessToken, s.syncConfig},
 	}
 }
 

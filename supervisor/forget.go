@@ -48,11 +48,13 @@ func (a *agent) discard(reply func(error)) {
 	a.discarding = true
 	a.s.wg.Go(func() {
 		err := a.s.removeWorktree(a.s.ctx, &rec)
+		if err == nil { // while the branch is held: whoever starts on it next gets a user that stays its own
+			a.s.users.release(key)
+		}
 		a.s.unclaim(key, a.id)
 		a.post(func() {
 			a.discarding = false
 			if err == nil {
-				a.s.users.release(key)
 				a.remove(reply)
 			} else {
 				reply(err)

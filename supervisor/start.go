@@ -152,7 +152,7 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 		return
 	}
 	a.held = key
-	uid, err := a.s.users.of(key)
+	uid, err := a.s.userFor(key, req.RigID)
 	if err != nil {
 		a.release()
 		refuse(err)

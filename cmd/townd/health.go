@@ -23,14 +23,18 @@ func newHealthCommand(std stdio) *cobra.Command {
 			if asJSON {
 				err = printJSON(std.out, h)
 			} else {
-				err = printTable(std.out, [][]string{
+				rows := [][]string{
 					{"status", strings.Join(append([]string{h.Status}, h.Degraded...), "; ")},
 					{"agents", fmt.Sprintf("%d of at most %d", h.Agents, h.MaxAgents)},
 					{"up", ago(time.Duration(h.Uptime) * time.Millisecond)},
 					{"version", h.Version},
 					{"isolation", h.Isolation},
 					{"trees ended by", h.KillRung},
-				})
+				}
+				for _, warning := range h.Warnings {
+					rows = append(rows, []string{"warning", warning})
+				}
+				err = printTable(std.out, rows)
 			}
 			if err == nil && h.Status != "ok" && h.Status != "degraded" {
 				return &exitError{code: exitFailure}

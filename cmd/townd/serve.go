@@ -22,6 +22,7 @@ import (
 	"townd/container"
 	"townd/coordinator/tools"
 	"townd/gitmgr"
+	"townd/gitmgr/forge"
 	"townd/llm"
 	"townd/supervisor"
 	"townd/town"
@@ -145,6 +146,9 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.git, err = openGit(c, tokens, metrics, log); err != nil {
 		return nil, err
 	}
+	if tokens.app, err = c.Git.App.open(t.git.HTTPClient(), func(token string) { secrets.Add(token) }); err != nil {
+		return nil, err
+	}
 	if t.models, err = openModels(c, address, secrets, log); err != nil {
 		return nil, err
 	}
@@ -161,11 +165,14 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Models:          t.models,
 		GitProxy:        "http://" + forThisMachine(address.String()),
 		PushCheckpoints: c.Git.Push,
+		Author:          c.Git.Author,
+		PoolSize:        c.Git.Pool,
 		Socket:          socket,
 		ProjectHooks:    c.ProjectHooks,
 		Rules:           c.Rules,
 		ToolUsed:        metrics.ToolUsed,
 		Retention:       supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
+		Housekeeping:    c.House.Housekeeping,
 		Log:             log,
 	}); err != nil {
 		return nil, err
@@ -173,17 +180,38 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.socket, err = tools.New(tools.Config{Path: socket, Agents: t.agents, Log: log.With("room", "tools")}); err != nil {
 		return nil, err
 	}
+	warnings, err := warningsOf(c, log)
+	if err != nil {
+		return nil, err
+	}
 	t.face = container.New(container.Config{
 		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
-		Metrics: metrics, Secrets: secrets, Log: log,
+		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
+		ByPullRequest: c.Git.byPullRequest,
+		Metrics:       metrics, Secrets: secrets, Log: log, Warnings: warnings,
 	})
 	return t, nil
 }
 
+// warningsOf says and logs what people should know of the place they gave the town.
+func warningsOf(c *Config, log *slog.Logger) ([]string, error) {
+	warning, err := homeWarning(c.Home)
+	if warning == "" || err != nil {
+		return nil, err
+	}
+	log.Warn("home is not on a real disk", "home", c.Home, "warning", warning)
+	return []string{warning}, nil
+}
+
 func openGit(c *Config, tokens *gitTokens, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
+	key, hosts, err := c.Git.SSH.read()
+	if err != nil {
+		return nil, err
+	}
 	config := gitmgr.Config{
 		Home: filepath.Join(c.Home, "rigs"), Protocols: c.GitProtocols, Log: log.With("room", "git"), Observe: metrics.Observe,
-		Credential: tokens.credential,
+		Credential: tokens.credential, Refused: tokens.refused, SSHKey: key, KnownHosts: hosts,
+		PublicOnly: c.Git.PublicOnly, AllowHosts: c.Git.AllowHosts,
 	}
 	if os.Geteuid() == 0 && c.UIDCount > 0 {
 		config.GIDBase = c.GIDBase

@@ -39,6 +39,7 @@ type Config struct {
 	ProjectHooks    map[string]bool // rigs whose repositories' own hooks and settings agents' programs run
 	Rules           rules.Set       // what agents' hooks deny
 	Git             gitSettings
+	House           houseSettings
 	Models          modelSettings
 }
 
@@ -70,7 +71,7 @@ func (c *Config) settings() []setting {
 		{"rules", "TOWND_RULES", "what agents' programs are kept from, where they have hooks: " + joined(rules.Names()) + ", all or none", ruleSet(&c.Rules)},
 		{"project-hooks", "TOWND_PROJECT_HOOKS", "rigs whose repositories' own hooks and settings agents' programs may run", set(&c.ProjectHooks)},
 		{"log-level", "LOG_LEVEL", "least of the server's own log: debug, info, warn or error", level(&c.LogLevel, slog.LevelInfo)},
-	}, append(c.Git.settings(), c.Models.settings()...)...)
+	}, slices.Concat(c.Git.settings(), c.House.settings(), c.Models.settings())...)
 }
 
 // defaultHome is where a town lives that is told nothing.
@@ -125,6 +126,9 @@ func (c *Config) load(flags *pflag.FlagSet, settings []setting, getenv func(stri
 // chown(2).
 const maxID = math.MaxUint32 - 1
 
+// maxPool bounds the worktrees that wait in each rig: every one is a whole checkout.
+const maxPool = 32
+
 // validate returns every reason why c cannot be used, each with the name of the
 // variable that sets it.
 func (c *Config) validate() error {
@@ -154,8 +158,14 @@ func (c *Config) validate() error {
 			bad("GH_PRECLONE_REPOS", "%s: %v", rig, err)
 		}
 	}
+	if c.Git.Pool < 0 || c.Git.Pool > maxPool {
+		bad("TOWND_POOL_SIZE", "must be 0 to %d", maxPool)
+	}
 	if c.StopBudget < time.Second || c.StopBudget > time.Hour {
 		bad("TOWND_STOP_SECONDS", "must be 1 to 3600")
+	}
+	if c.House.Every > 0 && c.House.Every < time.Second {
+		bad("TOWND_SWEEP_SECONDS", "must be 0, or 1 or more")
 	}
 	if c.MaxAgents < 1 {
 		bad("TOWND_MAX_AGENTS", "must be at least 1")
@@ -168,6 +178,9 @@ func (c *Config) validate() error {
 	}
 	if c.TranscriptBytes < 1<<20 {
 		bad("TOWND_TRANSCRIPT_BYTES", "must be at least %d", 1<<20)
+	}
+	if err := c.Git.check(); err != nil {
+		errs = append(errs, err)
 	}
 	if _, err := c.Models.config(); err != nil {
 		errs = append(errs, err)
