@@ -27,7 +27,7 @@ type heart struct {
 	mu       sync.Mutex
 	epoch    int64
 	reached  time.Time // when one was answered last
-	failing  time.Time // since when none was, zero while they are
+	lost     time.Time // since when none was, zero while they are
 	why      string    // of the newest failure
 	replaced bool
 	beats    int64
@@ -39,6 +39,13 @@ func newHeart(l *Link) *heart { return &heart{link: l, kick: make(chan struct{},
 
 // soon has a heartbeat sent within about a second.
 func (h *heart) soon() { signal(h.kick) }
+
+// failing reports whether heartbeats are not answered.
+func (h *heart) failing() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.lost.IsZero()
+}
 
 // run beats until ctx ends or the container was replaced. After the first one the
 // outbox is sent.
@@ -170,15 +177,15 @@ func (h *heart) note(status int, epoch int64, took time.Duration, err error) {
 	h.took += took
 	if err != nil {
 		h.failures++
-		if h.failing.IsZero() {
-			h.failing = now
+		if h.lost.IsZero() {
+			h.lost = now
 			h.link.log.Warn("heartbeat not answered, going on", "error", err)
 		}
 		h.why = err.Error()
 		return
 	}
-	if !h.failing.IsZero() {
+	if !h.lost.IsZero() {
 		h.link.log.Info("heartbeat answered again")
 	}
-	h.epoch, h.reached, h.failing, h.why = epoch, now, time.Time{}, ""
+	h.epoch, h.reached, h.lost, h.why = epoch, now, time.Time{}, ""
 }

@@ -68,10 +68,13 @@ type Link struct {
 	outbox *outbox
 	orders *orders
 	heart  *heart
-	town Town            // set by Start
-	ctx  context.Context // ends with Close; the only stored context
-	stop context.CancelCauseFunc
-	wg   sync.WaitGroup
+	town   Town            // set by Start
+	ctx    context.Context // ends with Close; the only stored context
+	stop   context.CancelCauseFunc
+
+	sendTimeout time.Duration // of one request with reports
+
+	wg sync.WaitGroup
 
 	mu    sync.Mutex
 	sends map[int]int64 // by status, 0 for no answer
@@ -98,6 +101,7 @@ func Open(ctx context.Context, c Config) (*Link, error) {
 	}
 	l := &Link{
 		cfg: c, log: c.Log, base: base, root: "/api/towns/" + url.PathEscape(c.TownID), sends: make(map[int]int64),
+		sendTimeout: sendTimeout,
 		client: &http.Client{Transport: c.HTTP, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a redirected POST becomes a GET, and the credential is for this host
 		}},
@@ -147,13 +151,36 @@ func (l *Link) Start(t Town) {
 	l.wg.Go(func() { l.heart.run(l.ctx) })
 }
 
-// Close ends what is under way, and writes what was given. Reports that are given
-// later are lost, so close those first that give some.
-func (l *Link) Close() error {
+// Stop ends what is under way: nothing is sent and no order carried out any more.
+// Reports are still taken. It may be called again.
+func (l *Link) Stop() {
 	l.stop(errClosed)
 	l.wg.Wait()
+}
+
+// Close stops, and writes what was given. Reports that are given later are lost, so
+// close those first that give some.
+func (l *Link) Close() error {
+	l.Stop()
 	return l.outbox.close()
 }
+
+// Flush returns when everything that was reported has been delivered, else ctx's error.
+func (l *Link) Flush(ctx context.Context) error {
+	look := time.NewTicker(flushEvery)
+	defer look.Stop()
+	for !l.outbox.empty() {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// flushEvery is how often Flush looks.
+const flushEvery = 10 * time.Millisecond
 
 // SetToken changes the credential, from the next request on.
 func (l *Link) SetToken(token string) {

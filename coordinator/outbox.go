@@ -55,7 +55,8 @@ type outbox struct {
 	queue    []change
 	gathered map[string]*gathering // events that are not in queue yet, by lane
 	since    time.Time             // of the oldest of them
-	waiting  int64                 // bytes in queue and gathered
+	waiting  int64                 // bytes in queue, in gathered, and being written
+	writing  int64                 // of them, those being written
 	cursors  map[string]cursor     // of what was taken, if not yet written
 	sending  map[string]*lane      // that hold something
 	slow     bool                  // nothing can be sent at present
@@ -65,9 +66,9 @@ type outbox struct {
 	fault    error // why the disk takes nothing
 	closed   bool
 
-	again  time.Time // the writer's own: it tries no earlier after a failure
-	peak   int64     // the writer's own: pending bytes at most since the file was last made small
-	facts  bool      // the writer's own: it told that facts alone are too many
+	again time.Time // the writer's own: it tries no earlier after a failure
+	peak  int64     // the writer's own: pending bytes at most since the file was last made small
+	facts bool      // the writer's own: it told that facts alone are too many
 }
 
 // change is one step of a transaction. It tells the tally what it changed.
@@ -191,7 +192,7 @@ func (o *outbox) cut(lane string) {
 // shrink compacts events that wait for a disk that takes nothing.
 func (o *outbox) shrink() {
 	for _, drop := range []func(town.EventType) bool{isBulk, all} {
-		o.waiting = 0
+		o.waiting = o.writing
 		for i := range o.queue {
 			c := &o.queue[i]
 			if c.events != nil {
@@ -312,9 +313,7 @@ func (o *outbox) flush(last bool) time.Duration {
 		o.resize(name, size)
 	}
 	o.dead += t.dead
-	for _, c := range batch {
-		o.waiting -= c.bytes
-	}
+	o.waiting, o.writing = o.waiting-o.writing, 0
 	held := o.bytes
 	o.mu.Unlock()
 	for _, c := range batch {
@@ -350,6 +349,9 @@ func (o *outbox) take(last bool) ([]change, time.Duration) {
 	}
 	batch := o.queue
 	o.queue = nil
+	for _, c := range batch {
+		o.writing += c.bytes
+	}
 	if len(o.gathered) == 0 {
 		due = 0
 	}
@@ -369,7 +371,7 @@ func (o *outbox) failed(batch []change, err error) {
 		}
 		kept = append(kept, c)
 	}
-	o.queue = append(kept, o.queue...)
+	o.queue, o.writing = append(kept, o.queue...), 0
 	if o.fault == nil {
 		o.log.Error("outbox cannot be written, trying again", "error", err)
 	}
@@ -441,6 +443,13 @@ func (o *outbox) keepCursors(alive map[string]bool) {
 			}})
 		}
 	}
+}
+
+// empty reports whether nothing is left to deliver.
+func (o *outbox) empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pending == 0 && len(o.queue) == 0 && len(o.gathered) == 0 && o.waiting == 0
 }
 
 // state tells how far behind the outbox is.

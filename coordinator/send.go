@@ -224,7 +224,7 @@ func (s *sender) deliver(ctx context.Context, d *delivery) {
 	if d.agent != "" {
 		header.Set("X-Townd-Agent", d.agent)
 	}
-	sending, cancel := context.WithTimeout(ctx, sendTimeout)
+	sending, cancel := context.WithTimeout(ctx, s.link.sendTimeout)
 	a, err := s.link.call(sending, path, header, body)
 	cancel()
 	if ctx.Err() != nil {
@@ -241,6 +241,9 @@ func (s *sender) deliver(ctx context.Context, d *delivery) {
 		l.refusals++
 		refusals = max(refusals, l.refusals)
 	}
+	if s.link.heart.failing() {
+		refusals /= unreachedPatience
+	}
 	switch judge(a.status, refusals) {
 	case delivered:
 		s.accepted(d)
@@ -250,6 +253,11 @@ func (s *sender) deliver(ctx context.Context, d *delivery) {
 		s.refused(d, a)
 	}
 }
+
+// unreachedPatience is how many times as often a refusal is taken for a passing one
+// while no heartbeat is answered either: then it is the town, or the coordinator, that
+// is not there. Of a 404 that makes about eight hours.
+const unreachedPatience = 12
 
 // slow is the least wait after an answer that only people can change.
 func slow(status int) time.Duration {
@@ -272,7 +280,7 @@ func (s *sender) release(lanes []*lane, f func(*lane)) {
 
 // retry has d sent again later; status is 0 when there was no answer.
 func (s *sender) retry(d *delivery, status int, atLeast time.Duration, why string) {
-	link := status == 0 || status == http.StatusUnauthorized
+	link := status == 0 || status == http.StatusUnauthorized || s.link.heart.failing()
 	now := time.Now()
 	s.release(d.lanes, func(l *lane) {
 		l.failures++

@@ -66,19 +66,19 @@ func (l *Link) State(ctx context.Context) State {
 	defer h.mu.Unlock()
 	st.Epoch, st.ReachedAt, st.Replaced = h.epoch, h.reached, h.replaced
 	st.Heartbeats, st.HeartbeatsLost, st.HeartbeatsTook = h.beats, h.failures, h.took
-	st.Degraded = append(st.Degraded, l.problems(&st, fault, h.failing, h.why)...)
+	st.Degraded = append(st.Degraded, l.problems(&st, fault, h.lost, h.why)...)
 	return st
 }
 
 // problems is what is wrong, in words.
-func (l *Link) problems(st *State, fault error, failing time.Time, why string) (all []string) {
+func (l *Link) problems(st *State, fault error, lost time.Time, why string) (all []string) {
 	if st.Replaced {
 		return []string{"another container has taken over: agents were stopped here, nothing is reported any more"}
 	}
 	if st.CredentialFault != "" {
 		all = append(all, st.CredentialFault+"; reports wait for a new one, see POST /refresh-token")
-	} else if !failing.IsZero() && time.Since(failing) > unreachedFor {
-		all = append(all, fmt.Sprintf("the coordinator has not answered a heartbeat for %s: %s", time.Since(failing).Round(time.Second), why))
+	} else if !lost.IsZero() && time.Since(lost) > unreachedFor {
+		all = append(all, fmt.Sprintf("the coordinator has not answered a heartbeat for %s: %s", time.Since(lost).Round(time.Second), why))
 	}
 	if fault != nil {
 		all = append(all, "the outbox cannot be written: "+fault.Error())

@@ -57,7 +57,8 @@ var migrations = []string{`
 	CREATE TABLE orders (
 		id    TEXT PRIMARY KEY,             -- of those that were carried out
 		error TEXT NOT NULL,
-		at    INTEGER NOT NULL
+		at    INTEGER NOT NULL,
+		told  INTEGER NOT NULL DEFAULT 0    -- the coordinator knows it
 	) STRICT;
 `}
 
@@ -189,15 +190,15 @@ func (s *store) migrate(ctx context.Context) error {
 
 func (s *store) prepare(ctx context.Context) (err error) {
 	for text, stmt := range map[string]**sql.Stmt{
-		"INSERT INTO items (lane, at, events, bulk, body) VALUES (?, ?, ?, ?, ?)":                                                &s.set.event,
-		"INSERT OR IGNORE INTO items (lane, at, path, key, agent, body) VALUES (?, ?, ?, ?, ?, ?)":                               &s.set.fact,
+		"INSERT INTO items (lane, at, events, bulk, body) VALUES (?, ?, ?, ?, ?)":                                                 &s.set.event,
+		"INSERT OR IGNORE INTO items (lane, at, path, key, agent, body) VALUES (?, ?, ?, ?, ?, ?)":                                &s.set.fact,
 		"INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT (agent) DO UPDATE SET epoch = excluded.epoch, newest = excluded.newest": &s.set.cursor,
-		"DELETE FROM items WHERE seq = ?":                                                                                        &s.set.remove,
-		"UPDATE items SET events = ?, bulk = ?, body = ? WHERE seq = ?":                                                          &s.set.trim,
-		"INSERT INTO dead (lane, at, events, path, key, agent, body, status, answer, died) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)":  &s.set.bury,
-		"INSERT OR REPLACE INTO orders VALUES (?, ?, ?)":                                                                         &s.set.order,
+		"DELETE FROM items WHERE seq = ?":                               &s.set.remove,
+		"UPDATE items SET events = ?, bulk = ?, body = ? WHERE seq = ?": &s.set.trim,
+		"INSERT INTO dead (lane, at, events, path, key, agent, body, status, answer, died) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)": &s.set.bury,
+		"INSERT OR REPLACE INTO orders (id, error, at) VALUES (?, ?, ?)":                                                          &s.set.order,
 	} {
-		if *stmt, err = s.conn.PrepareContext(ctx, text); err != nil {
+		if *stmt, err = s.conn.PrepareContext(ctx, text); err != nil { //nolint:sqlclosecheck // close does
 			return err
 		}
 	}
@@ -263,7 +264,7 @@ func (s *store) heads(ctx context.Context, lane string, events, bytes int) ([]ro
 	if err != nil {
 		return nil, fmt.Errorf("read outbox: %w", kindOf(err))
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // rows.Err has told what went wrong
 	var heads []row
 	for events > 0 && bytes > 0 && rows.Next() {
 		var r row
@@ -319,16 +320,18 @@ func (s *store) cursors(ctx context.Context) (map[string]cursor, error) {
 	return cursors, err
 }
 
-// ordersDone returns the orders that were carried out and may be sent again.
-func (s *store) ordersDone(ctx context.Context) ([]town.OrderResult, error) {
-	var done []town.OrderResult
-	err := s.each(ctx, "SELECT id, error FROM orders ORDER BY at", func(rows *sql.Rows) error {
-		var r town.OrderResult
-		err := rows.Scan(&r.ID, &r.Error)
-		done = append(done, r)
+// orders returns those that were carried out and may be sent again.
+func (s *store) orders(ctx context.Context) (map[string]*known, error) {
+	all := make(map[string]*known)
+	err := s.each(ctx, "SELECT id, error, at, told FROM orders", func(rows *sql.Rows) error {
+		var k known
+		var at int64
+		err := rows.Scan(&k.result.ID, &k.result.Error, &at, &k.told)
+		k.at = time.UnixMilli(at)
+		all[k.result.ID] = &k
 		return err
 	})
-	return done, err
+	return all, err
 }
 
 // dead counts what was refused for good.
@@ -356,7 +359,7 @@ func (s *store) each(ctx context.Context, query string, f func(*sql.Rows) error,
 	if err != nil {
 		return fmt.Errorf("read outbox: %w", kindOf(err))
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // rows.Err has told what went wrong
 	for rows.Next() {
 		if err := f(rows); err != nil {
 			return fmt.Errorf("read outbox: %w", kindOf(err))

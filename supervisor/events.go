@@ -60,7 +60,7 @@ type eventLog struct {
 	size    int64
 	next    int64 // id of the next event
 	recent  []town.Event
-	bytes   int // of recent
+	bytes   int            // of recent
 	kind    town.EventType // of the newest, "" when there is none
 	at      time.Time      // of the newest
 	run     string
