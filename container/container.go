@@ -34,7 +34,8 @@ type Config struct {
 	// if set, says which rigs' merges are by pull request when a request names no mode.
 	PullRequests  PullRequests
 	ByPullRequest func(rigID string) bool
-	Token         string // of any length; a Server without one refuses every call that needs it
+	Coordinator   Coordinator // the way to the town's coordinator; may be nil
+	Token         string      // of any length; a Server without one refuses every call that needs it
 	Version       string
 	Home          string   // the directory whose disk /health shows; "/" when empty
 	Warnings      []string // for /health: what a person should know and need not see to at once
@@ -53,6 +54,7 @@ type Server struct {
 	router   *mux.Router
 	tickets  ticketStore
 	writers  writerQueues
+	merges   merges
 	viewers  atomic.Int64
 	drawers  drawers
 	host     atomic.Pointer[hostSample]

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 	"townd/town"
 )
 
-// refreshToken changes the town's credential for the remotes of a host. Agents have
+// refreshToken changes the town's credential for the remotes of a host, or, for a
+// request that names the town and no host, the one for its coordinator. Agents have
 // none of it, so none is restarted.
 func (s *Server) refreshToken(r *http.Request) (any, error) {
 	var req api.RefreshTokenRequest
@@ -25,6 +27,9 @@ func (s *Server) refreshToken(r *http.Request) (any, error) {
 		return nil, badBody("token", "must not be empty")
 	}
 	s.cfg.Secrets.Add(req.Token)
+	if s.refreshCoordinator(&req) {
+		return api.RefreshTokenResponse{Refreshed: true, Results: []struct{}{}, Ignored: ignored}, nil
+	}
 	if s.cfg.SetGitToken == nil {
 		return nil, &problem{status: http.StatusNotFound, text: "this town has no credentials of its own for git remotes"}
 	}
@@ -50,8 +55,9 @@ func (s *Server) setupRepo(r *http.Request) (any, error) {
 	}, nil
 }
 
-// merge merges a branch on the remote and answers when that is decided. That it could
-// not be merged is an answer, not an error.
+// merge merges a branch on the remote and answers when that is decided, or for an
+// entry of the coordinator's merge queue at once. That it could not be merged is an
+// answer, not an error.
 func (s *Server) merge(r *http.Request) (any, error) {
 	var req api.MergeRequest
 	ignored, err := bodyOf(r, &req)
@@ -62,26 +68,36 @@ func (s *Server) merge(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var res gitmgr.MergeResult
-	var pull *town.PullRequest
-	if s.proposes(&req) {
-		if s.cfg.PullRequests == nil {
-			return nil, errNoPullRequests
-		}
-		var p town.Proposal
-		if req.PullRequest != nil {
-			p = *req.PullRequest
-		}
-		res, pull, err = s.cfg.PullRequests.Propose(r.Context(), q, p)
-	} else {
-		res, err = s.cfg.Supervisor.Merge(r.Context(), q)
+	if req.EntryID != "" && s.cfg.Coordinator != nil {
+		return s.mergeLater(&req, q, ignored)
 	}
+	if req.CallbackURL != "" {
+		ignored = append(ignored, "callbackUrl")
+		slices.Sort(ignored)
+	}
+	res, pull, err := s.mergeNow(r.Context(), &req, q)
 	if err != nil {
 		return nil, err
 	}
 	out := s.mergeResult(res)
 	out.PullRequest, out.Ignored = pull, ignored
 	return out, nil
+}
+
+// mergeNow merges a branch, or makes it a pull request, which is nil otherwise.
+func (s *Server) mergeNow(ctx context.Context, req *api.MergeRequest, q gitmgr.MergeRequest) (gitmgr.MergeResult, *town.PullRequest, error) {
+	if !s.proposes(req) {
+		res, err := s.cfg.Supervisor.Merge(ctx, q)
+		return res, nil, err
+	}
+	if s.cfg.PullRequests == nil {
+		return gitmgr.MergeResult{}, nil, errNoPullRequests
+	}
+	var p town.Proposal
+	if req.PullRequest != nil {
+		p = *req.PullRequest
+	}
+	return s.cfg.PullRequests.Propose(ctx, q, p)
 }
 
 // PullRequests makes branches into pull requests at the forges of their rigs' remotes.

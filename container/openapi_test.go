@@ -67,6 +67,7 @@ func TestBodiesHaveTheFieldsOfTheDocument(t *testing.T) {
 		"EventFrame": api.EventFrame{}, "GapFrame": api.GapFrame{}, "ModeFrame": api.ModeFrame{}, "ErrorFrame": api.ErrorFrame{},
 		"ExitFrame": api.ExitFrame{}, "SetupRequest": api.SetupRequest{}, "SetupResponse": api.SetupResponse{}, "MergeRequest": api.MergeRequest{}, "MergeResult": api.MergeResult{},
 		"Proposal": town.Proposal{}, "PullRequest": town.PullRequest{}, "Check": town.Check{}, "ReviewComment": town.ReviewComment{},
+		"MergeAccepted": api.MergeAccepted{}, "Coordinator": api.Coordinator{}, "OutboxState": town.OutboxState{},
 		"Gate": api.Gate{}, "GateResult": api.GateResult{}, "Conflict": api.Conflict{}, "Rig": api.Rig{}, "DrainRequest": api.DrainRequest{}, "Manifest": api.Manifest{}, "SavedAgent": api.SavedAgent{}, "Checkpoint": api.Checkpoint{},
 		"LeftOut": town.LeftOut{}, "RefreshTokenRequest": api.RefreshTokenRequest{}, "RefreshTokenResponse": api.RefreshTokenResponse{}, "SyncRequest": api.SyncRequest{}, "SyncResponse": api.SyncResponse{},
 		"RigSettings": town.RigSettings{}, "MergeSettings": town.MergeSettings{}, "GitSettings": town.GitSettings{}, "CLI": api.CLI{}, "CLIList": api.CLIList{},

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"townd/container"
+	"townd/coordinator"
 	"townd/coordinator/tools"
 	"townd/gitmgr"
 	"townd/gitmgr/forge"
@@ -119,6 +120,7 @@ type townServer struct {
 	budget time.Duration
 	git    *gitmgr.Manager
 	models *llm.Gateway
+	link   *coordinator.Link // nil without a coordinator
 	agents *supervisor.Supervisor
 	socket *tools.Server
 	face   *container.Server
@@ -152,8 +154,11 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.models, err = openModels(c, address, secrets, log); err != nil {
 		return nil, err
 	}
+	if t.link, err = openCoordinator(ctx, c, token, nil, secrets, log); err != nil {
+		return nil, err
+	}
 	socket := filepath.Join(c.Home, "agents.sock")
-	if t.agents, err = supervisor.Open(ctx, supervisor.Config{
+	agents := supervisor.Config{
 		Home:            c.Home,
 		Git:             t.git,
 		KeeperArgv:      []string{self, "keeper", "--dir", keeperDir(c.Home)},
@@ -174,7 +179,11 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Retention:       supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
 		Housekeeping:    c.House.Housekeeping,
 		Log:             log,
-	}); err != nil {
+	}
+	if t.link != nil {
+		agents.Reports = t.link
+	}
+	if t.agents, err = supervisor.Open(ctx, agents); err != nil {
 		return nil, err
 	}
 	if t.socket, err = tools.New(tools.Config{Path: socket, Agents: t.agents, Log: log.With("room", "tools")}); err != nil {
@@ -184,12 +193,19 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if err != nil {
 		return nil, err
 	}
-	t.face = container.New(container.Config{
+	face := container.Config{
 		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
 		ByPullRequest: c.Git.byPullRequest,
 		Metrics:       metrics, Secrets: secrets, Log: log, Warnings: warnings,
-	})
+	}
+	if t.link != nil {
+		face.Coordinator = linkFace{t.link, c.Coordinator.URL == ""}
+	}
+	t.face = container.New(face)
+	if t.link != nil {
+		t.link.Start(&linkTown{agents: t.agents, face: t.face, token: token, log: log})
+	}
 	return t, nil
 }
 
@@ -276,6 +292,7 @@ func (t *townServer) run(ctx context.Context, signals <-chan os.Signal, listener
 	var errs *multierror.Error
 	if why == nil {
 		errs = multierror.Append(errs, t.stopAgents(ctx, signals))
+		t.lastReports(ctx)
 	} else if !errors.Is(why, errLeave) {
 		errs = multierror.Append(errs, why)
 	}
@@ -302,6 +319,20 @@ func (t *townServer) stopAgents(ctx context.Context, signals <-chan os.Signal) e
 			t.log.Info("killing agents")
 			go t.kill(owed) // ends with owed at the latest
 		}
+	}
+}
+
+// lastReports gives the reports of the agents' ends a moment to arrive: the disk that
+// keeps them may go with this machine.
+func (t *townServer) lastReports(ctx context.Context) {
+	if t.link == nil {
+		return
+	}
+	// Owed as stopAgents is; short, for whoever stops us counts the seconds.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := t.link.Flush(last); err != nil {
+		t.log.Warn("reports are left for the next server", "error", err)
 	}
 }
 
@@ -335,6 +366,9 @@ func (t *townServer) close(ctx context.Context, web *http.Server) error {
 // closeRooms closes the rooms that are open, those that ask others first.
 func (t *townServer) closeRooms() error {
 	var errs *multierror.Error
+	if t.link != nil { // orders first, for they ask agents
+		t.link.Stop()
+	}
 	if t.socket != nil {
 		errs = multierror.Append(errs, t.socket.Close())
 	}
@@ -343,6 +377,9 @@ func (t *townServer) closeRooms() error {
 	}
 	if t.agents != nil {
 		errs = multierror.Append(errs, t.agents.Close())
+	}
+	if t.link != nil { // takes the agents' last reports
+		errs = multierror.Append(errs, t.link.Close())
 	}
 	if t.git != nil {
 		errs = multierror.Append(errs, t.git.Close())
