@@ -81,6 +81,12 @@ var rules = map[string]rule{
 		ours: []string{"town", "api", "coordinator", "sock"},
 		why:  "the agents' socket passes on what agents ask; who decides is wired in main",
 	},
+	"coordinator/townhall": {
+		ours:   []string{"town", "api", "coordinator"},
+		theirs: []string{"modernc.org/sqlite"},
+		why: "the town's facts are in one SQLite file, by a driver without cgo so that the program stays static; " +
+			"the container is reached by its control API only",
+	},
 	"supervisor/rules": {
 		ours:   []string{"town"},
 		theirs: []string{"mvdan.cc/sh/v3"},

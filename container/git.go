@@ -152,7 +152,8 @@ func (s *Server) pullRequest(r *http.Request) (any, error) {
 func mergeRequest(req *api.MergeRequest) (gitmgr.MergeRequest, error) {
 	q := gitmgr.MergeRequest{
 		RigID: req.RigID, URL: req.GitURL, Branch: req.Branch, Target: req.TargetBranch, Strategy: gitmgr.Strategy(req.Strategy),
-		Message: req.Message, DeleteBranch: req.DeleteBranch, Name: "townd", Email: "townd@town.invalid",
+		Message: req.Message, DeleteBranch: req.DeleteBranch, CreateTarget: req.CreateTarget,
+		Name: "townd", Email: "townd@town.invalid",
 	}
 	var invalid town.InvalidError
 	wrong := func(path, message string) {
