@@ -10,14 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
-
 	"townd/api"
+	"townd/api/conformance"
 	"townd/town"
 )
 
 func TestEveryRouteIsInTheDocumentAndTheOtherWayRound(t *testing.T) {
-	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	doc, err := conformance.Document()
 	if err != nil {
 		t.Fatal(err)
 	}
