@@ -34,27 +34,19 @@ func (d *dispatcher) moveMerges(ctx context.Context, now time.Time) error {
 	if c == nil {
 		return nil
 	}
-	rigs, err := d.h.rigsToMerge(ctx, now)
+	work, err := d.h.mergeWork(ctx, now)
 	if err != nil {
 		return err
 	}
-	for _, id := range rigs {
+	for _, id := range work.rigs {
 		if err := d.beginMerge(ctx, c, id, now); err != nil {
 			return err
 		}
 	}
-	asked, err := d.h.mergesUnderWay(ctx)
-	if err != nil {
-		return err
-	}
-	instance, err := d.h.instance(ctx)
-	if err != nil {
-		return err
-	}
 	current := map[string]bool{}
-	for _, m := range asked {
+	for _, m := range work.asked {
 		current[m.ID] = true
-		if err := d.askMerge(ctx, c, m, instance, now); err != nil {
+		if err := d.askMerge(ctx, c, m, d.town.instance, now); err != nil {
 			return err
 		}
 	}
@@ -63,7 +55,7 @@ func (d *dispatcher) moveMerges(ctx context.Context, now time.Time) error {
 			delete(d.asked, id)
 		}
 	}
-	return d.watchReviews(ctx, now)
+	return d.watchReviews(ctx, work.reviews, now)
 }
 
 // beginMerge takes the next merge of a rig out of its queue.

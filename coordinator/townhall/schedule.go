@@ -27,9 +27,9 @@ func (d *dispatcher) handOut(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	room, err := d.room(ctx, total(live), now)
-	if err != nil || room <= 0 {
-		return err
+	room := d.room(total(live), now)
+	if room <= 0 {
+		return nil
 	}
 	ready, err := d.h.ready(ctx)
 	if err != nil || len(ready) == 0 {

@@ -264,7 +264,9 @@ func (d *dispatching) reopen(t testing.TB) {
 		t.Fatal(err)
 	}
 	d.open(t)
+	d.scripted.mu.Lock()
 	d.scripted.hall = d.Hall
+	d.scripted.mu.Unlock()
 	d.begin(t)
 }
 
