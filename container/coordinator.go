@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/town"
 )
 
@@ -110,14 +111,14 @@ func (s *Server) checkCallback(callback string) error {
 		return nil
 	}
 	if err := s.cfg.Coordinator.CheckCallback(callback); err != nil {
-		return badBody("callbackUrl", "%v", err)
+		return wire.BadBody("callbackUrl", "%v", err)
 	}
 	return nil
 }
 
 // accepted is the answer to what is done after it.
-func accepted(req *api.MergeRequest, ignored []string) reply {
-	return reply{http.StatusAccepted, api.MergeAccepted{
+func accepted(req *api.MergeRequest, ignored []string) wire.Reply {
+	return wire.Reply{Status: http.StatusAccepted, Value: api.MergeAccepted{
 		Status: api.MergeStatusAccepted, Message: fmt.Sprintf("the outcome of entry %s is told to the coordinator", req.EntryID), Ignored: ignored,
 	}}
 }

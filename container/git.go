@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/gitmgr"
 	"townd/town"
 )
@@ -19,19 +20,19 @@ import (
 // none of it, so none is restarted.
 func (s *Server) refreshToken(r *http.Request) (any, error) {
 	var req api.RefreshTokenRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
 	if req.Token == "" {
-		return nil, badBody("token", "must not be empty")
+		return nil, wire.BadBody("token", "must not be empty")
 	}
 	s.cfg.Secrets.Add(req.Token)
 	if s.refreshCoordinator(&req) {
 		return api.RefreshTokenResponse{Refreshed: true, Results: []struct{}{}, Ignored: ignored}, nil
 	}
 	if s.cfg.SetGitToken == nil {
-		return nil, &problem{status: http.StatusNotFound, text: "this town has no credentials of its own for git remotes"}
+		return nil, &wire.Refusal{Status: http.StatusNotFound, Text: "this town has no credentials of its own for git remotes"}
 	}
 	if err := s.cfg.SetGitToken(req.Host, req.Token); err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func (s *Server) refreshToken(r *http.Request) (any, error) {
 // setupRepo clones or fetches a rig's repository and answers when that is done.
 func (s *Server) setupRepo(r *http.Request) (any, error) {
 	var req api.SetupRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func (s *Server) setupRepo(r *http.Request) (any, error) {
 // answer, not an error.
 func (s *Server) merge(r *http.Request) (any, error) {
 	var req api.MergeRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +110,7 @@ type PullRequests interface {
 	PullRequest(ctx context.Context, rigID, branch, target string) (town.PullRequest, error)
 }
 
-var errNoPullRequests = &problem{status: http.StatusNotFound, text: "this town makes no pull requests"}
+var errNoPullRequests = &wire.Refusal{Status: http.StatusNotFound, Text: "this town makes no pull requests"}
 
 // The modes of a merge.
 const (
@@ -123,24 +124,24 @@ func (s *Server) proposes(req *api.MergeRequest) bool {
 
 // pullRequest answers with where a branch's pull request stands.
 func (s *Server) pullRequest(r *http.Request) (any, error) {
-	p, err := parseParams(r)
+	p, err := wire.ParseParams(r)
 	if err != nil {
 		return nil, err
 	}
 	values := map[string]string{}
 	for _, name := range []string{"rigId", "branch", "targetBranch"} {
-		if values[name], err = p.one(name); err != nil {
+		if values[name], err = p.One(name); err != nil {
 			return nil, err
 		}
 	}
 	if err := town.CheckID(values["rigId"]); err != nil {
-		return nil, badParam("rigId", "%v", err)
+		return nil, wire.BadParam("rigId", "%v", err)
 	}
 	if err := gitmgr.CheckBranch(values["branch"]); err != nil {
-		return nil, badParam("branch", "%v", err)
+		return nil, wire.BadParam("branch", "%v", err)
 	}
 	if target := values["targetBranch"]; target != "" && gitmgr.CheckBranch(target) != nil {
-		return nil, badParam("targetBranch", "is no name of a branch")
+		return nil, wire.BadParam("targetBranch", "is no name of a branch")
 	}
 	if s.cfg.PullRequests == nil {
 		return nil, errNoPullRequests

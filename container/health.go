@@ -14,6 +14,7 @@ import (
 	"github.com/shirou/gopsutil/v3/mem"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -33,7 +34,7 @@ type hostSample struct {
 func (s *Server) health(r *http.Request) (any, error) {
 	h := s.look(r.Context())
 	if h.Status == api.HealthUnhealthy {
-		return reply{http.StatusServiceUnavailable, h}, nil
+		return wire.Reply{Status: http.StatusServiceUnavailable, Value: h}, nil
 	}
 	return h, nil
 }
@@ -60,7 +61,7 @@ func (s *Server) look(ctx context.Context) api.Health {
 	for _, rig := range s.cfg.Supervisor.Rigs() {
 		out := api.Rig{RigID: rig.ID, State: string(rig.State), Phase: rig.Phase, Progress: rig.Percent}
 		if rig.Err != nil {
-			out.Error = s.problemOf(rig.Err).Detail
+			out.Error = wire.ProblemOf(rig.Err, s.cfg.Secrets.Mask).Detail
 		}
 		h.Rigs = append(h.Rigs, out)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/gitmgr"
 	"townd/town"
 )
@@ -47,7 +48,7 @@ func (m *merges) end(key string) {
 // this process ends before the outcome is kept, the coordinator asks again.
 func (s *Server) mergeLater(req *api.MergeRequest, q gitmgr.MergeRequest, ignored []string) (any, error) {
 	if err := town.CheckID(req.EntryID); err != nil {
-		return nil, badBody("entryId", "%v", err)
+		return nil, wire.BadBody("entryId", "%v", err)
 	}
 	if err := s.checkCallback(req.CallbackURL); err != nil {
 		return nil, err
@@ -102,7 +103,8 @@ func (s *Server) mergeOutcome(entry string, res gitmgr.MergeResult, err error) t
 		if errors.Is(err, town.ErrGit) {
 			status = string(gitmgr.MergeNetwork)
 		}
-		return town.MergeOutcome{EntryID: entry, Status: status, Message: cmp.Or(s.problemOf(err).Detail, s.problemOf(err).Title)}
+		problem := wire.ProblemOf(err, s.cfg.Secrets.Mask)
+		return town.MergeOutcome{EntryID: entry, Status: status, Message: cmp.Or(problem.Detail, problem.Title)}
 	}
 	out := s.mergeResult(res)
 	o := town.MergeOutcome{EntryID: entry, Status: out.Status, Message: out.Message, Commit: out.Commit}
