@@ -119,6 +119,7 @@ func (d *dispatcher) pass(ctx context.Context) time.Duration {
 			d.log.Error("town hall pass failed", "step", step.what, "error", err)
 		}
 	}
+	d.show(now)
 	if failed {
 		d.failures++
 		d.wakeAt(now.Add(gateDelays[min(d.failures, len(gateDelays))-1]))

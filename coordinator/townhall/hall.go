@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"townd/town"
@@ -40,6 +41,8 @@ type Hall struct {
 	store *store
 	told  signals
 	clock clock
+
+	dispatching atomic.Pointer[dispatchView] // what Dispatch shows, nil before it first ran
 
 	stop    context.CancelFunc
 	wg      sync.WaitGroup

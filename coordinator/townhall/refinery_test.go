@@ -156,9 +156,9 @@ func TestMergeWithoutOutcomeIsAskedForAgain(t *testing.T) {
 		fail = false
 		d.beatFor(t, time.Minute)
 		n := len(d.asked())
-		d.scripted.mu.Lock()
-		d.scripted.instance = "two"
-		d.scripted.mu.Unlock()
+		d.mu.Lock()
+		d.instance = "two"
+		d.mu.Unlock()
 		d.beatFor(t, time.Minute)
 		if got := len(d.asked()); got != n+1 {
 			t.Errorf("asked %d times after the container was replaced, want %d", got, n+1)
@@ -252,7 +252,7 @@ func TestRefineryApprovesOrSendsBack(t *testing.T) {
 		if _, err := d.RequestChanges(t.Context(), caller(t, d.Hall, r.AgentID), r.AgentID, ChangesRequest{Feedback: "no test", Files: []string{"a.go"}}); err != nil {
 			t.Fatal(err)
 		}
-		d.scripted.end(t, r.AgentID, town.ReasonDone, "")
+		d.end(t, r.AgentID, town.ReasonDone, "")
 		synctest.Wait()
 		if got := d.want(t, b.ID, town.BeadInProgress); !strings.Contains(got.Feedback, "no test") {
 			t.Errorf("feedback %q", got.Feedback)
@@ -283,7 +283,7 @@ func TestRefineryWithoutVerdictIsAskedAgainButNotForEver(t *testing.T) {
 			if req.Role == town.RoleRefinery {
 				go func() {
 					time.Sleep(time.Minute)
-					d.scripted.end(t, req.AgentID, town.ReasonExited, "")
+					d.end(t, req.AgentID, town.ReasonExited, "")
 				}()
 			}
 		}
@@ -398,7 +398,7 @@ func TestConvoyFailsWithABeadThatTheRestNeedsAndGoesOnWithItsRetry(t *testing.T)
 		d.done(t, d.started()[0].AgentID)
 		synctest.Wait()
 		failed := d.want(t, made.Beads[1].ID, town.BeadInProgress)
-		d.scripted.end(t, failed.AgentID, town.ReasonAuth, "bad key")
+		d.end(t, failed.AgentID, town.ReasonAuth, "bad key")
 		synctest.Wait()
 		d.wantConvoy(t, made.Convoy.ID, town.ConvoyFailed)
 		if _, err := d.RetryBead(t.Context(), Person, failed.ID, ""); err != nil {

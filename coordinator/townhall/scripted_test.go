@@ -243,7 +243,7 @@ func (d *dispatching) open(t testing.TB) {
 
 // begin starts the dispatcher.
 func (d *dispatching) begin(t testing.TB) {
-	d.scripted.beat(t)
+	d.beat(t)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error)
 	h, cfg := d.Hall, d.cfg
@@ -264,9 +264,9 @@ func (d *dispatching) reopen(t testing.TB) {
 		t.Fatal(err)
 	}
 	d.open(t)
-	d.scripted.mu.Lock()
-	d.scripted.hall = d.Hall
-	d.scripted.mu.Unlock()
+	d.mu.Lock()
+	d.hall = d.Hall
+	d.mu.Unlock()
 	d.begin(t)
 }
 

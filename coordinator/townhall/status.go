@@ -43,6 +43,9 @@ func (h *Hall) status(r reader) (s town.TownStatus, err error) {
 	if s.Waiting, err = waiting(r, s.Rigs); err != nil {
 		return s, err
 	}
+	if err := h.explain(r, s.Waiting, s.Rigs, s.Paused); err != nil {
+		return s, err
+	}
 	if s.Merges, err = collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges INDEXED BY merges_queue WHERE `+mergeIsLive+` ORDER BY n`); err != nil {
 		return s, err
 	}

@@ -131,7 +131,7 @@ func thousandBeads(t *testing.T) {
 			case <-closed:
 				return
 			case <-time.After(30 * time.Second):
-				d.scripted.beat(t)
+				d.beat(t)
 				if time.Since(begin) > 24*time.Hour {
 					t.Fatal("not all are merged")
 				}
@@ -194,7 +194,7 @@ func BenchmarkHandOut(b *testing.B) {
 			req := <-started
 			for b.Loop() {
 				// The bead goes back to the end of the queue, so that the store stays as full.
-				if err := d.Hall.putBack(b.Context(), req.BeadID); err != nil {
+				if err := d.putBack(b.Context(), req.BeadID); err != nil {
 					b.Fatal(err)
 				}
 				req = <-started
