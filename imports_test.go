@@ -118,7 +118,7 @@ var rules = map[string]rule{
 
 // helpers are for tests and load programs only, so they may import anything;
 // no package of the program imports them.
-var helpers = []string{"bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest"}
+var helpers = []string{"bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest", "coordinator/tools/tooltest"}
 
 func TestImports(t *testing.T) {
 	for _, p := range packages(t) {

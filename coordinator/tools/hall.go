@@ -69,7 +69,7 @@ func (c *call) ask(ctx context.Context, method, path string, body, out any) erro
 func (c *call) make(ctx context.Context, h HallCall, out any) error {
 	err := c.desk.cfg.Hall.Call(ctx, h, out)
 	if errors.Is(err, town.ErrUnauthorized) || errors.Is(err, town.ErrUnavailable) {
-		return fmt.Errorf("%v", err) //nolint:errorlint // see above
+		return fmt.Errorf("%v", err)
 	}
 	return err
 }
