@@ -40,6 +40,7 @@ type MergeRequest struct {
 	Strategy     string `json:"strategy,omitempty"`     // merge, squash or rebase
 	Message      string `json:"message,omitempty"`      // of the commit; one is made when empty
 	DeleteBranch bool   `json:"deleteBranch,omitempty"` // on the remote, once it is merged
+	CreateTarget bool   `json:"createTarget,omitempty"` // at the default branch, when the remote has no targetBranch
 	Gates        []Gate `json:"gates,omitempty"`        // run in a checkout of the result before it is pushed
 
 	TownID  string `json:"townId,omitempty"`

@@ -6,7 +6,6 @@ package container
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"townd/api/wire"
 	"townd/gitmgr"
 	"townd/llm"
 	"townd/supervisor"
@@ -43,7 +43,7 @@ type Config struct {
 type Server struct {
 	cfg      Config
 	log      *slog.Logger
-	token    [sha256.Size]byte
+	token    wire.Token
 	started  time.Time
 	router   *mux.Router
 	tickets  ticketStore
@@ -69,7 +69,7 @@ func New(c Config) *Server {
 	s := &Server{
 		cfg:       c,
 		log:       c.Log,
-		token:     sha256.Sum256([]byte(c.Token)),
+		token:     wire.NewToken(c.Token),
 		started:   time.Now().UTC(),
 		metrics:   c.Metrics,
 		drawGate:  newDrawGate(),

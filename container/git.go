@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/gitmgr"
 	"townd/town"
 )
@@ -16,16 +17,16 @@ import (
 // none of it, so none is restarted.
 func (s *Server) refreshToken(r *http.Request) (any, error) {
 	var req api.RefreshTokenRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
 	if req.Token == "" {
-		return nil, badBody("token", "must not be empty")
+		return nil, wire.BadBody("token", "must not be empty")
 	}
 	s.cfg.Secrets.Add(req.Token)
 	if s.cfg.SetGitToken == nil {
-		return nil, &problem{status: http.StatusNotFound, text: "this town has no credentials of its own for git remotes"}
+		return nil, &wire.Refusal{Status: http.StatusNotFound, Text: "this town has no credentials of its own for git remotes"}
 	}
 	if err := s.cfg.SetGitToken(req.Host, req.Token); err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func (s *Server) refreshToken(r *http.Request) (any, error) {
 // setupRepo clones or fetches a rig's repository and answers when that is done.
 func (s *Server) setupRepo(r *http.Request) (any, error) {
 	var req api.SetupRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func (s *Server) setupRepo(r *http.Request) (any, error) {
 // not be merged is an answer, not an error.
 func (s *Server) merge(r *http.Request) (any, error) {
 	var req api.MergeRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,8 @@ func (s *Server) merge(r *http.Request) (any, error) {
 func mergeRequest(req *api.MergeRequest) (gitmgr.MergeRequest, error) {
 	q := gitmgr.MergeRequest{
 		RigID: req.RigID, URL: req.GitURL, Branch: req.Branch, Target: req.TargetBranch, Strategy: gitmgr.Strategy(req.Strategy),
-		Message: req.Message, DeleteBranch: req.DeleteBranch, Name: "townd", Email: "townd@town.invalid",
+		Message: req.Message, DeleteBranch: req.DeleteBranch, CreateTarget: req.CreateTarget,
+		Name: "townd", Email: "townd@town.invalid",
 	}
 	var invalid town.InvalidError
 	wrong := func(path, message string) {

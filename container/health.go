@@ -12,6 +12,7 @@ import (
 	"github.com/shirou/gopsutil/v3/mem"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -44,7 +45,7 @@ func (s *Server) health(*http.Request) (any, error) {
 	for _, rig := range s.cfg.Supervisor.Rigs() {
 		out := api.Rig{RigID: rig.ID, State: string(rig.State), Phase: rig.Phase, Progress: rig.Percent}
 		if rig.Err != nil {
-			out.Error = s.problemOf(rig.Err).Detail
+			out.Error = wire.ProblemOf(rig.Err, s.cfg.Secrets.Mask).Detail
 		}
 		h.Rigs = append(h.Rigs, out)
 	}
@@ -60,7 +61,7 @@ func (s *Server) health(*http.Request) (any, error) {
 		}
 	}
 	if h.Status = healthStatus(st, h.Degraded); h.Status == api.HealthUnhealthy {
-		return reply{http.StatusServiceUnavailable, h}, nil
+		return wire.Reply{Status: http.StatusServiceUnavailable, Value: h}, nil
 	}
 	return h, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"townd/api/wire"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -102,7 +103,7 @@ func (m *Metrics) handler() http.Handler {
 }
 
 func (s *Server) scrape(r *http.Request) (any, error) {
-	return writer(func(w http.ResponseWriter) { s.metrics.handler().ServeHTTP(w, r) }), nil
+	return wire.Writer(func(w http.ResponseWriter) { s.metrics.handler().ServeHTTP(w, r) }), nil
 }
 
 // townCollector turns the supervisor's Stats into figures.

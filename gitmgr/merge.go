@@ -31,6 +31,7 @@ type MergeRequest struct {
 	Message      string   // of the commit; one is made when empty
 	Name, Email  string   // who commits
 	DeleteBranch bool     // on the remote, once it is merged
+	CreateTarget bool     // at the default branch, when the remote has no Target
 
 	Gates []Gate   // run in a checkout of the result before it is pushed
 	Owner Owner    // whose that checkout is; required for gates when there is isolation
@@ -239,17 +240,46 @@ func (g *merging) locate(ctx context.Context) error {
 		return fmt.Errorf("branch %q: is the target: %w", g.Branch, town.ErrInvalid)
 	}
 	base, ok, err := g.ref(remotePrefix + g.Target)
+	if err == nil && !ok {
+		base, err = g.createTarget(ctx, l)
+	}
 	if err != nil {
 		return err
-	}
-	if !ok {
-		return fmt.Errorf("target %q: the remote has no such branch: %w", g.Target, town.ErrNotFound)
 	}
 	g.result.Base = base
 	if g.result.Head, err = g.tip(ctx); err == nil {
 		_, err = g.commonBase(ctx, l, base, g.result.Head) // deepens a shallow clone while the rig is held
 	}
 	return err
+}
+
+// createTarget makes the target on the remote, where the default branch is, and
+// returns its commit. Somebody who makes it meanwhile is a race.
+func (g *merging) createTarget(ctx context.Context, l *lock) (string, error) {
+	missing := fmt.Errorf("target %q: the remote has no such branch: %w", g.Target, town.ErrNotFound)
+	if !g.CreateTarget {
+		return "", missing
+	}
+	name, err := g.remoteDefault()
+	if err != nil {
+		return "", err
+	}
+	base, ok, err := g.ref(remotePrefix + name)
+	if err != nil || !ok {
+		return "", cmp.Or(err, missing)
+	}
+	ref := headsPrefix + g.Target
+	_, err = g.m.run(ctx, g.inRepo(command{
+		observe: "push", locks: []*lock{g.own, l}, remote: true,
+		args: []string{"push", "--porcelain", "--no-verify", "--force-with-lease=" + ref + ":", "--", g.URL, base + ":" + ref},
+	}))
+	if err != nil {
+		return "", err
+	}
+	_, err = g.runPastLocks(ctx, "", g.inRepo(command{
+		locks: []*lock{l}, args: []string{"update-ref", "--no-deref", "-m", "create", remotePrefix + g.Target, base},
+	}))
+	return base, err
 }
 
 // tip returns the commit of the branch that is to be merged.

@@ -70,6 +70,39 @@ func TestMergeHasBothParentsAndIsOnTheRemote(t *testing.T) {
 	sound(t, m)
 }
 
+// A convoy's branch begins with the first merge into it.
+func TestMergeMakesItsTargetWhenToldTo(t *testing.T) {
+	r := gittest.New(t, gittest.Options{Files: 3})
+	m := newManager(t)
+	for i := range 4 {
+		branchWith(t, m, r, fmt.Sprint("work/", i), fmt.Sprintf("new%d=1\n", i))
+	}
+	branchWith(t, m, r, "work/empty")
+	base := r.Git("rev-parse", "main")
+	if _, err := m.Merge(t.Context(), MergeRequest{RigID: "rig", Branch: "work/0", Target: "convoy/a/head"}); !errors.Is(err, town.ErrNotFound) {
+		t.Errorf("untold: %v, want not found", err)
+	}
+	mustMerge(t, m, MergeRequest{Branch: "work/empty", Target: "convoy/b/head", CreateTarget: true}, MergeNothing)
+	if got := r.Git("rev-parse", "convoy/b/head"); got != base {
+		t.Errorf("with nothing to merge the target is at %s, want %s", got, base)
+	}
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			mustMerge(t, m, MergeRequest{Branch: fmt.Sprint("work/", i), Target: "convoy/a/head", CreateTarget: true}, MergeDone)
+		})
+	}
+	wg.Wait()
+	if got := r.Git("ls-tree", "--name-only", "convoy/a/head"); got != "dir000\nnew0\nnew1\nnew2\nnew3" {
+		t.Errorf("its files are %q", got)
+	}
+	if got := r.Git("rev-parse", "main"); got != base {
+		t.Errorf("main moved to %s", got)
+	}
+	mustMerge(t, m, MergeRequest{Branch: "convoy/a/head"}, MergeDone)
+	sound(t, m)
+}
+
 func TestSquashAndRebaseGiveOneParent(t *testing.T) {
 	r := gittest.New(t, gittest.Options{Files: 3})
 	m := newManager(t)

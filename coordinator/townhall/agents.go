@@ -1,0 +1,377 @@
+package townhall
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"townd/town"
+)
+
+// maxAgentsShown bounds lists of agents: an agent is as old as its bead.
+const maxAgentsShown = 500
+
+const agentIsLive = `a.status IN ('starting', 'running', 'stopping')`
+
+// Agents returns the agents that the town knows, live ones first, at most 500.
+func (h *Hall) Agents(ctx context.Context) (agents []town.TownAgent, err error) {
+	err = h.read(ctx, func(r reader) error {
+		agents, err = collect(r, scanAgent, `SELECT `+agentColumns+agentTables+` ORDER BY `+agentIsLive+` DESC, a.last_seen_at DESC, a.id LIMIT ?`, maxAgentsShown)
+		return err
+	})
+	return agents, err
+}
+
+// Prime returns what an agent must know to begin or go on.
+func (h *Hall) Prime(ctx context.Context, c Caller, agentID string) (p town.Prime, err error) {
+	if err := c.as(agentID); err != nil {
+		return p, err
+	}
+	err = h.read(ctx, func(r reader) error {
+		p, err = prime(r, agentID)
+		return err
+	})
+	return p, err
+}
+
+func prime(r reader, agentID string) (p town.Prime, err error) {
+	a, err := loadAgent(r, agentID)
+	if err != nil {
+		return p, err
+	}
+	p = town.Prime{Agent: a.TownAgent, Notes: []town.Note{}, Reviews: []town.Merge{}}
+	b, err := agentsBead(r, agentID)
+	if err == nil && b.Lease != nil {
+		p.Bead = &b.Bead
+		if p.Notes, err = notesOf(r, b.ID); err != nil {
+			return p, err
+		}
+	} else if err != nil && !errors.Is(err, town.ErrNotFound) {
+		return p, err
+	}
+	if p.Mail, err = collect(r, scanMail, `SELECT `+mailColumns+` FROM mail WHERE recipient = ? AND acked_at IS NULL ORDER BY n LIMIT ?`, agentID, maxMail); err != nil {
+		return p, err
+	}
+	open, err := collect(r, scanBead, `SELECT `+beadColumns+` FROM beads WHERE (rig_id = ?1 OR ?1 = '' OR ?2) AND status IN ('open', 'in_progress', 'in_review')
+		AND agent_id <> ?3 ORDER BY due LIMIT 20`, a.RigID, a.Role == town.RoleMayor, agentID)
+	if err != nil {
+		return p, err
+	}
+	p.OpenBeads = open
+	if p.Questions, err = questionsOf(r, agentID); err != nil {
+		return p, err
+	}
+	if p.Escalations, err = collect(r, scanEscalation, `SELECT `+escalationColumns+` FROM escalations WHERE status <> 'closed' AND (agent_id = ? OR ?)
+		ORDER BY n LIMIT 100`, agentID, a.Role == town.RoleMayor); err != nil {
+		return p, err
+	}
+	if a.Role == town.RoleRefinery {
+		p.Reviews, err = collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges WHERE reviewer = ? AND status = 'reviewing' ORDER BY n`, agentID)
+	}
+	return p, err
+}
+
+// DoneAnswer is the answer to gt_done.
+type DoneAnswer struct {
+	Bead town.Bead `json:"bead"`
+	Kept bool      `json:"kept"` // the epoch was old: it was kept as an attempt
+}
+
+// Done takes an agent's word that its bead is finished; a refinery's, that it has
+// nothing against the branch that it looks at.
+func (h *Hall) Done(ctx context.Context, c Caller, agentID string, req town.DoneRequest) (DoneAnswer, error) {
+	var ck check
+	if req.Epoch < 1 {
+		ck.add("epoch", "is required: that of the agent's lease")
+	}
+	ck.ref("branch", req.Branch)
+	ck.ref("commit", req.Commit)
+	ck.text("summary", req.Summary, maxNote)
+	ck.line("prUrl", req.PRURL, maxLine)
+	if err := firstOf(c.as(agentID), ck.err()); err != nil {
+		return DoneAnswer{}, err
+	}
+	return once(ctx, h, fact, func(t *tx) (DoneAnswer, error) {
+		a, err := loadAgent(t, agentID)
+		if err == nil && a.Role == town.RoleRefinery {
+			b, err := approve(t, agentID)
+			return DoneAnswer{Bead: b}, err
+		}
+		b, err := agentsBead(t, agentID)
+		if err != nil {
+			return DoneAnswer{}, err
+		}
+		outcome, err := applyTo(t, &b, Call{
+			Event: EventDone, By: agentID, Epoch: req.Epoch, Branch: req.Branch, Commit: req.Commit, Summary: req.Summary, PullRequest: req.PRURL,
+		})
+		if err == nil && outcome == Applied {
+			err = mergeNothing(t, &b)
+		}
+		return DoneAnswer{Bead: b.Bead, Kept: outcome == Kept}, err
+	})
+}
+
+// ChangesRequest sends a branch back to who made it.
+type ChangesRequest struct {
+	MergeID  string   `json:"mergeId,omitempty"` // what the refinery looks at, when empty
+	Feedback string   `json:"feedback"`
+	Files    []string `json:"files,omitempty"`
+}
+
+// RequestChanges sends a bead that is reviewed back to open.
+func (h *Hall) RequestChanges(ctx context.Context, c Caller, agentID string, req ChangesRequest) (town.Bead, error) {
+	var ck check
+	ck.required("feedback", req.Feedback)
+	ck.text("feedback", req.Feedback, maxNote)
+	if len(req.Files) > 500 {
+		ck.add("files", "are %d, the most is 500", len(req.Files))
+	}
+	for i, f := range req.Files[:min(len(req.Files), 500)] {
+		ck.line(fmt.Sprintf("files[%d]", i), f, maxLine)
+	}
+	if err := firstOf(c.as(agentID), ck.err()); err != nil {
+		return town.Bead{}, err
+	}
+	if c.agent() && c.Role != town.RoleRefinery && c.Role != town.RoleMayor {
+		return town.Bead{}, fmt.Errorf("%s, a %s, reviews nothing: %w", agentID, c.Role, town.ErrForbidden)
+	}
+	return once(ctx, h, fact, func(t *tx) (town.Bead, error) {
+		m, err := reviewed(t, agentID, req.MergeID)
+		if err != nil {
+			return town.Bead{}, err
+		}
+		b, err := loadBead(t, m.BeadID)
+		if err != nil {
+			return town.Bead{}, err
+		}
+		feedback := req.Feedback
+		if len(req.Files) > 0 {
+			feedback += "\n\nFiles:\n- " + strings.Join(req.Files, "\n- ")
+		}
+		return endMerge(t, m, verdictOfReview(b.Bead, agentID, feedback))
+	})
+}
+
+// CheckpointRequest keeps what an agent wants its next attempt to know.
+type CheckpointRequest struct {
+	Data  json.RawMessage `json:"data"` // any JSON up to 64 KiB
+	Epoch int64           `json:"epoch"`
+}
+
+// SaveCheckpoint keeps an agent's checkpoint with its bead. An old epoch is
+// town.ErrConflict.
+func (h *Hall) SaveCheckpoint(ctx context.Context, c Caller, agentID string, req CheckpointRequest) (town.Bead, error) {
+	var ck check
+	if len(req.Data) == 0 {
+		ck.add("data", "is required")
+	}
+	ck.json("data", req.Data, maxCheckpoint)
+	if err := firstOf(c.as(agentID), ck.err()); err != nil {
+		return town.Bead{}, err
+	}
+	return once(ctx, h, fact, func(t *tx) (town.Bead, error) {
+		b, err := agentsBead(t, agentID)
+		if err != nil {
+			return town.Bead{}, err
+		}
+		if b.Lease == nil || b.Epoch != req.Epoch {
+			return town.Bead{}, fmt.Errorf("bead %s: the lease of epoch %d is over: %w", b.ID, req.Epoch, town.ErrConflict)
+		}
+		err = saveCheckpointOf(t, &b, req.Data)
+		return b.Bead, err
+	})
+}
+
+// SayStatus keeps what an agent says of itself, at most 280 characters.
+func (h *Hall) SayStatus(ctx context.Context, c Caller, agentID, message string) (a town.TownAgent, err error) {
+	var ck check
+	ck.line("message", message, maxSays)
+	if err := firstOf(c.as(agentID), ck.err()); err != nil {
+		return a, err
+	}
+	err = h.write(ctx, news, func(t *tx) error {
+		if _, err := t.exec(`UPDATE agents SET says = ? WHERE id = ?`, message, agentID); err != nil {
+			return err
+		}
+		row, err := loadAgent(t, agentID)
+		a = row.TownAgent
+		t.tell(topicWork)
+		return err
+	})
+	return a, err
+}
+
+// NudgeRequest wakes an agent. Mode is wait-idle (when empty), immediate or queue.
+type NudgeRequest struct {
+	Message string `json:"message"`
+	Mode    string `json:"mode,omitempty"`
+}
+
+// nudgeModes are the modes of a nudge as the container's control API has them.
+var nudgeModes = map[string]town.Delivery{
+	"": town.DeliverIdle, "wait-idle": town.DeliverIdle, "immediate": town.DeliverNow, "queue": town.DeliverTurnEnd,
+}
+
+// Nudge sends a message into a live agent's session, by an order. Everyone may.
+func (h *Hall) Nudge(ctx context.Context, c Caller, agentID string, req NudgeRequest) (orderID string, err error) {
+	var ck check
+	ck.required("message", req.Message)
+	ck.text("message", req.Message, maxNote)
+	deliver, ok := nudgeModes[req.Mode]
+	if !ok {
+		ck.add("mode", `must be "wait-idle", "immediate" or "queue"`)
+	}
+	if err := ck.err(); err != nil {
+		return "", err
+	}
+	return once(ctx, h, fact, func(t *tx) (string, error) {
+		a, err := loadAgent(t, agentID)
+		if err != nil {
+			return "", err
+		}
+		if !a.Status.Live() {
+			return "", fmt.Errorf("agent %s does not run: send it mail: %w", agentID, town.ErrConflict)
+		}
+		o, err := message(t, agentID, fmt.Sprintf("Message from %s:\n%s", c.by(), req.Message), deliver)
+		return o.ID, err
+	})
+}
+
+// message orders a message into an agent's session.
+func message(t *tx, agentID, text string, deliver town.Delivery) (town.Order, error) {
+	return order(t, town.Order{
+		Kind: town.OrderMessage, AgentID: agentID, Data: json.RawMessage(jsonText(town.MessageRequest{Prompt: text, Deliver: deliver})),
+	})
+}
+
+// OrderStop stops an agent, by an order, and holds its bead until it is retried.
+func (h *Hall) OrderStop(ctx context.Context, c Caller, agentID, reason string) (orderID string, err error) {
+	if err := firstOf(c.lead("stop agents"), checkReason(reason)); err != nil {
+		return "", err
+	}
+	return once(ctx, h, fact, func(t *tx) (string, error) {
+		if _, err := loadAgent(t, agentID); err != nil {
+			return "", err
+		}
+		b, err := agentsBead(t, agentID)
+		switch {
+		case err == nil && b.Lease != nil:
+			why := "stopped by " + c.by()
+			if reason != "" {
+				why += ": " + reason
+			}
+			_, err = applyTo(t, &b, Call{Event: EventHold, By: c.by(), Reason: why})
+		case errors.Is(err, town.ErrNotFound):
+			err = nil
+		}
+		if err != nil {
+			return "", err
+		}
+		o, err := order(t, town.Order{Kind: town.OrderStop, AgentID: agentID, Data: json.RawMessage(`{}`)})
+		return o.ID, err
+	})
+}
+
+// Completed takes the end of an agent's run. It may be told more than once.
+func (h *Hall) Completed(ctx context.Context, agentID string, done town.Completion) error {
+	done.AgentID = cmp.Or(done.AgentID, agentID)
+	var c check
+	c.id("agentId", done.AgentID)
+	if done.AgentID != agentID {
+		c.add("agentId", "is not that of the path")
+	}
+	if done.RunID != "" {
+		c.id("runId", done.RunID)
+	}
+	oneOf(&c, "status", done.Status, []string{town.CompletionCompleted, town.CompletionFailed})
+	c.ref("branch", done.Branch)
+	if err := c.err(); err != nil {
+		return err
+	}
+	done.Error = cut(done.Error, maxNote)
+	_, err := once(ctx, h, fact, func(t *tx) (struct{}, error) { return struct{}{}, completed(t, done) })
+	if err != nil {
+		return fmt.Errorf("agent %s completed: %w", agentID, err)
+	}
+	return nil
+}
+
+func completed(t *tx, c town.Completion) error {
+	t.tell(topicWork)
+	if c.RunID != "" {
+		told, err := endRun(t, c)
+		if err != nil || !told {
+			return err
+		}
+	}
+	status := town.StatusExited
+	if c.Status == town.CompletionFailed {
+		status = town.StatusFailed
+	}
+	if _, err := t.exec(`UPDATE agents SET status = ?, reason = ?, turn_state = 'none', active_tools = '[]' WHERE id = ? AND generation <= ?`,
+		string(status), string(c.Reason), c.AgentID, c.Generation); err != nil {
+		return err
+	}
+	b, err := agentsBead(t, c.AgentID)
+	if errors.Is(err, town.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return beadCompleted(t, &b, c)
+}
+
+// beadCompleted carries out what the end of its agent's run means for a bead.
+func beadCompleted(t *tx, b *beadRow, c town.Completion) error {
+	if b.Lease == nil || b.Epoch != c.Generation {
+		return nil
+	}
+	if c.Reason == town.ReasonWaiting {
+		return waitForAnswer(t, b)
+	}
+	if c.Reason == town.ReasonStopped {
+		draining, err := isDraining(t)
+		if err != nil {
+			return err
+		}
+		if draining { // nobody stopped this agent: its container ends
+			_, err := applyTo(t, b, Call{Event: EventRelease, Epoch: c.Generation, Reason: "its container ends"})
+			return err
+		}
+	}
+	call := afterEnd(b.Bead, c)
+	if call.Event == "" {
+		return nil
+	}
+	outcome, err := applyTo(t, b, call)
+	if err != nil || outcome != Applied {
+		return err
+	}
+	switch call.Event {
+	case EventDone:
+		return mergeNothing(t, b)
+	case EventRelease, EventGiveUp:
+		return failed(t, b.ID, call.Reason)
+	}
+	return nil
+}
+
+// waitForAnswer keeps the lease of a bead whose agent has ended to wait for an
+// answer: until nobody waits any more.
+func waitForAnswer(t *tx, b *beadRow) error {
+	open, err := questionsOf(t, b.AgentID)
+	if err != nil {
+		return err
+	}
+	end := t.leaseEnd()
+	for _, q := range open {
+		if q.Status == questionOpen && q.ExpiresAt.Add(t.h.cfg.Lease).After(end) {
+			end = q.ExpiresAt.Add(t.h.cfg.Lease)
+		}
+	}
+	_, err = applyTo(t, b, Call{Event: EventRenew, Epoch: b.Epoch, LeaseEnd: end})
+	return err
+}

@@ -1,0 +1,112 @@
+package townhall
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"townd/town"
+)
+
+// settingPaused is why nothing is handed out.
+const settingPaused = "paused"
+
+// maxWaiting is how many waiting beads a status shows.
+const maxWaiting = 20
+
+// Status returns the town on one screen.
+func (h *Hall) Status(ctx context.Context) (s town.TownStatus, err error) {
+	err = h.read(ctx, func(r reader) error {
+		s, err = h.status(r)
+		return err
+	})
+	return s, err
+}
+
+func (h *Hall) status(r reader) (s town.TownStatus, err error) {
+	s.TownID = h.cfg.TownID
+	if s.Paused, err = getSetting(r, settingPaused); err != nil {
+		return s, err
+	}
+	if s.Instance, err = instanceStatus(r); err != nil {
+		return s, err
+	}
+	if s.Rigs, err = allRigs(r); err != nil {
+		return s, err
+	}
+	if s.Beads, err = countBeads(r); err != nil {
+		return s, err
+	}
+	if s.Agents, err = collect(r, scanAgent, `SELECT `+agentColumns+agentTables+` WHERE `+agentIsLive+` ORDER BY a.role, a.id`); err != nil {
+		return s, err
+	}
+	if s.Waiting, err = waiting(r, s.Rigs); err != nil {
+		return s, err
+	}
+	if s.Merges, err = collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges WHERE `+mergeIsLive+` ORDER BY n`); err != nil {
+		return s, err
+	}
+	if s.Questions, err = listQuestions(r, questionOpen); err != nil {
+		return s, err
+	}
+	s.Escalations, err = collect(r, scanEscalation, `SELECT `+escalationColumns+` FROM escalations WHERE status <> 'closed' ORDER BY n DESC LIMIT 500`)
+	return s, err
+}
+
+func countBeads(r reader) (map[town.BeadStatus]int64, error) {
+	counts := map[town.BeadStatus]int64{town.BeadOpen: 0, town.BeadInProgress: 0, town.BeadInReview: 0, town.BeadClosed: 0, town.BeadFailed: 0}
+	rows, err := r.query(`SELECT status, count(*) FROM beads WHERE type <> 'convoy' GROUP BY status`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var status town.BeadStatus
+		var n int64
+		if err := rows.Scan(&status, &n); err != nil {
+			return nil, err
+		}
+		counts[status] = n
+	}
+	return counts, rows.Err()
+}
+
+// waiting returns open beads: those that are ready, the next first, then the others.
+func waiting(r reader, rigs []town.Rig) ([]town.Bead, error) {
+	beads := []town.Bead{}
+	for _, rig := range rigs {
+		ready, err := collect(r, scanBead, `SELECT `+beadColumns+` FROM beads INDEXED BY beads_ready
+			WHERE rig_id = ? AND `+beadIsReady+` ORDER BY due LIMIT ?`, rig.RigID, maxWaiting)
+		if err != nil {
+			return nil, err
+		}
+		beads = append(beads, ready...)
+	}
+	slices.SortStableFunc(beads, func(a, b town.Bead) int { return cmp.Compare(due(a), due(b)) })
+	if len(beads) < maxWaiting {
+		others, err := collect(r, scanBead, `SELECT `+beadColumns+` FROM beads INDEXED BY beads_open
+			WHERE status = 'open' AND NOT (`+beadIsReady+`) AND type <> 'convoy' ORDER BY due LIMIT ?`, maxWaiting-len(beads))
+		if err != nil {
+			return nil, err
+		}
+		beads = append(beads, others...)
+	}
+	return beads[:min(len(beads), maxWaiting)], nil
+}
+
+// Pause stops handing out beads for that reason, or goes on when it is "".
+func (h *Hall) Pause(ctx context.Context, c Caller, reason string) (s town.TownStatus, err error) {
+	var ck check
+	ck.line("paused", reason, maxReason)
+	if err := firstOf(c.lead("pause the town"), ck.err()); err != nil {
+		return s, err
+	}
+	err = h.write(ctx, fact, func(t *tx) error {
+		if err := setSetting(t, settingPaused, reason); err != nil {
+			return err
+		}
+		s, err = h.status(t)
+		return err
+	})
+	return s, err
+}
