@@ -67,6 +67,11 @@ var rules = map[string]rule{
 		ours: []string{"town", "api"},
 		why:  "the gateway knows models and money, never agents' lives: whose call it is, it asks by an interface of its own",
 	},
+	"coordinator": {
+		ours:   []string{"town", "api"},
+		theirs: []string{"modernc.org/sqlite"},
+		why:    "reports outlive this process in a database, which must need no C compiler; who reports, and what an order does, is wired in main",
+	},
 	"coordinator/tools": {
 		ours:   []string{"town", "api", "coordinator", "sock"},
 		theirs: []string{"github.com/google/jsonschema-go"}, // makes the tools' schemas of our types; the MCP SDK needs it anyway
@@ -116,7 +121,7 @@ var rules = map[string]rule{
 	"cmd/townd": {
 		ours: []string{
 			"town", "api", "container", "supervisor", "supervisor/keeper", "supervisor/transcript", "supervisor/screen",
-			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "prompts", "llm", "coordinator/tools",
+			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "prompts", "llm", "coordinator", "coordinator/tools",
 		},
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",

@@ -5,17 +5,9 @@ import (
 	"net/http"
 )
 
-// Call makes a call that has no method of its own: path is below the client's base,
-// with its query; body and the answer are JSON. out nil leaves the answer unread.
-func (c *Client) Call(ctx context.Context, method, path string, header http.Header, body, out any) error {
-	call := call{method: method, path: path, header: header, body: body}
-	if out == nil {
-		resp, err := c.do(ctx, call)
-		if err != nil {
-			return err
-		}
-		return resp.Body.Close()
-	}
-	_, err := c.ask(ctx, call, out)
+// Post reports something by its path below the town's, as /mail: for callers that
+// keep what the coordinator has not answered, in the form in which they send it.
+func (h *HallClient) Post(ctx context.Context, path string, body, out any) error {
+	_, err := h.client.ask(ctx, call{method: http.MethodPost, path: h.path + path, header: h.header(ctx, http.MethodPost), body: body}, out)
 	return err
 }

@@ -30,7 +30,8 @@ type Config struct {
 	// SetGitToken, if set, changes the town's credential for the git remotes of a host,
 	// github.com when that is empty.
 	SetGitToken func(host, token string) error
-	Token       string // of any length; a Server without one refuses every call that needs it
+	Coordinator Coordinator // the way to the town's coordinator; may be nil
+	Token       string      // of any length; a Server without one refuses every call that needs it
 	Version     string
 	Home        string // the directory whose disk /health shows; "/" when empty
 	Loopback    bool   // we listen on a loopback address: foreign Host and Origin are refused
@@ -48,6 +49,7 @@ type Server struct {
 	router   *mux.Router
 	tickets  ticketStore
 	writers  writerQueues
+	merges   merges
 	viewers  atomic.Int64
 	drawers  drawers
 	host     atomic.Pointer[hostSample]

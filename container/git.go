@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 	"townd/town"
 )
 
-// refreshToken changes the town's credential for the remotes of a host. Agents have
+// refreshToken changes the town's credential for the remotes of a host, or, for a
+// request that names the town and no host, the one for its coordinator. Agents have
 // none of it, so none is restarted.
 func (s *Server) refreshToken(r *http.Request) (any, error) {
 	var req api.RefreshTokenRequest
@@ -25,6 +27,9 @@ func (s *Server) refreshToken(r *http.Request) (any, error) {
 		return nil, wire.BadBody("token", "must not be empty")
 	}
 	s.cfg.Secrets.Add(req.Token)
+	if s.refreshCoordinator(&req) {
+		return api.RefreshTokenResponse{Refreshed: true, Results: []struct{}{}, Ignored: ignored}, nil
+	}
 	if s.cfg.SetGitToken == nil {
 		return nil, &wire.Refusal{Status: http.StatusNotFound, Text: "this town has no credentials of its own for git remotes"}
 	}
@@ -50,8 +55,9 @@ func (s *Server) setupRepo(r *http.Request) (any, error) {
 	}, nil
 }
 
-// merge merges a branch on the remote and answers when that is decided. That it could
-// not be merged is an answer, not an error.
+// merge merges a branch on the remote and answers when that is decided, or for an
+// entry of the coordinator's merge queue at once. That it could not be merged is an
+// answer, not an error.
 func (s *Server) merge(r *http.Request) (any, error) {
 	var req api.MergeRequest
 	ignored, err := wire.Body(r, &req)
@@ -61,6 +67,13 @@ func (s *Server) merge(r *http.Request) (any, error) {
 	q, err := mergeRequest(&req)
 	if err != nil {
 		return nil, err
+	}
+	if req.EntryID != "" && s.cfg.Coordinator != nil {
+		return s.mergeLater(&req, q, ignored)
+	}
+	if req.CallbackURL != "" {
+		ignored = append(ignored, "callbackUrl")
+		slices.Sort(ignored)
 	}
 	res, err := s.cfg.Supervisor.Merge(r.Context(), q)
 	if err != nil {

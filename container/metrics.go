@@ -92,6 +92,9 @@ func (m *Metrics) request(rt route, method string, status int, d time.Duration) 
 // follow shows the figures of the server's supervisor, read at each scrape.
 func (m *Metrics) follow(s *Server) {
 	m.registry.MustRegister(townCollector{s.cfg.Supervisor})
+	if s.cfg.Coordinator != nil {
+		m.registry.MustRegister(coordinatorCollector{s.cfg.Coordinator})
+	}
 	if s.cfg.Models != nil {
 		m.registry.MustRegister(modelCollector{s.cfg.Models})
 	}

@@ -48,6 +48,7 @@ type Config struct {
 	Tools func(town.Role) []string
 	// ToolUsed, if set, is told of every call of a tool that agents' CLIs tell of.
 	ToolUsed func(tool string, ok bool, took time.Duration)
+	Reports  Reports // what a coordinator is to be told; may be nil
 	// Env, if set, is told of the environment that callers gave to agents adopted
 	// from an earlier process, so that what is secret in it can be kept out of logs.
 	Env func(map[string]string)

@@ -44,6 +44,7 @@ const maxToolCalls = 256
 func (a *agent) toolCalled(d town.ToolCallData) {
 	if len(a.tools) < maxToolCalls {
 		a.tools[d.ID] = toolCall{d.Name, time.Now()}
+		a.nameTools()
 	}
 }
 
@@ -53,6 +54,7 @@ func (a *agent) toolEnded(d town.ToolResultData) {
 		return
 	}
 	delete(a.tools, d.ID)
+	a.nameTools()
 	if a.s.cfg.ToolUsed != nil {
 		a.s.cfg.ToolUsed(call.name, d.OK, time.Since(call.began))
 	}

@@ -9,11 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -21,8 +19,8 @@ import (
 	"github.com/hashicorp/go-multierror"
 	"github.com/spf13/cobra"
 
-	"townd/api"
 	"townd/container"
+	"townd/coordinator"
 	"townd/coordinator/tools"
 	"townd/gitmgr"
 	"townd/llm"
@@ -121,6 +119,7 @@ type townServer struct {
 	budget time.Duration
 	git    *gitmgr.Manager
 	models *llm.Gateway
+	link   *coordinator.Link // nil without a coordinator
 	agents *supervisor.Supervisor
 	socket *tools.Server
 	face   *container.Server
@@ -151,8 +150,11 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.models, err = openModels(c, address, secrets, log); err != nil {
 		return nil, err
 	}
+	if t.link, err = openCoordinator(ctx, c, token, nil, secrets, log); err != nil {
+		return nil, err
+	}
 	socket := filepath.Join(c.Home, "agents.sock")
-	if t.agents, err = supervisor.Open(ctx, supervisor.Config{
+	agents := supervisor.Config{
 		Home:            c.Home,
 		Git:             t.git,
 		KeeperArgv:      []string{self, "keeper", "--dir", keeperDir(c.Home)},
@@ -167,41 +169,34 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Socket:          socket,
 		ProjectHooks:    c.ProjectHooks,
 		Rules:           c.Rules,
-		Tools:           toolNames(c),
+		Tools:           toolNames(t.link),
 		ToolUsed:        metrics.ToolUsed,
 		Retention:       supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
 		Log:             log,
-	}); err != nil {
+	}
+	if t.link != nil {
+		agents.Reports = t.link
+	}
+	if t.agents, err = supervisor.Open(ctx, agents); err != nil {
 		return nil, err
 	}
 	if t.socket, err = tools.New(tools.Config{
-		Path: socket, Agents: t.agents, Desk: openDesk(c, t.agents, token, log.With("room", "tools")), Log: log.With("room", "tools"),
+		Path: socket, Agents: t.agents, Desk: openDesk(c, t.link, t.agents, nil, log.With("room", "tools")), Log: log.With("room", "tools"),
 	}); err != nil {
 		return nil, err
 	}
-	t.face = container.New(container.Config{
+	face := container.Config{
 		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		Metrics: metrics, Secrets: secrets, Log: log,
-	})
+	}
+	if t.link != nil {
+		face.Coordinator = linkFace{t.link, c.Coordinator.URL == ""}
+	}
+	t.face = container.New(face)
+	if t.link != nil {
+		t.link.Start(&linkTown{agents: t.agents, face: t.face, token: token, log: log})
+	}
 	return t, nil
-}
-
-// toolNames returns what names the town's tools of a role, nil for a town without a
-// coordinator, which has none.
-func toolNames(c *Config) func(town.Role) []string {
-	if c.Coordinator == "" {
-		return nil
-	}
-	return tools.Names
-}
-
-// openDesk makes what carries out the town's tools, nil without a coordinator.
-func openDesk(c *Config, agents *supervisor.Supervisor, token string, log *slog.Logger) *tools.Desk {
-	if c.Coordinator == "" {
-		return nil
-	}
-	base := strings.TrimRight(c.Coordinator, "/") + "/api/towns/" + url.PathEscape(c.TownID)
-	return tools.NewDesk(tools.DeskConfig{Workers: agents, Hall: tools.HallOver(api.New(base, token, &http.Client{})), Log: log})
 }
 
 func openGit(c *Config, tokens *gitTokens, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
@@ -272,6 +267,7 @@ func (t *townServer) run(ctx context.Context, signals <-chan os.Signal, listener
 	var errs *multierror.Error
 	if why == nil {
 		errs = multierror.Append(errs, t.stopAgents(ctx, signals))
+		t.lastReports(ctx)
 	} else if !errors.Is(why, errLeave) {
 		errs = multierror.Append(errs, why)
 	}
@@ -298,6 +294,20 @@ func (t *townServer) stopAgents(ctx context.Context, signals <-chan os.Signal) e
 			t.log.Info("killing agents")
 			go t.kill(owed) // ends with owed at the latest
 		}
+	}
+}
+
+// lastReports gives the reports of the agents' ends a moment to arrive: the disk that
+// keeps them may go with this machine.
+func (t *townServer) lastReports(ctx context.Context) {
+	if t.link == nil {
+		return
+	}
+	// Owed as stopAgents is; short, for whoever stops us counts the seconds.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := t.link.Flush(last); err != nil {
+		t.log.Warn("reports are left for the next server", "error", err)
 	}
 }
 
@@ -331,6 +341,9 @@ func (t *townServer) close(ctx context.Context, web *http.Server) error {
 // closeRooms closes the rooms that are open, those that ask others first.
 func (t *townServer) closeRooms() error {
 	var errs *multierror.Error
+	if t.link != nil { // orders first, for they ask agents
+		t.link.Stop()
+	}
 	if t.socket != nil {
 		errs = multierror.Append(errs, t.socket.Close())
 	}
@@ -339,6 +352,9 @@ func (t *townServer) closeRooms() error {
 	}
 	if t.agents != nil {
 		errs = multierror.Append(errs, t.agents.Close())
+	}
+	if t.link != nil { // takes the agents' last reports
+		errs = multierror.Append(errs, t.link.Close())
 	}
 	if t.git != nil {
 		errs = multierror.Append(errs, t.git.Close())

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -30,7 +31,7 @@ type Workers interface {
 // DeskConfig is what a Desk needs. Every field but Outbox is required.
 type DeskConfig struct {
 	Workers Workers
-	Hall    Hall
+	Hall    *api.HallClient
 	Outbox  Outbox // nil: what the coordinator cannot be told at once is an error
 	Log     *slog.Logger
 }
@@ -59,7 +60,7 @@ type Tool struct {
 type Call struct {
 	Tool      string          `json:"tool"`
 	Arguments json.RawMessage `json:"arguments,omitempty"` // an object
-	CallID    string          `json:"callId"`              // the same for a call that is made again; an id
+	CallID    string          `json:"callId"`              // the same for a call that is made again; an id of at most 64 bytes
 }
 
 // Result is what a tool answers.
@@ -138,7 +139,7 @@ func (d *Desk) Do(ctx context.Context, capability string, req Call) (Result, err
 		return Result{}, err
 	}
 	c := &call{desk: d, capability: capability, agent: agent, id: req.CallID, marks: newMarks()}
-	if town.CheckID(c.id) != nil {
+	if town.CheckID(c.id) != nil || len(c.id) > maxName {
 		c.id = town.NewID(time.Now())
 	}
 	start := time.Now()
@@ -146,7 +147,8 @@ func (d *Desk) Do(ctx context.Context, capability string, req Call) (Result, err
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("tool %s: %w", req.Tool, context.Cause(ctx))
 	}
-	if errors.Is(err, town.ErrUnauthorized) || errors.Is(err, town.ErrUnavailable) {
+	_, ofHall := errors.AsType[*api.Error](err)
+	if !ofHall && (errors.Is(err, town.ErrUnauthorized) || errors.Is(err, town.ErrUnavailable)) {
 		return Result{}, err // the agent ended meanwhile, or this server ends
 	}
 	d.cfg.Log.Info("tool", "agent", agent.AgentID, "tool", cut(req.Tool, maxName), "ok", err == nil, "took", time.Since(start))
@@ -156,7 +158,8 @@ func (d *Desk) Do(ctx context.Context, capability string, req Call) (Result, err
 	return c.result(ans), nil
 }
 
-// maxName bounds a tool's name that an agent made up, where it is repeated.
+// maxName bounds the id of a call, and a tool's name that an agent made up where it
+// is repeated, in bytes.
 const maxName = 64
 
 func (c *call) run(ctx context.Context, req Call) (answer, error) {

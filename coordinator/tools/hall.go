@@ -2,52 +2,24 @@ package tools
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"townd/api"
+	"townd/coordinator"
 	"townd/town"
 )
-
-// HallCall is a call of the coordinator's contract that is made for an agent.
-type HallCall struct {
-	AgentID string
-	Method  string
-	Path    string // below the town's, as /beads/ID, with its query
-	Key     string // of idempotency, for what makes or tells something
-	Body    any    // encoded as JSON unless nil
-}
-
-// Hall is the way to the coordinator.
-type Hall interface {
-	// Call makes a call and decodes its answer into out, unless that is nil. Errors
-	// have the kinds of the contract; one of none means that nothing is known.
-	Call(ctx context.Context, c HallCall, out any) error
-}
 
 // Outbox keeps what must reach the coordinator although that is down. It is safe
 // for concurrent use.
 type Outbox interface {
-	// Send returns once c is kept so that it outlives this process. The calls of an
-	// agent are made in the order in which they were sent, until each is answered.
-	Send(ctx context.Context, c HallCall) error
-	// Behind reports whether calls of the agent are waiting.
-	Behind(agentID string) bool
-}
-
-// HallOver returns the coordinator that c calls, whose base is the town's path.
-func HallOver(c *api.Client) Hall { return hall{c} }
-
-type hall struct{ client *api.Client }
-
-func (h hall) Call(ctx context.Context, c HallCall, out any) error {
-	header := http.Header{"X-Townd-Agent": {c.AgentID}}
-	if c.Key != "" {
-		header.Set("Idempotency-Key", c.Key)
-	}
-	return h.client.Call(ctx, c.Method, c.Path, header, c.Body, out)
+	// Post returns once a fact is kept so that it outlives this process. Facts of a
+	// lane are delivered in their order.
+	Post(ctx context.Context, f coordinator.Fact) error
+	// Owes reports whether facts of a lane wait.
+	Owes(ctx context.Context, lane string) (bool, error)
 }
 
 // How long an agent waits for the coordinator: for an answer that it needs, and for
@@ -57,33 +29,33 @@ const (
 	tellPatience = 5 * time.Second
 )
 
-// ask makes a call whose answer the agent needs.
-func (c *call) ask(ctx context.Context, method, path string, body, out any) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, askPatience, fmt.Errorf("no answer within %v", askPatience))
-	defer cancel()
-	return c.make(ctx, c.hallCall(method, path, body), out)
+// ask returns what one call is made with whose answer the agent needs: the
+// coordinator as the agent reaches it, and a context with a deadline and a key.
+func (c *call) ask(ctx context.Context, wait time.Duration) (*api.HallClient, context.Context, context.CancelFunc) {
+	patience := wait + askPatience
+	ctx, cancel := context.WithTimeoutCause(api.WithKey(ctx, c.key()), patience, fmt.Errorf("no answer within %v", patience))
+	return c.desk.cfg.Hall.As(c.agent.AgentID), ctx, cancel
 }
 
-// make makes a call. That the coordinator takes the town for a stranger, or is not
-// there, says nothing of the agent, whose own call is answered in these kinds.
-func (c *call) make(ctx context.Context, h HallCall, out any) error {
-	err := c.desk.cfg.Hall.Call(ctx, h, out)
-	if errors.Is(err, town.ErrUnauthorized) || errors.Is(err, town.ErrUnavailable) {
-		return fmt.Errorf("%v", err)
-	}
-	return err
+// key is of the next call that a tool makes of the coordinator. It holds the agent's
+// id: what an agent chooses as the id of its call is never another's.
+func (c *call) key() string {
+	c.calls++
+	return fmt.Sprintf("tool:%s:%s:%d", c.agent.AgentID, c.id, c.calls)
 }
 
 // tell makes a call that must not get lost. When the coordinator does not answer, or
-// earlier calls of the agent wait for it, this one is kept for it: delivered is
-// false then, and out is left alone. What the coordinator refuses is an error.
+// earlier facts of the agent wait for it, this one is kept for it: delivered is false
+// then, and out is left alone. What the coordinator refuses is an error.
 func (c *call) tell(ctx context.Context, path string, body, out any) (delivered bool, err error) {
-	fact := c.hallCall(http.MethodPost, path, body)
-	box := c.desk.cfg.Outbox
-	if box == nil || !box.Behind(c.agent.AgentID) {
-		limited, cancel := context.WithTimeoutCause(ctx, tellPatience, fmt.Errorf("no answer within %v", tellPatience))
+	if out == nil {
+		out = &json.RawMessage{} // an answer that is no JSON is none
+	}
+	key, box := c.key(), c.desk.cfg.Outbox
+	if box == nil || !c.owes(ctx, box) {
+		limited, cancel := context.WithTimeoutCause(api.WithKey(ctx, key), tellPatience, fmt.Errorf("no answer within %v", tellPatience))
 		defer cancel()
-		if err = c.make(limited, fact, out); err == nil || refused(err) || ctx.Err() != nil {
+		if err = c.desk.cfg.Hall.As(c.agent.AgentID).Post(limited, path, body, out); err == nil || refused(err) || ctx.Err() != nil {
 			return err == nil, err
 		}
 	}
@@ -93,21 +65,22 @@ func (c *call) tell(ctx context.Context, path string, body, out any) (delivered 
 	if err != nil {
 		c.desk.cfg.Log.Info("coordinator does not answer, kept for it", "agent", c.agent.AgentID, "call", path, "error", err)
 	}
-	if err := box.Send(ctx, fact); err != nil {
+	// In the agent's own lane: what becomes of its run must not arrive before.
+	fact := coordinator.Fact{Lane: c.agent.AgentID, Path: path, Key: key, Agent: c.agent.AgentID, Body: body}
+	if err := box.Post(ctx, fact); err != nil {
 		return false, fmt.Errorf("keep it for the coordinator: %w", err)
 	}
 	return false, nil
 }
 
-// hallCall gives each call that a tool makes a key of its own. It holds the agent's
-// id: what an agent chooses as the id of its call is never another's.
-func (c *call) hallCall(method, path string, body any) HallCall {
-	h := HallCall{AgentID: c.agent.AgentID, Method: method, Path: path, Body: body}
-	if method != http.MethodGet {
-		c.calls++
-		h.Key = fmt.Sprintf("tool:%s:%s:%d", c.agent.AgentID, c.id, c.calls)
+// owes reports whether something waits that must not be overtaken; when that cannot
+// be known, it does.
+func (c *call) owes(ctx context.Context, box Outbox) bool {
+	owes, err := box.Owes(ctx, c.agent.AgentID)
+	if err != nil {
+		c.desk.cfg.Log.Warn("outbox cannot be read", "error", err)
 	}
-	return h
+	return owes || err != nil
 }
 
 // refused reports whether the coordinator will say the same when it is asked again.

@@ -3,10 +3,9 @@ package tools
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -34,8 +33,8 @@ func mayorTools() []*entry {
 		tool("gt_escalation_acknowledge", mayors, "Say that you have taken up a call for help; with an answer, its agent gets that.", map[string]rule{"answer": length(0, 8000)}, escalationAcknowledge),
 		tool("gt_convoy_list", mayors, "Convoys and how far they are.", nil, convoyList),
 		tool("gt_convoy_get", mayors, "One convoy, with its beads.", nil, convoyGet),
-		tool("gt_convoy_start", mayors, "Start a staged convoy, after a person's word.", nil, convoyCall("start", "Convoy %s is started.")),
-		tool("gt_convoy_close", mayors, "Close a convoy whose rest is not wanted any more.", nil, convoyCall("close", "Convoy %s is closed.")),
+		tool("gt_convoy_start", mayors, "Start a staged convoy, after a person's word.", nil, convoyStart),
+		tool("gt_convoy_close", mayors, "Close a convoy whose rest is not wanted any more.", map[string]rule{"reason": length(5, 1000)}, convoyClose),
 		tool("gt_convoy_add", mayors, "Add a bead to a convoy.", nil, convoyAdd),
 	}
 }
@@ -83,11 +82,10 @@ func slingBatch(ctx context.Context, c *call, a batchArgs) (answer, error) {
 		return answer{}, refuse("None of these %d tasks names what it needs. Name it with depends_on, or say parallel true when they are truly independent: "+
 			"two changes of one file are not, an endpoint and its caller are not.", len(a.Tasks))
 	}
-	var got struct {
-		Convoy town.Convoy `json:"convoy"`
-		Beads  []town.Bead `json:"beads"`
-	}
-	if err := c.ask(ctx, http.MethodPost, "/convoys", req, &got); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	got, err := hall.CreateConvoy(ctx, req)
+	if err != nil {
 		return answer{}, err
 	}
 	text := fmt.Sprintf("Convoy %s with %d beads.", got.Convoy.ID, len(got.Beads))
@@ -98,10 +96,10 @@ func slingBatch(ctx context.Context, c *call, a batchArgs) (answer, error) {
 }
 
 func listRigs(ctx context.Context, c *call, _ none) (answer, error) {
-	var got struct {
-		Rigs []town.Rig `json:"rigs"`
-	}
-	if err := c.ask(ctx, http.MethodGet, "/rigs", nil, &got); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	all, err := hall.Rigs(ctx)
+	if err != nil {
 		return answer{}, err
 	}
 	type rig struct {
@@ -114,7 +112,7 @@ func listRigs(ctx context.Context, c *call, _ none) (answer, error) {
 		MergeMode     town.MergeMode `json:"mergeMode"`
 	}
 	rigs := []rig{}
-	for _, r := range got.Rigs {
+	for _, r := range all {
 		rigs = append(rigs, rig{r.RigID, r.DefaultBranch, r.CLI, r.Model, r.MaxAgents, r.Paused, r.Merge.Mode})
 	}
 	return answer{text: fmt.Sprintf("The town has %d rigs.", len(rigs)), data: map[string]any{"rigs": rigs}}, nil
@@ -139,19 +137,13 @@ func listBeads(ctx context.Context, c *call, a listArgs) (answer, error) {
 	if a.Limit == 0 {
 		a.Limit = defaultList
 	}
-	query := url.Values{"limit": {fmt.Sprint(a.Limit)}}
-	for name, value := range map[string]string{
-		"rig": a.RigID, "status": a.Status, "type": a.Type, "label": a.Label, "convoy": a.ConvoyID, "agent": a.AgentID, "q": a.Query, "after": a.After,
-	} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	var got struct {
-		Beads []town.Bead `json:"beads"`
-		Next  string      `json:"next"`
-	}
-	if err := c.ask(ctx, http.MethodGet, "/beads?"+query.Encode(), nil, &got); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	got, err := hall.Beads(ctx, api.BeadQuery{
+		RigID: a.RigID, Status: town.BeadStatus(a.Status), Type: town.BeadType(a.Type), Label: a.Label, ConvoyID: a.ConvoyID, AgentID: a.AgentID,
+		Text: a.Query, After: a.After, Limit: a.Limit,
+	})
+	if err != nil {
 		return answer{}, err
 	}
 	return answer{text: fmt.Sprintf("%d beads.", len(got.Beads)), data: map[string]any{"beads": briefs(got.Beads), "next": got.Next}, longest: maxInList}, nil
@@ -161,13 +153,13 @@ func listBeads(ctx context.Context, c *call, a listArgs) (answer, error) {
 const maxInList = 500
 
 func listAgents(ctx context.Context, c *call, _ none) (answer, error) {
-	var got struct {
-		Agents []town.TownAgent `json:"agents"`
-	}
-	if err := c.ask(ctx, http.MethodGet, "/agents", nil, &got); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	all, err := hall.Agents(ctx)
+	if err != nil {
 		return answer{}, err
 	}
-	return answer{text: fmt.Sprintf("%d agents.", len(got.Agents)), data: got, longest: maxInList}, nil
+	return answer{text: fmt.Sprintf("%d agents.", len(all)), data: api.TownAgentList{Agents: all}, longest: maxInList}, nil
 }
 
 type updateArgs struct {
@@ -182,12 +174,14 @@ type updateArgs struct {
 }
 
 func beadUpdate(ctx context.Context, c *call, a updateArgs) (answer, error) {
-	var bead town.Bead
 	patch := town.BeadPatch{Title: a.Title, Body: a.Body, Type: a.Type, Priority: a.Priority, Labels: a.Labels, DependsOn: a.DependsOn, Hold: a.Hold}
 	if patch == (town.BeadPatch{}) {
 		return answer{}, refuse("Say what is to be changed: title, body, type, priority, labels, depends_on_ids or hold.")
 	}
-	if err := c.ask(ctx, http.MethodPatch, beadPath(a.BeadID, ""), patch, &bead); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	bead, err := hall.PatchBead(ctx, a.BeadID, patch)
+	if err != nil {
 		return answer{}, err
 	}
 	return answer{text: fmt.Sprintf("Bead %s is changed.", bead.ID), data: briefs([]town.Bead{bead})[0]}, nil
@@ -201,22 +195,34 @@ type reassignArgs struct {
 // beadReassign holds the bead, so that its agent has it no more, ends that, and
 // lets the bead go.
 func beadReassign(ctx context.Context, c *call, a reassignArgs) (answer, error) {
-	var bead town.Bead
-	if err := c.ask(ctx, http.MethodGet, beadPath(a.BeadID, ""), nil, &bead); err != nil {
+	hall, looking, end := c.ask(ctx, 0)
+	defer end()
+	bead, err := hall.Bead(looking, a.BeadID)
+	if err != nil {
 		return answer{}, err
 	}
 	if bead.Status == town.BeadInProgress {
-		if err := c.ask(ctx, http.MethodPatch, beadPath(a.BeadID, ""), town.BeadPatch{Hold: &a.Reason}, nil); err != nil {
+		if _, err := hall.PatchBead(looking, a.BeadID, town.BeadPatch{Hold: &a.Reason}); err != nil {
 			return answer{}, err
 		}
-		if err := c.ask(ctx, http.MethodPost, agentPath(bead.AgentID, "/stop"), map[string]string{"reason": a.Reason}, nil); err != nil {
+		if err := c.stop(ctx, bead.AgentID, a.Reason); err != nil {
 			return answer{}, err
 		}
 	}
-	if err := c.ask(ctx, http.MethodPost, beadPath(a.BeadID, "/retry"), map[string]string{"reason": a.Reason}, nil); err != nil {
+	hall, ctx, end = c.ask(ctx, 0)
+	defer end()
+	if _, err := hall.RetryBead(ctx, a.BeadID, a.Reason); err != nil {
 		return answer{}, err
 	}
 	return answer{text: fmt.Sprintf("Bead %s was taken from its agent; another begins as soon as it may.", a.BeadID)}, nil
+}
+
+// stop has an agent ended.
+func (c *call) stop(ctx context.Context, agentID, reason string) error {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	_, err := hall.OrderStop(ctx, agentID, reason)
+	return err
 }
 
 type stopArgs struct {
@@ -228,7 +234,7 @@ func agentStop(ctx context.Context, c *call, a stopArgs) (answer, error) {
 	if a.AgentID == c.agent.AgentID {
 		return answer{}, refuse("This is you. End your turn instead.")
 	}
-	if err := c.ask(ctx, http.MethodPost, agentPath(a.AgentID, "/stop"), map[string]string{"reason": a.Reason}, nil); err != nil {
+	if err := c.stop(ctx, a.AgentID, a.Reason); err != nil {
 		return answer{}, err
 	}
 	return answer{text: fmt.Sprintf("Agent %s is told to end.", a.AgentID)}, nil
@@ -241,36 +247,37 @@ type acknowledgeArgs struct {
 }
 
 func escalationAcknowledge(ctx context.Context, c *call, a acknowledgeArgs) (answer, error) {
-	verb := "/acknowledge"
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	take := hall.AcknowledgeEscalation
 	if a.Close {
-		verb = "/close"
+		take = hall.CloseEscalation
 	}
-	err := c.ask(ctx, http.MethodPost, "/escalations/"+url.PathEscape(a.EscalationID)+verb, map[string]string{"answer": a.Answer}, nil)
-	if err != nil {
+	if _, err := take(ctx, a.EscalationID, a.Answer); err != nil {
 		return answer{}, err
 	}
 	return answer{text: fmt.Sprintf("Call for help %s is taken up.", a.EscalationID)}, nil
 }
-
-func convoyPath(id, rest string) string { return "/convoys/" + url.PathEscape(id) + rest }
 
 type convoyArgs struct {
 	ConvoyID string `json:"convoy_id" jsonschema:"id of the convoy"`
 }
 
 func convoyList(ctx context.Context, c *call, _ none) (answer, error) {
-	var got struct {
-		Convoys []town.Convoy `json:"convoys"`
-	}
-	if err := c.ask(ctx, http.MethodGet, "/convoys", nil, &got); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	all, err := hall.Convoys(ctx, "")
+	if err != nil {
 		return answer{}, err
 	}
-	return answer{text: fmt.Sprintf("%d convoys.", len(got.Convoys)), data: got, longest: maxInList}, nil
+	return answer{text: fmt.Sprintf("%d convoys.", len(all)), data: api.ConvoyList{Convoys: all}, longest: maxInList}, nil
 }
 
 func convoyGet(ctx context.Context, c *call, a convoyArgs) (answer, error) {
-	var convoy town.Convoy
-	if err := c.ask(ctx, http.MethodGet, convoyPath(a.ConvoyID, ""), nil, &convoy); err != nil {
+	hall, asking, end := c.ask(ctx, 0)
+	defer end()
+	convoy, err := hall.Convoy(asking, a.ConvoyID)
+	if err != nil {
 		return answer{}, err
 	}
 	ans, err := listBeads(ctx, c, listArgs{ConvoyID: a.ConvoyID, Limit: 100})
@@ -282,14 +289,29 @@ func convoyGet(ctx context.Context, c *call, a convoyArgs) (answer, error) {
 	return ans, nil
 }
 
-func convoyCall(verb, text string) func(context.Context, *call, convoyArgs) (answer, error) {
-	return func(ctx context.Context, c *call, a convoyArgs) (answer, error) {
-		var convoy town.Convoy
-		if err := c.ask(ctx, http.MethodPost, convoyPath(a.ConvoyID, "/"+verb), struct{}{}, &convoy); err != nil {
-			return answer{}, err
-		}
-		return answer{text: fmt.Sprintf(text, a.ConvoyID), data: convoy, longest: maxInList}, nil
+func convoyStart(ctx context.Context, c *call, a convoyArgs) (answer, error) {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	convoy, err := hall.StartConvoy(ctx, a.ConvoyID)
+	if err != nil {
+		return answer{}, err
 	}
+	return answer{text: fmt.Sprintf("Convoy %s is started.", a.ConvoyID), data: convoy, longest: maxInList}, nil
+}
+
+type convoyCloseArgs struct {
+	ConvoyID string `json:"convoy_id" jsonschema:"id of the convoy"`
+	Reason   string `json:"reason" jsonschema:"why"`
+}
+
+func convoyClose(ctx context.Context, c *call, a convoyCloseArgs) (answer, error) {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	convoy, err := hall.CloseConvoy(ctx, a.ConvoyID, a.Reason)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{text: fmt.Sprintf("Convoy %s is closed.", a.ConvoyID), data: convoy, longest: maxInList}, nil
 }
 
 type addArgs struct {
@@ -298,8 +320,10 @@ type addArgs struct {
 }
 
 func convoyAdd(ctx context.Context, c *call, a addArgs) (answer, error) {
-	var convoy town.Convoy
-	if err := c.ask(ctx, http.MethodPost, convoyPath(a.ConvoyID, "/beads"), map[string]string{"beadId": a.BeadID}, &convoy); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	convoy, err := hall.AddToConvoy(ctx, a.ConvoyID, a.BeadID)
+	if err != nil {
 		return answer{}, err
 	}
 	n := slices.Index(convoy.Beads, a.BeadID) + 1

@@ -3,11 +3,9 @@ package tools
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -36,25 +34,24 @@ type mailArgs struct {
 func mailCheck(ctx context.Context, c *call, a mailArgs) (answer, error) {
 	acked := 0
 	if len(a.Ack) > 0 {
-		var got struct {
-			Acked int `json:"acked"`
-		}
-		if err := c.ask(ctx, http.MethodPost, agentPath(c.agent.AgentID, "/mail/ack"), map[string]any{"ids": a.Ack}, &got); err != nil {
+		hall, ctx, end := c.ask(ctx, 0)
+		defer end()
+		var err error
+		if acked, err = hall.AckMail(ctx, c.agent.AgentID, a.Ack...); err != nil {
 			return answer{}, err
 		}
-		acked = got.Acked
 	}
-	var got struct {
-		Mail []town.Mail `json:"mail"`
-	}
-	if err := c.ask(ctx, http.MethodGet, agentPath(c.agent.AgentID, "/mail"), nil, &got); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	mail, err := hall.AgentMail(ctx, c.agent.AgentID)
+	if err != nil {
 		return answer{}, err
 	}
-	text := fmt.Sprintf("%d letters acknowledged, %d wait.", acked, len(got.Mail))
-	if len(got.Mail) == 0 {
+	text := fmt.Sprintf("%d letters acknowledged, %d wait.", acked, len(mail))
+	if len(mail) == 0 {
 		return answer{text: text}, nil
 	}
-	return answer{text: text + " Acknowledge those that you have dealt with by their ids.", data: got}, nil
+	return answer{text: text + " Acknowledge those that you have dealt with by their ids.", data: api.MailList{Mail: mail}}, nil
 }
 
 type letter struct {
@@ -74,8 +71,9 @@ type nudgeArgs struct {
 }
 
 func nudge(ctx context.Context, c *call, a nudgeArgs) (answer, error) {
-	err := c.ask(ctx, http.MethodPost, agentPath(a.To, "/nudge"), map[string]string{"message": a.Message, "mode": a.Mode}, nil)
-	if err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	if _, err := hall.Nudge(ctx, a.To, api.NudgeRequest{Message: a.Message, Mode: a.Mode}); err != nil {
 		return answer{}, err
 	}
 	return answer{text: fmt.Sprintf("Told %s.", a.To)}, nil
@@ -127,9 +125,10 @@ func askPerson(ctx context.Context, c *call, a questionArgs) (answer, error) {
 	if a.WaitSeconds == 0 {
 		a.WaitSeconds = defaultWait
 	}
-	var q town.Question
-	req := town.AskRequest{Question: a.Question, Options: a.Options, WaitSeconds: a.WaitSeconds}
-	if err := c.ask(ctx, http.MethodPost, agentPath(c.agent.AgentID, "/ask"), req, &q); err != nil {
+	hall, asking, end := c.ask(ctx, 0)
+	defer end()
+	q, err := hall.Ask(asking, c.agent.AgentID, town.AskRequest{Question: a.Question, Options: a.Options, WaitSeconds: a.WaitSeconds})
+	if err != nil {
 		return answer{}, err
 	}
 	// The same question comes back when this call is made again: its time goes on.
@@ -139,14 +138,16 @@ func askPerson(ctx context.Context, c *call, a questionArgs) (answer, error) {
 // await waits for an answer until then, or for as long as one call may take.
 func (c *call) await(ctx context.Context, q town.Question, until time.Time) (answer, error) {
 	if wait := min(time.Until(until), pollPatience); q.Status == "open" && wait > 0 {
-		seconds := strconv.FormatFloat(wait.Seconds(), 'f', 3, 64)
-		limited, cancel := context.WithTimeout(ctx, wait+askPatience)
-		defer cancel()
-		err := c.make(limited, c.hallCall(http.MethodGet, questionPath(q.ID)+"?waitSeconds="+seconds, nil), &q)
-		if err != nil && (refused(err) || ctx.Err() != nil) {
+		hall, waiting, end := c.ask(ctx, wait)
+		defer end()
+		switch now, err := hall.Question(waiting, q.ID, wait); {
+		case err == nil:
+			q = now
+		case refused(err) || ctx.Err() != nil:
 			return answer{}, err
+		default: // the question stands, and the coordinator comes back
+			pause(ctx, min(wait, time.Second))
 		}
-		// Otherwise the question stands, and the coordinator comes back.
 	}
 	switch {
 	case q.Status == "answered":
@@ -160,7 +161,13 @@ func (c *call) await(ctx context.Context, q town.Question, until time.Time) (ans
 		"call gt_status with waiting true and end your turn: the answer comes as a message. gt_get_answer with question_id %[1]s asks again.", q.ID)}, nil
 }
 
-func questionPath(id string) string { return "/questions/" + url.PathEscape(id) }
+// pause waits, for a coordinator that does not answer not to be asked all the time.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
 
 type answerArgs struct {
 	QuestionID  string  `json:"question_id" jsonschema:"id of the question"`
@@ -180,8 +187,10 @@ func getAnswer(ctx context.Context, c *call, a answerArgs) (answer, error) {
 
 // ownQuestion returns a question of this agent's; the mayor has those of all.
 func (c *call) ownQuestion(ctx context.Context, id string) (town.Question, error) {
-	var q town.Question
-	if err := c.ask(ctx, http.MethodGet, questionPath(id), nil, &q); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	q, err := hall.Question(ctx, id, 0)
+	if err != nil {
 		return q, err
 	}
 	if q.AgentID != c.agent.AgentID && c.agent.Role != town.RoleMayor {
@@ -191,14 +200,14 @@ func (c *call) ownQuestion(ctx context.Context, id string) (town.Question, error
 }
 
 func listQuestions(ctx context.Context, c *call, _ none) (answer, error) {
-	var got struct {
-		Questions []town.Question `json:"questions"`
-	}
-	if err := c.ask(ctx, http.MethodGet, "/questions?status=open", nil, &got); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	all, err := hall.Questions(ctx, "open")
+	if err != nil {
 		return answer{}, err
 	}
 	own := []town.Question{}
-	for _, q := range got.Questions {
+	for _, q := range all {
 		if q.AgentID == c.agent.AgentID || c.agent.Role == town.RoleMayor {
 			own = append(own, q)
 		}
@@ -214,7 +223,9 @@ func cancelQuestion(ctx context.Context, c *call, a cancelArgs) (answer, error) 
 	if _, err := c.ownQuestion(ctx, a.QuestionID); err != nil {
 		return answer{}, err
 	}
-	if err := c.ask(ctx, http.MethodPost, questionPath(a.QuestionID)+"/cancel", struct{}{}, nil); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	if _, err := hall.CancelQuestion(ctx, a.QuestionID); err != nil {
 		return answer{}, err
 	}
 	return answer{text: fmt.Sprintf("Question %s is taken back.", a.QuestionID)}, nil

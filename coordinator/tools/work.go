@@ -5,12 +5,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -72,8 +73,10 @@ func briefs(beads []town.Bead) []brief {
 }
 
 func prime(ctx context.Context, c *call, _ none) (answer, error) {
-	var p town.Prime
-	if err := c.ask(ctx, http.MethodGet, agentPath(c.agent.AgentID, "/prime"), nil, &p); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	p, err := hall.Prime(ctx, c.agent.AgentID)
+	if err != nil {
 		return answer{}, err
 	}
 	text := fmt.Sprintf("You are %s of rig %s, role %s.", c.agent.AgentID, c.agent.RigID, c.agent.Role)
@@ -122,14 +125,17 @@ func beadStatus(ctx context.Context, c *call, a beadArgs) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	var bead town.Bead
-	var notes struct {
-		Notes []town.Note `json:"notes"`
-	}
-	if err := errors.Join(c.ask(ctx, http.MethodGet, beadPath(id, ""), nil, &bead), c.ask(ctx, http.MethodGet, beadPath(id, "/notes"), nil, &notes)); err != nil {
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	bead, err := hall.Bead(ctx, id)
+	if err != nil {
 		return answer{}, err
 	}
-	return answer{text: fmt.Sprintf("Bead %s is %s.", bead.ID, bead.Status), data: map[string]any{"bead": bead, "notes": notes.Notes}}, nil
+	notes, err := hall.Notes(ctx, id)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{text: fmt.Sprintf("Bead %s is %s.", bead.ID, bead.Status), data: map[string]any{"bead": bead, "notes": notes}}, nil
 }
 
 type newBead struct {
@@ -146,11 +152,12 @@ func beadCreate(ctx context.Context, c *call, a newBead) (answer, error) {
 }
 
 func (c *call) file(ctx context.Context, rig string, a newBead, text string) (answer, error) {
-	var bead town.Bead
-	err := c.ask(ctx, http.MethodPost, "/rigs/"+url.PathEscape(rig)+"/beads", town.BeadRequest{
+	hall, ctx, end := c.ask(ctx, 0)
+	defer end()
+	bead, _, err := hall.CreateBead(ctx, rig, town.BeadRequest{
 		Type: a.Type, Title: a.Title, Body: a.Body, Priority: a.Priority, Labels: a.Labels, DependsOn: a.DependsOn,
 		Source: "agent:" + c.agent.AgentID,
-	}, &bead)
+	})
 	if err != nil {
 		return answer{}, err
 	}
@@ -167,7 +174,7 @@ func note(ctx context.Context, c *call, a noteArgs) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return c.told(c.tell(ctx, beadPath(id, "/notes"), map[string]string{"text": a.Text}, nil))("Noted in bead %s.", id)
+	return c.told(c.tell(ctx, beadPath(id, "/notes"), api.NoteRequest{Text: a.Text}, nil))("Noted in bead %s.", id)
 }
 
 // told turns what tell returns into an answer.
@@ -201,10 +208,14 @@ func checkpoint(ctx context.Context, c *call, a checkpointArgs) (answer, error) 
 	if c.agent.BeadID == "" {
 		return answer{}, refuse("There is no bead on your hook, so there is nothing to note progress of.")
 	}
-	if n := len(c.marks.json(a, maxText)); n > maxCheckpointBytes {
-		return answer{}, refuse("A checkpoint is at most %d bytes, not %d: note what matters, and where the rest is.", maxCheckpointBytes, n)
+	data, err := json.Marshal(a)
+	if err != nil {
+		return answer{}, fmt.Errorf("encode checkpoint: %w", err)
 	}
-	delivered, err := c.tell(ctx, agentPath(c.agent.AgentID, "/checkpoint"), map[string]any{"data": a, "epoch": c.agent.Generation}, nil)
+	if len(data) > maxCheckpointBytes {
+		return answer{}, refuse("A checkpoint is at most %d bytes, not %d: note what matters, and where the rest is.", maxCheckpointBytes, len(data))
+	}
+	delivered, err := c.tell(ctx, agentPath(c.agent.AgentID, "/checkpoint"), api.CheckpointRequest{Data: data, Epoch: c.agent.Generation}, nil)
 	if err != nil {
 		return answer{}, err
 	}
@@ -228,7 +239,7 @@ type statusArgs struct {
 }
 
 func status(ctx context.Context, c *call, a statusArgs) (answer, error) {
-	delivered, err := c.tell(ctx, agentPath(c.agent.AgentID, "/status"), map[string]string{"message": a.Message}, nil)
+	delivered, err := c.tell(ctx, agentPath(c.agent.AgentID, "/status"), api.SayRequest{Message: a.Message}, nil)
 	if err != nil {
 		return answer{}, err
 	}
@@ -339,7 +350,7 @@ func beadClose(ctx context.Context, c *call, a closeArgs) (answer, error) {
 		return answer{}, err
 	}
 	if c.agent.Role == town.RoleMayor {
-		return c.told(c.tell(ctx, beadPath(id, "/close"), map[string]any{"reason": a.Reason}, nil))("Bead %s is closed.", id)
+		return c.told(c.tell(ctx, beadPath(id, "/close"), api.CloseRequest{Reason: a.Reason}, nil))("Bead %s is closed.", id)
 	}
 	h, err := c.handOver(ctx)
 	if err != nil {
@@ -352,7 +363,7 @@ func beadClose(ctx context.Context, c *call, a closeArgs) (answer, error) {
 }
 
 func (c *call) close(ctx context.Context, reason string) (answer, error) {
-	body := map[string]any{"reason": reason, "epoch": c.agent.Generation}
+	body := api.CloseRequest{Reason: reason, Epoch: c.agent.Generation}
 	return c.end(ctx, beadPath(c.agent.BeadID, "/close"), body, reason, "Closed without changes.")
 }
 
@@ -362,7 +373,7 @@ type changesArgs struct {
 }
 
 func requestChanges(ctx context.Context, c *call, a changesArgs) (answer, error) {
-	return c.told(c.tell(ctx, agentPath(c.agent.AgentID, "/request-changes"), a, nil))("Sent back to its author. Now call gt_done with the verdict.")
+	return c.told(c.tell(ctx, agentPath(c.agent.AgentID, "/request-changes"), api.ChangesRequest{Feedback: a.Feedback, Files: a.Files}, nil))("Sent back to its author. Now call gt_done with the verdict.")
 }
 
 // Report takes in what an agent says of its work by `townd report`: the same, for
@@ -382,7 +393,7 @@ func (d *Desk) Report(ctx context.Context, capability string, r town.Report) err
 	case town.ReasonDone:
 		err = c.reportDone(ctx, r.Text)
 	case town.ReasonBlocked:
-		if _, err = c.tell(ctx, beadPath(agent.BeadID, "/notes"), map[string]string{"text": "Blocked: " + r.Text}, nil); err == nil {
+		if _, err = c.tell(ctx, beadPath(agent.BeadID, "/notes"), api.NoteRequest{Text: "Blocked: " + r.Text}, nil); err == nil {
 			err = d.cfg.Workers.Report(ctx, capability, r)
 		}
 	default:

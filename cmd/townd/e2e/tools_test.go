@@ -110,7 +110,7 @@ func checkHandedOver(t *testing.T, tt *testTown, hall *tooltest.Hall, agent town
 	if got := hall.Told("GET", "/agents/toast/prime"); len(got) != 1 {
 		t.Errorf("prime was asked for %d times", len(got))
 	}
-	for _, r := range hall.Requests() {
+	for _, r := range hall.OfAgents() {
 		if r.Agent != "toast" {
 			t.Errorf("%s was called by %q", r.Path, r.Agent)
 		}

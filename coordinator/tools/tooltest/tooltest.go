@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +36,7 @@ type Hall struct {
 	Beads  map[string]town.Bead
 	Notes  map[string][]town.Note
 	Mail   []town.Mail
-	Client *api.Client // whose base is the town's path
+	Client *api.HallClient
 
 	// Fault, if set, may answer in the hall's place, which it tells by true.
 	Fault func(w http.ResponseWriter, r *http.Request) bool
@@ -59,7 +60,7 @@ func Serve(t testing.TB) *Hall {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	h.URL = server.URL
-	h.Client = api.New(server.URL+"/api/towns/"+TownID, Token, &http.Client{Transport: transport})
+	h.Client = api.NewHall(server.URL, TownID, Token, &http.Client{Transport: transport})
 	return h
 }
 
@@ -68,6 +69,11 @@ func (h *Hall) Requests() []Request {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]Request(nil), h.requests...)
+}
+
+// OfAgents returns those that were made for an agent.
+func (h *Hall) OfAgents() []Request {
+	return slices.DeleteFunc(h.Requests(), func(r Request) bool { return r.Agent == "" })
 }
 
 // Told returns the bodies of the calls whose method and path these are.
@@ -107,7 +113,7 @@ func (h *Hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the caller has gone
 	}
-	req := Request{r.Method, r.URL.RequestURI(), r.Header.Get("X-Townd-Agent"), r.Header.Get("Idempotency-Key"), string(body)}
+	req := Request{r.Method, r.URL.RequestURI(), r.Header.Get(api.AgentHeader), r.Header.Get("Idempotency-Key"), string(body)}
 	h.mu.Lock()
 	h.requests = append(h.requests, req)
 	h.mu.Unlock()
@@ -157,7 +163,7 @@ func (h *Hall) answer(r *http.Request, req Request) (int, any) {
 	kind, id, verb := parts[0], parts[1], parts[2]
 	switch kind {
 	case "agents":
-		if id != req.Agent && verb != "nudge" && verb != "stop" && id != "" {
+		if id != req.Agent && verb != "completed" && verb != "nudge" && verb != "stop" && id != "" {
 			return http.StatusForbidden, "an agent acts as itself"
 		}
 		return h.agent(id, verb, req)
@@ -179,6 +185,8 @@ func (h *Hall) answer(r *http.Request, req Request) (int, any) {
 			return http.StatusOK, map[string]any{"rigs": []town.Rig{{RigID: "web"}}}
 		}
 		return http.StatusCreated, town.Bead{ID: "made", RigID: id, Status: town.BeadOpen}
+	case "heartbeat":
+		return http.StatusOK, town.HeartbeatReply{Heartbeat: true, Epoch: 1, Orders: []town.Order{}}
 	case "convoys":
 		if id == "" && r.Method == http.MethodPost {
 			return http.StatusCreated, map[string]any{"convoy": town.Convoy{ID: "convoy-1"}, "beads": h.beads()}
