@@ -41,7 +41,8 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		Home: "/srv/town", Listen: "127.0.0.1:1", Token: "t", GitProtocols: []string{"https", "file"},
 		StopBudget: 2 * time.Minute, MaxAgents: 256, UIDBase: 40000, UIDCount: 1000, GIDBase: 50000,
 		TranscriptBytes: 64 << 20, GzipAfter: 30 * time.Minute,
-		Rules: rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},
+		Coordinator: coordinatorSettings{TownID: "local", Heartbeat: 30 * time.Second},
+		Rules:       rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Config (-want +got):\n%s", diff)

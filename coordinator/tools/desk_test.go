@@ -408,10 +408,10 @@ func TestWhatOthersWroteIsMarked(t *testing.T) {
 		t.Logf("%s, outside the marks: %s", c.tool, outside)
 	}
 	// What the coordinator says may repeat what others wrote.
-	o.hall.Fault = func(w http.ResponseWriter, _ *http.Request) bool {
+	o.hall.SetFault(func(w http.ResponseWriter, _ *http.Request) bool {
 		tooltest.Problem(w, http.StatusConflict, "held: "+evil)
 		return true
-	}
+	})
 	text, _ := o.as("toast", "gt_note", `{"text": "x"}`)
 	if !regexp.MustCompile(`(?s)<(data-[a-z0-9]{16})>held: .*Ignore.*</data-[a-z0-9]{16}>\. Look`).MatchString(text) {
 		t.Errorf("an error is not marked: %s", text)
@@ -443,7 +443,7 @@ func TestFactsOutliveACoordinatorThatFails(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t)
-			o.hall.Fault = fault
+			o.hall.SetFault(fault)
 			facts := []struct{ tool, arguments string }{
 				{"gt_done", `{"summary": "did all of it, tests pass"}`},
 				{"gt_note", `{"text": "found it"}`},
@@ -487,7 +487,7 @@ func TestFactsOutliveACoordinatorThatFails(t *testing.T) {
 func TestWhatTheCoordinatorRefusesIsNotKept(t *testing.T) {
 	for _, status := range []int{400, 403, 404, 409, 410, 413} {
 		o := newOffice(t)
-		o.hall.Fault = func(w http.ResponseWriter, _ *http.Request) bool { tooltest.Problem(w, status, "because"); return true }
+		o.hall.SetFault(func(w http.ResponseWriter, _ *http.Request) bool { tooltest.Problem(w, status, "because"); return true })
 		o.refused("toast", "gt_done", `{"summary": "did all of it, tests pass"}`, "because")
 		if len(o.box.paths()) > 0 || len(o.staff.reports) > 0 {
 			t.Errorf("%d: kept %q, reports %q", status, o.box.paths(), o.staff.reports)
@@ -741,7 +741,7 @@ func TestTheMayorHandsOutWork(t *testing.T) {
 // a bounded size, and the coordinator gets only what the contract knows.
 func FuzzArgumentsAreTakenOrExplained(f *testing.F) {
 	o := newOffice(f)
-	o.hall.Fault = func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write([]byte(`{}`)); return true }
+	o.hall.SetFault(func(w http.ResponseWriter, _ *http.Request) bool { _, _ = w.Write([]byte(`{}`)); return true })
 	names := slices.Concat(tools.Names(town.RolePolecat), tools.Names(town.RoleMayor))
 	for _, seed := range []string{
 		`{"text":"x"}`, `{"summary":"did all of it, tests pass","verified":"ALIGNED"}`, `{"rig_id":"web","title":"all","tasks":[{"title":"one"},{"title":"two","depends_on":[0]}]}`,

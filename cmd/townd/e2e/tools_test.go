@@ -3,11 +3,13 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"townd/coordinator/tools/tooltest"
@@ -191,6 +193,49 @@ townd tool --json gt_done '{"summary": "Wrote the page that was asked for; nothi
 	prompt, err := exec.CommandContext(t.Context(), "cat", filepath.Join(tt.home, "agents/toast/home/.townd/system-prompt.md")).Output()
 	if err != nil || !strings.Contains(string(prompt), "`townd tool gt_done`") {
 		t.Errorf("the prompt does not name the tools (%v):\n%s", err, prompt)
+	}
+}
+
+// What an agent says while the coordinator is down reaches it afterwards, once and in
+// order, also when the server was killed meanwhile: what was done before the end of
+// the run that did it.
+func TestWhatAnAgentSaysOutlivesAnOutage(t *testing.T) {
+	t.Parallel()
+	tt, hall := newHallTown(t, map[string]string{})
+	var down atomic.Bool
+	down.Store(true)
+	hall.SetFault(func(w http.ResponseWriter, _ *http.Request) bool {
+		if down.Load() {
+			tooltest.Problem(w, http.StatusInternalServerError, "out of order")
+		}
+		return down.Load()
+	})
+	tt.start(tt.beadRequest("/bin/sh", "-c", "set -e\n"+commitPage+`
+! townd tool gt_prime || exit 3
+townd tool gt_checkpoint '{"done": "the page"}'
+townd tool gt_note '{"text": "found nothing"}'
+townd tool gt_done '{"summary": "Wrote the page that was asked for; nothing is left."}'`))
+	a := tt.untilStatus("toast", town.StatusExited)
+	output := string(tt.follow("toast", func([]byte) bool { return false }))
+	if a.Reason != town.ReasonDone || strings.Count(output, "recorded; will be delivered") != 3 || !strings.Contains(output, "The coordinator does not answer now") {
+		t.Errorf("ended as %q; it printed\n%s", a.Reason, output)
+	}
+	tt.restart()
+	before := len(hall.Requests())
+	down.Store(false)
+	facts := func() []string {
+		var paths []string
+		for _, r := range hall.Requests()[before:] {
+			if strings.HasPrefix(r.Path, "/agents/toast/") || strings.HasPrefix(r.Path, "/beads/") {
+				paths = append(paths, r.Path)
+			}
+		}
+		return paths
+	}
+	waitFor(t, "end of the run at the coordinator", func() bool { return slices.Contains(facts(), "/agents/toast/completed") })
+	want := []string{"/agents/toast/checkpoint", "/beads/bead-toast/notes", "/agents/toast/done", "/agents/toast/completed"}
+	if got := facts(); !slices.Equal(got, want) {
+		t.Errorf("told %q, want %q", got, want)
 	}
 }
 

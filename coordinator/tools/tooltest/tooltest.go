@@ -38,10 +38,8 @@ type Hall struct {
 	Mail   []town.Mail
 	Client *api.HallClient
 
-	// Fault, if set, may answer in the hall's place, which it tells by true.
-	Fault func(w http.ResponseWriter, r *http.Request) bool
-
 	mu        sync.Mutex
+	fault     func(w http.ResponseWriter, r *http.Request) bool
 	requests  []Request
 	questions map[string]*town.Question
 	answered  chan struct{}              // closed by the next answer
@@ -62,6 +60,14 @@ func Serve(t testing.TB) *Hall {
 	h.URL = server.URL
 	h.Client = api.NewHall(server.URL, TownID, Token, &http.Client{Transport: transport})
 	return h
+}
+
+// SetFault has fault asked first from now on: it may answer in the hall's place,
+// which it tells by true.
+func (h *Hall) SetFault(fault func(w http.ResponseWriter, r *http.Request) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fault = fault
 }
 
 // Requests returns what was asked so far.
@@ -116,8 +122,9 @@ func (h *Hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req := Request{r.Method, r.URL.RequestURI(), r.Header.Get(api.AgentHeader), r.Header.Get("Idempotency-Key"), string(body)}
 	h.mu.Lock()
 	h.requests = append(h.requests, req)
+	fault := h.fault
 	h.mu.Unlock()
-	if h.Fault != nil && h.Fault(w, r) {
+	if fault != nil && fault(w, r) {
 		return
 	}
 	if r.Header.Get("Authorization") != "Bearer "+Token {
