@@ -3,7 +3,6 @@ package tools
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"townd/api"
 	"townd/town"
@@ -326,6 +325,5 @@ func convoyAdd(ctx context.Context, c *call, a addArgs) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	n := slices.Index(convoy.Beads, a.BeadID) + 1
-	return answer{text: fmt.Sprintf("Bead %s is number %d of convoy %s.", a.BeadID, n, a.ConvoyID), data: convoy, longest: maxInList}, nil
+	return answer{text: fmt.Sprintf("Bead %s belongs to convoy %s.", a.BeadID, a.ConvoyID), data: convoy, longest: maxInList}, nil
 }

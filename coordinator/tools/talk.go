@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"townd/api"
@@ -202,17 +203,20 @@ func (c *call) ownQuestion(ctx context.Context, id string) (town.Question, error
 func listQuestions(ctx context.Context, c *call, _ none) (answer, error) {
 	hall, ctx, end := c.ask(ctx, 0)
 	defer end()
-	all, err := hall.Questions(ctx, "open")
+	var all []town.Question
+	var err error
+	if c.agent.Role == town.RoleMayor {
+		all, err = hall.Questions(ctx, "open")
+	} else {
+		var p town.Prime // others may see their own only
+		p, err = hall.Prime(ctx, c.agent.AgentID)
+		all = p.Questions
+	}
 	if err != nil {
 		return answer{}, err
 	}
-	own := []town.Question{}
-	for _, q := range all {
-		if q.AgentID == c.agent.AgentID || c.agent.Role == town.RoleMayor {
-			own = append(own, q)
-		}
-	}
-	return answer{text: fmt.Sprintf("%d questions are open.", len(own)), data: map[string]any{"questions": own}}, nil
+	all = slices.DeleteFunc(all, func(q town.Question) bool { return q.Status != "open" })
+	return answer{text: fmt.Sprintf("%d questions are open.", len(all)), data: api.QuestionList{Questions: all}}, nil
 }
 
 type cancelArgs struct {

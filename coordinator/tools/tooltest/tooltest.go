@@ -215,6 +215,11 @@ func (h *Hall) agent(id, verb string, req Request) (int, any) {
 	switch verb {
 	case "prime":
 		p := town.Prime{Agent: town.TownAgent{AgentID: id}, Mail: h.Mail, OpenBeads: h.beads()}
+		for _, q := range h.Questions() {
+			if q.AgentID == id {
+				p.Questions = append(p.Questions, q)
+			}
+		}
 		for _, b := range h.Beads {
 			if b.AgentID == id {
 				p.Bead, p.Notes = &b, h.Notes[b.ID]
