@@ -196,6 +196,27 @@ townd tool --json gt_done '{"summary": "Wrote the page that was asked for; nothi
 	}
 }
 
+// The agent that is built in does a bead and hands it over.
+func TestTheDemoAgentHandsOverItsBead(t *testing.T) {
+	t.Parallel()
+	tt, hall := newHallTown(t, map[string]string{})
+	req := tt.beadRequest()
+	req.CLI, req.Prompt, req.EnvVars = "demo", "Write a page", map[string]string{"DEMO_FAST": "1"}
+	agent := tt.start(req)
+	if a := tt.untilStatus("toast", town.StatusExited); a.Reason != town.ReasonDone {
+		t.Errorf("ended as %q; it printed\n%s", a.Reason, tt.follow("toast", func([]byte) bool { return false }))
+	}
+	tip := strings.TrimSpace(tt.remote.Git("rev-parse", agent.Branch))
+	if got := hall.Told("POST", "/agents/toast/done"); len(got) != 1 || !strings.Contains(got[0], tip) {
+		t.Errorf("done was told as %q, want commit %s", got, tip)
+	}
+	for method, path := range map[string]string{"GET": "/agents/toast/prime", "POST": "/agents/toast/checkpoint"} {
+		if got := hall.Told(method, path); len(got) != 1 {
+			t.Errorf("%s was called %d times", path, len(got))
+		}
+	}
+}
+
 // What an agent says while the coordinator is down reaches it afterwards, once and in
 // order, also when the server was killed meanwhile: what was done before the end of
 // the run that did it.
