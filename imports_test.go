@@ -78,8 +78,8 @@ var rules = map[string]rule{
 		why:    "the agents' socket passes on what agents ask; who decides is wired in main",
 	},
 	"coordinator/townhall": {
-		ours:   []string{"town", "api", "coordinator"},
-		theirs: []string{"modernc.org/sqlite"},
+		ours:   []string{"town", "api", "api/wire", "coordinator"},
+		theirs: []string{"modernc.org/sqlite", "github.com/gorilla/mux"},
 		why: "the town's facts are in one SQLite file, by a driver without cgo so that the program stays static; " +
 			"the container is reached by its control API only",
 	},

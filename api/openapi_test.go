@@ -11,12 +11,13 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"townd/api"
+	"townd/api/conformance"
 	"townd/town"
 )
 
 func loadDocument(t *testing.T) *openapi3.T {
 	t.Helper()
-	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	doc, err := conformance.Document()
 	if err != nil {
 		t.Fatal(err)
 	}

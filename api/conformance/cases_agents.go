@@ -70,8 +70,12 @@ func roles(t *T) {
 	t.want(http.StatusOK, "GET", "/beads/"+b.ID, "", as...)
 	t.want(http.StatusCreated, "POST", "/beads/"+b.ID+"/notes", `{"text":"mine"}`, as...)
 	t.want(http.StatusOK, "POST", "/agents/"+b.AgentID+"/nudge", `{"message":"x","mode":"queue"}`, as...)
-	t.ordered(town.OrderMessage, b.AgentID)
+	mayor := []string{api.AgentHeader, "mayor"}
+	t.want(http.StatusOK, "GET", "/status", "", mayor...)
+	t.want(http.StatusOK, "GET", "/agents", "", mayor...)
+	t.want(http.StatusForbidden, "POST", "/agents/"+b.AgentID+"/done", `{"epoch":1}`, mayor...)
 	t.same(b)
+	t.ordered(town.OrderMessage, b.AgentID)
 }
 
 func primes(t *T) {

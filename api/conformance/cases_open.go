@@ -34,7 +34,7 @@ func madeAsAsked(t *T) {
 	}
 	soon := now().Add(time.Hour)
 	asked := town.BeadRequest{
-		Type: town.BeadBug, Title: "Ünïcode \"quoted\"", Body: strings.Repeat("lines\n", 1000), Priority: town.PriorityHigh, Labels: []string{"b", "a"},
+		Type: town.BeadBug, Title: "Ünïcode \"quoted\"", Body: "lines\n\twith tabs\n", Priority: town.PriorityHigh, Labels: []string{"a", "b"},
 		Source: "github", DedupeKey: "key-" + rig, DependsOn: []string{first.ID}, NotBefore: &soon, MaxAttempts: 7, StartPoint: "main", Target: "next",
 		Metadata: raw(map[string]any{"n": 1}),
 	}
@@ -132,6 +132,11 @@ func doneWhileOpen(t *T) {
 	}
 	t.same(open)
 	t.attempts(b, 1)
+	notes, err := t.hall.Notes(t.ctx, b.ID)
+	t.must(err)
+	if !slices.ContainsFunc(notes, func(n town.Note) bool { return n.Kind == "attempt" && n.Branch == b.Branch && n.Epoch == 1 }) {
+		t.Errorf("the notes are %s, want the attempt with its branch and epoch", raw(notes))
+	}
 }
 
 func heldAndLetGo(t *T) {

@@ -212,15 +212,7 @@ func stopsAgent(t *T) {
 	}
 }
 
-func closesWork(t *T) {
-	rig := t.rig()
-	b := t.work(rig)
-	second := t.create(rig, "second", after(b))
-	_, err := t.hall.CloseBead(t.ctx, b.ID, api.CloseRequest{Reason: "enough"})
-	t.must(err)
-	t.is(b, town.BeadClosed)
-	t.taken(second.ID, 1)
-}
+func closesWork(t *T) { t.closeReleases(t.work(t.rig())) }
 
 func failsWork(t *T) {
 	rig := t.rig()

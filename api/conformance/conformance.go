@@ -70,6 +70,9 @@ func Run(t *testing.T, target Target) {
 	}
 }
 
+// maxCase is how long a case may take: that of too many reworks waits a dozen times.
+const maxCase = 3 * time.Minute
+
 // Run runs one case.
 func (c Case) Run(ctx context.Context, target Target) (r Result) {
 	r.Case = c
@@ -80,6 +83,8 @@ func (c Case) Run(ctx context.Context, target Target) (r Result) {
 	if target.Patience == 0 {
 		target.Patience = 10 * time.Second
 	}
+	ctx, cancel := context.WithTimeout(ctx, maxCase)
+	defer cancel()
 	t := newT(ctx, target)
 	t.guard(func() { c.run(t) })
 	for _, cleanup := range slices.Backward(t.cleanups) {
@@ -105,7 +110,10 @@ func newT(ctx context.Context, target Target) *T {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	t.http = &http.Client{Transport: Checked(next, func(err error) { t.Errorf("%v", err) })}
+	t.http = &http.Client{Transport: Checked(next, func(err error) {
+		first, _, _ := strings.Cut(err.Error(), "\n") // what follows are schema and value
+		t.Errorf("%s", first)
+	})}
 	t.hall = api.NewHall(target.BaseURL, target.TownID, target.Token, t.http)
 	return t
 }

@@ -138,14 +138,14 @@ func (c *clock) now() time.Time { return c.wall().UTC().Truncate(time.Millisecon
 // maxDrift is how far the clocks may part between two operations before it counts as a jump.
 const maxDrift = 5 * time.Second
 
-// jumped reports whether the wall clock was set since the last call.
+// jumped reports whether the wall clock was set since it was last seen.
 func (c *clock) jumped(now time.Time) bool {
-	elapsed := c.elapsed()
-	drift := now.Sub(c.lastWall) - (elapsed - c.lastElapsed)
-	first := c.lastWall.IsZero()
-	c.lastWall, c.lastElapsed = now, elapsed
-	return !first && drift.Abs() > maxDrift
+	drift := now.Sub(c.lastWall) - (c.elapsed() - c.lastElapsed)
+	return !c.lastWall.IsZero() && drift.Abs() > maxDrift
 }
+
+// seen remembers the clocks as they are. It is called when what followed from a jump is kept.
+func (c *clock) seen(now time.Time) { c.lastWall, c.lastElapsed = now, c.elapsed() }
 
 // topic is what someone may wait for.
 type topic int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -22,6 +23,7 @@ type HandlerConfig struct {
 	Authorize func(*http.Request) error // who may call at all, as wire.Token.Authorize
 	Mask      func(string) string       // takes secrets out of what callers are told; may be nil
 	Log       *slog.Logger              // of requests and of what fails; slog.Default when nil
+	Done      <-chan struct{}           // closed when the server goes away: calls that wait end; may be nil
 }
 
 // Handler returns the handler of the coordinator's calls, those of
@@ -214,6 +216,28 @@ func (c *request) wait(name string) (time.Duration, error) {
 	return time.Duration(n) * time.Second, err
 }
 
+var errServerEnds = fmt.Errorf("the server goes away: %w", town.ErrUnavailable)
+
+// waiting makes a call that waits, with a context that ends with the server too.
+func (f *face) waiting(c *request, call func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(c.Context())
+	defer cancel(nil)
+	if f.cfg.Done != nil {
+		go func() { // ends with the call
+			select {
+			case <-f.cfg.Done:
+				cancel(errServerEnds)
+			case <-ctx.Done():
+			}
+		}()
+	}
+	err := call(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errServerEnds) {
+		return errServerEnds // whatever it broke
+	}
+	return err
+}
+
 // texts reads parameters into the strings they are for.
 func (c *request) texts(into map[string]*string) error {
 	for name, p := range into {
@@ -238,19 +262,4 @@ func choice[S ~string](c *request, name string, values ...S) (S, error) {
 		}
 	}
 	return "", wire.BadParam(name, "%.40q must be one of %q", text, values)
-}
-
-// ownBead returns town.ErrForbidden for an agent that does not have the bead.
-func (f *face) ownBead(ctx context.Context, c Caller, beadID string) error {
-	if c.AgentID == "" || c.Role == town.RoleMayor {
-		return nil
-	}
-	bead, err := f.hall.Bead(ctx, beadID)
-	if err != nil {
-		return err
-	}
-	if bead.AgentID != c.AgentID {
-		return fmt.Errorf("bead %s is not the one that agent %s has: %w", beadID, c.AgentID, town.ErrForbidden)
-	}
-	return nil
 }

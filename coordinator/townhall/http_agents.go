@@ -1,6 +1,7 @@
 package townhall
 
 import (
+	"context"
 	"fmt"
 
 	"townd/api"
@@ -125,7 +126,11 @@ func (f *face) question(c *request) (any, error) {
 	if wait == 0 || question.Status != "open" {
 		return question, nil
 	}
-	return found(f.hall.Question(c.Context(), question.ID, wait))
+	err = f.waiting(c, func(ctx context.Context) error {
+		question, err = f.hall.Question(ctx, question.ID, wait)
+		return err
+	})
+	return question, err
 }
 
 func (f *face) answerQuestion(c *request, req api.AnswerRequest) (any, error) {

@@ -78,10 +78,17 @@ func (f *face) events(c *request) (any, error) {
 		return nil, err
 	}
 	if c.Method == http.MethodGet && wire.Accepts(c.Request, "text/event-stream") {
-		return wire.Writer(func(w http.ResponseWriter) { f.sendEvents(c.Context(), w, q) }), nil
+		return wire.Writer(func(w http.ResponseWriter) {
+			_ = f.waiting(c, func(ctx context.Context) error { return f.sendEvents(ctx, w, q) }) // whoever reads sees that it ends
+		}), nil
 	}
-	events, next, err := f.hall.Events(c.Context(), q, wait)
-	return api.AgentEventPage{Events: list(events), Next: next}, err
+	var page api.AgentEventPage
+	err = f.waiting(c, func(ctx context.Context) error {
+		events, next, err := f.hall.Events(ctx, q, wait)
+		page = api.AgentEventPage{Events: list(events), Next: next}
+		return err
+	})
+	return page, err
 }
 
 func (c *request) eventQuery() (q EventQuery, wait time.Duration, err error) {
@@ -108,26 +115,26 @@ func (c *request) eventQuery() (q EventQuery, wait time.Duration, err error) {
 const quietAfter = 15 * time.Second
 
 // sendEvents sends what there is and what follows, until the caller leaves or the
-// hall closes.
-func (f *face) sendEvents(ctx context.Context, w http.ResponseWriter, q EventQuery) {
+// server ends.
+func (f *face) sendEvents(ctx context.Context, w http.ResponseWriter, q EventQuery) error {
 	out := wire.NewEventStream(w)
 	var wait time.Duration // none at first, so that the answer begins
 	for {
 		events, next, err := f.hall.Events(ctx, q, wait)
 		if err != nil {
-			return
+			return err
 		}
 		text := &strings.Builder{}
 		for _, e := range events {
 			if err := wire.WriteEvent(text, strconv.FormatInt(e.Seq, 10), string(e.Event.Event), e); err != nil {
-				return
+				return err
 			}
 		}
 		if len(events) == 0 {
 			text.WriteString(wire.Quiet)
 		}
-		if out.Send(text.String()) != nil {
-			return
+		if err := out.Send(text.String()); err != nil {
+			return err
 		}
 		q.After, wait = next, quietAfter
 	}

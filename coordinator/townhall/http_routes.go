@@ -99,7 +99,7 @@ func (f *face) routes() []route {
 		{http.MethodGet, "/questions", mayor, f.questions},
 		{http.MethodGet, "/questions/{questionId}", everyone, f.question},
 		{http.MethodPost, "/questions/{questionId}/answer", mayor, with(f.answerQuestion)},
-		{http.MethodPost, "/questions/{questionId}/cancel", mayor, f.cancelQuestion},
+		{http.MethodPost, "/questions/{questionId}/cancel", everyone, f.cancelQuestion},
 		{http.MethodGet, "/merges", mayor, f.merges},
 		{http.MethodGet, "/events", mayor, f.events},
 		{http.MethodGet, "/runs", mayor, f.runs},

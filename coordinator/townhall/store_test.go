@@ -1,0 +1,327 @@
+package townhall
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"townd/town"
+)
+
+func TestADatabaseOfANewerVersionIsRefusedAndNotTouched(t *testing.T) {
+	for name, change := range map[string]string{
+		"version 99":      `PRAGMA user_version = 99`,
+		"another program": `PRAGMA application_id = 7`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock := newTestClock()
+			path := filepath.Join(t.TempDir(), "hall.db")
+			if err := openHall(t, path, clock).Close(); err != nil {
+				t.Fatal(err)
+			}
+			db, err := sql.Open("sqlite", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.Exec(change); err != nil {
+				t.Fatal(err)
+			}
+			db.Close()
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Open(t.Context(), testConfig(path, clock))
+			if !errors.Is(err, town.ErrConflict) || !strings.Contains(err.Error(), name) {
+				t.Errorf("Open() = %v", err)
+			}
+			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {
+				t.Errorf("the file was changed (%v)", err)
+			}
+		})
+	}
+}
+
+func TestACorruptDatabaseIsToldAndMovedAsideWhenAsked(t *testing.T) {
+	for name, spoil := range map[string]func(b []byte) []byte{
+		"no database": func([]byte) []byte { return []byte(strings.Repeat("no database at all ", 1000)) },
+		"cut":         func(b []byte) []byte { return b[:len(b)/2] },
+		"overwritten": func(b []byte) []byte {
+			for i := 4096; i < len(b); i++ {
+				b[i] = byte(i * 7)
+			}
+			return b
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock := newTestClock()
+			path := filepath.Join(t.TempDir(), "hall.db")
+			h := openHall(t, path, clock)
+			addRig(t, h, "rig", town.RigSettings{})
+			for range 50 {
+				addBead(t, h, town.BeadRequest{Body: strings.Repeat("x", 1000)})
+			}
+			if err := h.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spoiled := spoil(b)
+			if err := os.WriteFile(path, spoiled, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // it is told every time, and stays where it is
+				_, err = Open(t.Context(), testConfig(path, clock))
+				wantKind(t, err, ErrCorrupt)
+			}
+			aside, err := MoveAside(path, clock.now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after, err := os.ReadFile(aside); err != nil || !bytes.Equal(after, spoiled) {
+				t.Errorf("what was moved aside is not what was there (%v)", err)
+			}
+			if beads, _, err := openHall(t, path, clock).Beads(t.Context(), BeadQuery{}); err != nil || len(beads) != 0 {
+				t.Errorf("Beads() of the new one = %d, %v", len(beads), err)
+			}
+			if _, err := MoveAside(path, clock.now()); !errors.Is(err, town.ErrConflict) {
+				t.Errorf("MoveAside() onto another = %v", err)
+			}
+		})
+	}
+}
+
+func TestAFullDiskIsToldAndLosesNothing(t *testing.T) {
+	h, _ := newHall(t)
+	b := addBead(t, h, town.BeadRequest{})
+	limit := func(pages string) {
+		t.Helper()
+		if err := h.write(t.Context(), news, func(t *tx) error {
+			var n int
+			return t.h.store.writer.QueryRowContext(t.ctx, `PRAGMA max_page_count = `+pages).Scan(&n)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit("1") // SQLite takes what is used as the least
+	var err error
+	for range 10 {
+		if _, _, err = h.CreateBead(t.Context(), Person, "rig", town.BeadRequest{Title: "x", Body: strings.Repeat("x", 100_000)}); err != nil {
+			break
+		}
+	}
+	wantKind(t, err, town.ErrNoSpace)
+	limit("1000000")
+	if got := take(t, h); got.ID != b.ID {
+		t.Errorf("took %s", got.ID)
+	}
+}
+
+func TestADatabaseThatAnotherHoldsIsUnavailable(t *testing.T) {
+	clock := newTestClock()
+	path := filepath.Join(t.TempDir(), "hall.db")
+	h := openHall(t, path, clock)
+	addRig(t, h, "rig", town.RigSettings{})
+	if err := h.write(t.Context(), news, func(t *tx) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.store.writer.ExecContext(t.Context(), `PRAGMA busy_timeout = 20`); err != nil {
+		t.Fatal(err)
+	}
+	other, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	other.SetMaxOpenConns(1)
+	if _, err := other.Exec(`BEGIN IMMEDIATE`); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = h.CreateBead(t.Context(), Person, "rig", town.BeadRequest{Title: "x"})
+	wantKind(t, err, town.ErrUnavailable)
+	if _, err := h.Rigs(t.Context()); err != nil {
+		t.Errorf("Rigs() beside another's lock = %v", err)
+	}
+	if _, err := other.Exec(`ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	addBead(t, h, town.BeadRequest{})
+}
+
+func TestAClosedHallIsUnavailable(t *testing.T) {
+	h, _ := newHall(t)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.Rigs(t.Context())
+	wantKind(t, err, town.ErrUnavailable)
+	_, err = h.Pause(t.Context(), Person, "x")
+	wantKind(t, err, town.ErrUnavailable)
+}
+
+func TestADatabaseIsItsOwnersAndItsTowns(t *testing.T) {
+	clock := newTestClock()
+	path := filepath.Join(t.TempDir(), "a #%? name.db")
+	h := openHall(t, path, clock)
+	addRig(t, h, "rig", town.RigSettings{})
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(path + suffix); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v; want mode 600", suffix, info, err)
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path + "-wal"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the log is left beside the closed database: %v", err)
+	}
+	cfg := testConfig(path, clock)
+	cfg.TownID = "other"
+	_, err := Open(t.Context(), cfg)
+	wantKind(t, err, town.ErrConflict)
+	if rigs, err := openHall(t, path, clock).Rigs(t.Context()); err != nil || len(rigs) != 1 {
+		t.Errorf("Rigs() = %v, %v", rigs, err)
+	}
+}
+
+func TestAnOperationThatFailsChangesNothing(t *testing.T) {
+	h, _ := newHall(t)
+	half := errors.New("half way")
+	begin := func(tx *tx) {
+		if _, err := tx.exec(`UPDATE rigs SET settings = '{}'`); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := h.write(t.Context(), fact, func(tx *tx) error { begin(tx); return half }); !errors.Is(err, half) {
+		t.Errorf("write() = %v", err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_ = h.write(t.Context(), fact, func(tx *tx) error { begin(tx); panic("no") })
+	}()
+	if rig, err := h.Rig(t.Context(), "rig"); err != nil || rig.GitURL == "" {
+		t.Errorf("Rig() = %+v, %v", rig, err)
+	}
+	addBead(t, h, town.BeadRequest{})
+}
+
+func TestAWaiterThatLeavesDoesNotWrite(t *testing.T) {
+	h, _ := newHall(t)
+	h.store.turn <- struct{}{} // someone writes
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone")
+	cancel(gone)
+	if _, err := h.Pause(ctx, Person, "x"); !errors.Is(err, gone) {
+		t.Errorf("Pause() = %v", err)
+	}
+	<-h.store.turn
+}
+
+// Q9: readers see the last state while someone writes.
+func TestReadersDoNotWaitForTheWriter(t *testing.T) {
+	h, _ := newHall(t)
+	err := h.write(t.Context(), fact, func(tx *tx) error {
+		if err := setSetting(tx, settingPaused, "x"); err != nil {
+			return err
+		}
+		s, err := h.Status(t.Context())
+		if err == nil && s.Paused != "" {
+			err = fmt.Errorf("a reader sees what is not committed: %q", s.Paused)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAKeyIsAnsweredAsTheFirstTime(t *testing.T) {
+	clock := newTestClock()
+	path := filepath.Join(t.TempDir(), "hall.db")
+	h := openHall(t, path, clock)
+	addRig(t, h, "rig", town.RigSettings{})
+	ctx := WithKey(t.Context(), "key", "POST /beads")
+	_, _, err := h.CreateBead(ctx, Person, "nobody", town.BeadRequest{Title: "x"})
+	wantKind(t, err, town.ErrNotFound) // is not kept
+	first, created, err := h.CreateBead(ctx, Person, "rig", town.BeadRequest{Title: "x"})
+	if err != nil || !created {
+		t.Fatalf("CreateBead() = %v, %v", created, err)
+	}
+	take(t, h)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h = openHall(t, path, clock)
+	again, created, err := h.CreateBead(ctx, Person, "rig", town.BeadRequest{Title: "x"})
+	if err != nil || !created || again.ID != first.ID || again.Status != town.BeadOpen || !again.CreatedAt.Equal(first.CreatedAt) {
+		t.Errorf("CreateBead() again = %+v, %v, %v; want the answer of the first time", again, created, err)
+	}
+	_, err = h.SendMail(WithKey(t.Context(), "key", "POST /mail"), Person, town.MailRequest{To: "mayor", Subject: "x"})
+	wantKind(t, err, town.ErrConflict)
+	clock.pass(49 * time.Hour)
+	if err := h.Tidy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if again, _, err := h.CreateBead(ctx, Person, "rig", town.BeadRequest{Title: "x"}); err != nil || again.ID == first.ID {
+		t.Errorf("CreateBead() after two days = %s, %v; want a new one", again.ID, err)
+	}
+}
+
+func TestChangedTellsOfEveryChange(t *testing.T) {
+	h, _ := newHall(t)
+	for name, change := range map[string]func(){
+		"bead":  func() { addBead(t, h, town.BeadRequest{}) },
+		"rig":   func() { addRig(t, h, "other", town.RigSettings{}) },
+		"beat":  func() { beat(t, h, "box") },
+		"pause": func() { _, _ = h.Pause(t.Context(), Person, "x") },
+	} {
+		changed := h.Changed()
+		change()
+		select {
+		case <-changed:
+		default:
+			t.Errorf("%s: nobody is told", name)
+		}
+	}
+}
+
+// C9: of many who claim at once, each gets another bead.
+func TestClaimsAtOnceGetDifferentBeads(t *testing.T) {
+	h, _ := newHall(t)
+	const beads, claims = 20, 30
+	for range beads {
+		addBead(t, h, town.BeadRequest{})
+	}
+	var mu sync.Mutex
+	got := map[string]int{}
+	names := map[string]int{}
+	var wg sync.WaitGroup
+	for range claims {
+		wg.Go(func() {
+			b, ok, err := h.claimNext(t.Context(), "rig", pickName)
+			if err != nil {
+				t.Error(err)
+			}
+			if ok {
+				mu.Lock()
+				defer mu.Unlock()
+				got[b.ID]++
+				names[b.AgentID]++
+			}
+		})
+	}
+	wg.Wait()
+	if len(got) != beads || len(names) != beads {
+		t.Errorf("%d beads by %d agents, want %d each", len(got), len(names), beads)
+	}
+}
