@@ -47,6 +47,12 @@ func (h *heart) failing() bool {
 	return !h.lost.IsZero()
 }
 
+func (h *heart) isReplaced() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.replaced
+}
+
 // run beats until ctx ends or the container was replaced. After the first one the
 // outbox is sent.
 func (h *heart) run(ctx context.Context) {

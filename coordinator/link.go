@@ -165,11 +165,15 @@ func (l *Link) Close() error {
 	return l.outbox.close()
 }
 
-// Flush returns when everything that was reported has been delivered, else ctx's error.
+// Flush returns when everything that was reported has been delivered, else ctx's error;
+// at once an error of kind town.ErrGone in a container that was replaced.
 func (l *Link) Flush(ctx context.Context) error {
 	look := time.NewTicker(flushEvery)
 	defer look.Stop()
 	for !l.outbox.empty() {
+		if l.heart.isReplaced() {
+			return errReplaced
+		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
