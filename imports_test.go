@@ -78,8 +78,9 @@ var rules = map[string]rule{
 		why:    "reports outlive this process in a database, which must need no C compiler; who reports, and what an order does, is wired in main",
 	},
 	"coordinator/tools": {
-		ours: []string{"town", "api", "coordinator", "sock"},
-		why:  "the agents' socket passes on what agents ask; who decides is wired in main",
+		ours:   []string{"town", "api", "coordinator", "sock"},
+		theirs: []string{"github.com/google/jsonschema-go"}, // makes the tools' schemas of our types; the MCP SDK needs it anyway
+		why:    "the agents' socket passes on what agents ask; who decides is wired in main",
 	},
 	"coordinator/townhall": {
 		ours:   []string{"town", "api", "api/wire", "coordinator"},
@@ -131,6 +132,7 @@ var rules = map[string]rule{
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",
 			"golang.org/x/term",
+			"github.com/modelcontextprotocol/go-sdk", // the protocol by which CLIs call the town's tools, by those who define it
 		},
 		why: "main wires the rooms together",
 	},
@@ -138,7 +140,9 @@ var rules = map[string]rule{
 
 // helpers are for tests and load programs only, so they may import anything;
 // no package of the program imports them.
-var helpers = []string{"api/conformance", "bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest"}
+var helpers = []string{
+	"api/conformance", "bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest", "coordinator/tools/tooltest",
+}
 
 func TestImports(t *testing.T) {
 	for _, p := range packages(t) {

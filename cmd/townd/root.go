@@ -40,10 +40,10 @@ the town on this machine when unset). "townd try" shows all of it in a minute.`,
 			root.AddCommand(c)
 		}
 	}
-	add("agents", newRunCommand(std), newStartCommand(std), newPsCommand(std), newMessageCommand(std), newStopCommand(std), newRmCommand(std), newReportCommand(std))
+	add("agents", newRunCommand(std), newStartCommand(std), newPsCommand(std), newMessageCommand(std), newStopCommand(std), newRmCommand(std), newReportCommand(std), newToolCommand(std))
 	add("watch", newAttachCommand(std), newLogsCommand(std), newScreenCommand(std), newDiffCommand(std), newEventsCommand(std))
 	add("town", newTryCommand(std), newServeCommand(std), newKeeperCommand(std), newHealthCommand(std), newAgentsCommand(std), newPromptCommand(std), newTokenCommand(std))
-	add("", newDemoAgentCommand(std), newDriveCommand(std), newHookCommand(std))
+	add("", newDemoAgentCommand(std), newDriveCommand(std), newHookCommand(std), newMCPCommand(std))
 	root.SetCompletionCommandGroupID("town")
 	root.SetHelpCommandGroupID("town")
 	return root

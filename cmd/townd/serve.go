@@ -175,6 +175,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Socket:          socket,
 		ProjectHooks:    c.ProjectHooks,
 		Rules:           c.Rules,
+		Tools:           toolNames(t.link),
 		ToolUsed:        metrics.ToolUsed,
 		Retention:       supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
 		Housekeeping:    c.House.Housekeeping,
@@ -186,7 +187,9 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.agents, err = supervisor.Open(ctx, agents); err != nil {
 		return nil, err
 	}
-	if t.socket, err = tools.New(tools.Config{Path: socket, Agents: t.agents, Log: log.With("room", "tools")}); err != nil {
+	if t.socket, err = tools.New(tools.Config{
+		Path: socket, Agents: t.agents, Desk: openDesk(c, t.link, t.agents, nil, log.With("room", "tools")), Log: log.With("room", "tools"),
+	}); err != nil {
 		return nil, err
 	}
 	warnings, err := warningsOf(c, log)

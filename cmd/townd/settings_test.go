@@ -48,6 +48,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		House: houseSettings{supervisor.Housekeeping{
 			Every: 10 * time.Minute, KeepWorktrees: time.Minute, MinFreeBytes: 1 << 30, CheckpointsOlderThan: 30 * 24 * time.Hour,
 		}},
+		Coordinator: coordinatorSettings{TownID: "local", Heartbeat: 30 * time.Second},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Config (-want +got):\n%s", diff)
