@@ -68,8 +68,9 @@ var rules = map[string]rule{
 		why:  "the gateway knows models and money, never agents' lives: whose call it is, it asks by an interface of its own",
 	},
 	"coordinator/tools": {
-		ours: []string{"town", "api", "coordinator", "sock"},
-		why:  "the agents' socket passes on what agents ask; who decides is wired in main",
+		ours:   []string{"town", "api", "coordinator", "sock"},
+		theirs: []string{"github.com/google/jsonschema-go"}, // makes the tools' schemas of our types; the MCP SDK needs it anyway
+		why:    "the agents' socket passes on what agents ask; who decides is wired in main",
 	},
 	"coordinator/townhall": {
 		ours:   []string{"town", "api", "coordinator"},
@@ -120,6 +121,7 @@ var rules = map[string]rule{
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",
 			"golang.org/x/term",
+			"github.com/modelcontextprotocol/go-sdk", // the protocol by which CLIs call the town's tools, by those who define it
 		},
 		why: "main wires the rooms together",
 	},

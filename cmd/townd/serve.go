@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 	"github.com/spf13/cobra"
 
+	"townd/api"
 	"townd/container"
 	"townd/coordinator/tools"
 	"townd/gitmgr"
@@ -164,13 +167,16 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Socket:          socket,
 		ProjectHooks:    c.ProjectHooks,
 		Rules:           c.Rules,
+		Tools:           toolNames(c),
 		ToolUsed:        metrics.ToolUsed,
 		Retention:       supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
 		Log:             log,
 	}); err != nil {
 		return nil, err
 	}
-	if t.socket, err = tools.New(tools.Config{Path: socket, Agents: t.agents, Log: log.With("room", "tools")}); err != nil {
+	if t.socket, err = tools.New(tools.Config{
+		Path: socket, Agents: t.agents, Desk: openDesk(c, t.agents, token, log.With("room", "tools")), Log: log.With("room", "tools"),
+	}); err != nil {
 		return nil, err
 	}
 	t.face = container.New(container.Config{
@@ -178,6 +184,24 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Metrics: metrics, Secrets: secrets, Log: log,
 	})
 	return t, nil
+}
+
+// toolNames returns what names the town's tools of a role, nil for a town without a
+// coordinator, which has none.
+func toolNames(c *Config) func(town.Role) []string {
+	if c.Coordinator == "" {
+		return nil
+	}
+	return tools.Names
+}
+
+// openDesk makes what carries out the town's tools, nil without a coordinator.
+func openDesk(c *Config, agents *supervisor.Supervisor, token string, log *slog.Logger) *tools.Desk {
+	if c.Coordinator == "" {
+		return nil
+	}
+	base := strings.TrimRight(c.Coordinator, "/") + "/api/towns/" + url.PathEscape(c.TownID)
+	return tools.NewDesk(tools.DeskConfig{Workers: agents, Hall: tools.HallOver(api.New(base, token, &http.Client{})), Log: log})
 }
 
 func openGit(c *Config, tokens *gitTokens, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 
 	"townd/gitmgr"
 	"townd/supervisor/rules"
+	"townd/town"
 )
 
 // Config is everything that `townd serve` can be told. It is whole and valid
@@ -38,6 +40,8 @@ type Config struct {
 	LogLevel        slog.Level
 	ProjectHooks    map[string]bool // rigs whose repositories' own hooks and settings agents' programs run
 	Rules           rules.Set       // what agents' hooks deny
+	TownID          string          // of the town at its coordinator
+	Coordinator     string          // URL of the coordinator; "" for none
 	Git             gitSettings
 	Models          modelSettings
 }
@@ -69,6 +73,8 @@ func (c *Config) settings() []setting {
 		{"log-delete-after-days", "AGENT_LOG_DELETE_AFTER_DAYS", "age at which the output of ended runs is deleted; 0 never", duration(&c.DeleteAfter, 24*time.Hour, hours(30*24))},
 		{"rules", "TOWND_RULES", "what agents' programs are kept from, where they have hooks: " + joined(rules.Names()) + ", all or none", ruleSet(&c.Rules)},
 		{"project-hooks", "TOWND_PROJECT_HOOKS", "rigs whose repositories' own hooks and settings agents' programs may run", set(&c.ProjectHooks)},
+		{"town", "TOWND_TOWN_ID", "id of the town at its coordinator", text(&c.TownID, "local")},
+		{"coordinator-url", "TOWND_COORDINATOR_URL", "coordinator that hands out the work, as https://example.com; it is shown the town's token", text(&c.Coordinator, "")},
 		{"log-level", "LOG_LEVEL", "least of the server's own log: debug, info, warn or error", level(&c.LogLevel, slog.LevelInfo)},
 	}, append(c.Git.settings(), c.Models.settings()...)...)
 }
@@ -134,6 +140,12 @@ func (c *Config) validate() error {
 	}
 	if !filepath.IsAbs(c.Home) {
 		bad("TOWND_HOME", "must be an absolute path, not %q", c.Home)
+	}
+	if err := town.CheckID(c.TownID); err != nil {
+		bad("TOWND_TOWN_ID", "%v", err)
+	}
+	if u, err := url.Parse(c.Coordinator); c.Coordinator != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "") {
+		bad("TOWND_COORDINATOR_URL", "must be an http or https URL without user, password or query")
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("TOWND_LISTEN", "must be host:port, as 127.0.0.1:8080: %v", err)
