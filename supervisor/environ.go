@@ -37,6 +37,9 @@ func (s *Supervisor) environ(rec *record, capability string, caller, cli map[str
 
 		"TOWND_RUN_ID": rec.Agent.RunID, // marks every process of the run
 	}
+	if req.BeadID != "" {
+		env["GASTOWN_BEAD_ID"] = req.BeadID
+	}
 	if s.cfg.Socket != "" {
 		env["TOWND_SOCKET"] = s.cfg.Socket
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"townd/coordinator/tools"
 )
 
 // demoIdle is what the demo agent prints when it has nothing to do and stays.
@@ -43,6 +46,11 @@ func newDemoAgentCommand(std stdio) *cobra.Command {
 				plain: std.getenv("NO_COLOR") != "",
 				typed: make(chan string, demoQueue),
 			}
+			if std.getenv("GASTOWN_BEAD_ID") != "" {
+				if a.town, err = agentClient(std); err != nil {
+					return err
+				}
+			}
 			ctx, release := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 			defer release()
 			go a.listen(std.in) // ends with the process: a read of a terminal cannot be cancelled
@@ -59,6 +67,7 @@ type demoAgent struct {
 	stay  bool   // wait for messages when done, else end
 	plain bool   // no colours
 	typed chan string
+	town  *tools.Client // nil for an agent without a bead
 
 	mu  sync.Mutex // one line at a time: listen answers while live works
 	out io.Writer
@@ -66,7 +75,12 @@ type demoAgent struct {
 
 // live does the first task and then what was typed meanwhile.
 func (a *demoAgent) live(ctx context.Context, task string) error {
-	err := a.do(ctx, task)
+	var err error
+	if a.town != nil {
+		err = a.doBead(ctx, task)
+	} else {
+		err = a.do(ctx, task)
+	}
 	for err == nil {
 		var next string
 		if next, err = a.next(ctx); next == "" || err != nil {
@@ -116,6 +130,60 @@ func (a *demoAgent) listen(in io.Reader) {
 			a.say(red, "● too much to do already, not noted: %s", line)
 		}
 	}
+}
+
+// doBead does the bead on the agent's hook as every agent does: it asks the town what
+// there is, works, notes how far it came, and hands its branch over.
+func (a *demoAgent) doBead(ctx context.Context, prompt string) error {
+	task := describedIn(prompt)
+	for _, step := range []func() error{
+		func() error { return a.call(ctx, "gt_prime", nil) },
+		func() error { return a.do(ctx, task) },
+		func() error {
+			return a.call(ctx, "gt_checkpoint", map[string]string{"done": "the work is committed", "next": "hand it over"})
+		},
+		func() error { return a.run(ctx, "git", "push", "-q", "origin", "HEAD") },
+		func() error {
+			return a.call(ctx, "gt_done", map[string]string{"summary": "Done and committed: " + firstLine(task)})
+		},
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describedIn takes what is to be done out of the prompt of a bead.
+func describedIn(prompt string) string {
+	_, task, ok := strings.Cut(prompt, "\n## Title\n")
+	if !ok {
+		return prompt
+	}
+	task, _, _ = strings.Cut(task, "\n-----")
+	return strings.Replace(task, "\n## Description\n", "\n\n", 1)
+}
+
+// call calls one of the town's tools and shows the first line of its answer.
+func (a *demoAgent) call(ctx context.Context, tool string, arguments map[string]string) error {
+	a.say(cyan, "◆ %s", tool)
+	a.pause(ctx, 200*time.Millisecond)
+	if arguments == nil {
+		arguments = map[string]string{}
+	}
+	given, err := json.Marshal(arguments)
+	if err != nil {
+		return err
+	}
+	r, err := a.town.Tool(ctx, tool, given, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", tool, err)
+	}
+	if r.IsError {
+		return fmt.Errorf("%s: %s", tool, r.Text())
+	}
+	a.say(dim, "  %s", clip(r.Text(), 160))
+	return nil
 }
 
 func (a *demoAgent) do(ctx context.Context, task string) error {
