@@ -34,12 +34,10 @@ func (c *coordinatorSettings) settings() []setting {
 	return []setting{
 		{"coordinator-url", "TOWND_COORDINATOR_URL", "coordinator that the town reports to, as https://example.com; the one in this server when unset", text(&c.URL, "")},
 		{"", "TOWND_COORDINATOR_TOKEN", "token that the coordinator is shown; TOWND_TOKEN when unset", text(&c.Token, "")},
-		{"town-id", "TOWND_TOWN_ID", "the town's id at its coordinator", text(&c.TownID, defaultTownID)},
+		{"town-id", "TOWND_TOWN_ID", "the town's id at its coordinator", text(&c.TownID, defaultTown)},
 		{"heartbeat-seconds", "TOWND_HEARTBEAT_SECONDS", "time between heartbeats to the coordinator when nothing changes", duration(&c.Heartbeat, time.Second, coordinator.DefaultEvery)},
 	}
 }
-
-const defaultTownID = "local"
 
 // inherit takes over what a container of an earlier coordinator has in its environment.
 func (c *coordinatorSettings) inherit(getenv func(string) string) {
@@ -47,8 +45,8 @@ func (c *coordinatorSettings) inherit(getenv func(string) string) {
 		return
 	}
 	c.Token = cmp.Or(c.Token, getenv("GASTOWN_CONTAINER_TOKEN"), getenv("INTERNAL_API_SECRET"))
-	if c.TownID == defaultTownID {
-		c.TownID = cmp.Or(getenv("GASTOWN_TOWN_ID"), defaultTownID)
+	if c.TownID == defaultTown {
+		c.TownID = cmp.Or(getenv("GASTOWN_TOWN_ID"), defaultTown)
 	}
 }
 

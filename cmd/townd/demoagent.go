@@ -80,6 +80,7 @@ func (a *demoAgent) work(ctx context.Context, task string) error {
 	if !a.begin(ctx) {
 		return a.live(ctx, task)
 	}
+	task = describedIn(task)
 	if err := a.do(ctx, task); err != nil {
 		if ctx.Err() == nil {
 			_, toldErr := a.tool(ctx, "gt_escalate", map[string]any{"title": "the demo agent cannot do this", "body": err.Error(), "blocked": true})
@@ -99,6 +100,16 @@ func (a *demoAgent) work(ctx context.Context, task string) error {
 		err = errors.New("the town takes neither gt_done nor gt_bead_close")
 	}
 	return err
+}
+
+// describedIn takes what is to be done out of the prompt of a bead.
+func describedIn(prompt string) string {
+	_, task, ok := strings.Cut(prompt, "\n## Title\n")
+	if !ok {
+		return prompt
+	}
+	task, _, _ = strings.Cut(task, "\n-----")
+	return strings.Replace(task, "\n## Description\n", "\n\n", 1)
 }
 
 // begin reports whether the town has tools, having called the first of them.
