@@ -127,7 +127,7 @@ var rules = map[string]rule{
 		ours: []string{
 			"town", "api", "container", "supervisor", "supervisor/keeper", "supervisor/transcript", "supervisor/screen",
 			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "gitmgr/forge", "gitmgr/githubapp", "prompts", "llm",
-			"coordinator", "coordinator/tools",
+			"coordinator", "coordinator/tools", "coordinator/townhall", "api/wire",
 		},
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",

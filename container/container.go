@@ -34,8 +34,9 @@ type Config struct {
 	// if set, says which rigs' merges are by pull request when a request names no mode.
 	PullRequests  PullRequests
 	ByPullRequest func(rigID string) bool
-	Coordinator   Coordinator // the way to the town's coordinator; may be nil
-	Token         string      // of any length; a Server without one refuses every call that needs it
+	Coordinator   Coordinator  // the way to the town's coordinator; may be nil
+	Hall          http.Handler // the coordinator in this process, served under /api/towns/ with its own authorization; may be nil
+	Token         string       // of any length; a Server without one refuses every call that needs it
 	Version       string
 	Home          string   // the directory whose disk /health shows; "/" when empty
 	Warnings      []string // for /health: what a person should know and need not see to at once

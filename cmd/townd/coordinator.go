@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -18,6 +17,7 @@ import (
 	"townd/api"
 	"townd/container"
 	"townd/coordinator"
+	"townd/coordinator/townhall"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -28,6 +28,7 @@ type coordinatorSettings struct {
 	Token     string // the town's own when empty
 	TownID    string
 	Heartbeat time.Duration
+	Polecats  int // at work at once, where the coordinator is the embedded one
 }
 
 func (c *coordinatorSettings) settings() []setting {
@@ -35,6 +36,7 @@ func (c *coordinatorSettings) settings() []setting {
 		{"coordinator-url", "TOWND_COORDINATOR_URL", "coordinator that the town reports to, as https://example.com; the one in this server when unset", text(&c.URL, "")},
 		{"", "TOWND_COORDINATOR_TOKEN", "token that the coordinator is shown; TOWND_TOKEN when unset", text(&c.Token, "")},
 		{"town-id", "TOWND_TOWN_ID", "the town's id at its coordinator", text(&c.TownID, defaultTown)},
+		{"max-polecats", "MAX_CONCURRENT_EXECUTIONS", "agents that the coordinator in this server puts to work at once", whole(&c.Polecats, townhall.DefaultTownAgents)},
 		{"heartbeat-seconds", "TOWND_HEARTBEAT_SECONDS", "time between heartbeats to the coordinator when nothing changes", duration(&c.Heartbeat, time.Second, coordinator.DefaultEvery)},
 	}
 }
@@ -63,6 +65,9 @@ func (c *coordinatorSettings) validate(bad func(env, format string, args ...any)
 	if err := town.CheckID(c.TownID); err != nil {
 		bad("TOWND_TOWN_ID", "%v", err)
 	}
+	if c.Polecats < 1 {
+		bad("MAX_CONCURRENT_EXECUTIONS", "must be at least 1")
+	}
 	if c.Heartbeat < time.Second || c.Heartbeat > time.Hour {
 		bad("TOWND_HEARTBEAT_SECONDS", "must be 1 to 3600")
 	}
@@ -72,18 +77,14 @@ func (c *coordinatorSettings) validate(bad func(env, format string, args ...any)
 const embeddedURL = "http://coordinator.invalid"
 
 // openCoordinator opens the way to the coordinator: that of the settings, else
-// embedded, reached without a socket. It returns nil when there is neither. Start is
-// the caller's.
+// embedded, reached without a socket. Start is the caller's.
 func openCoordinator(ctx context.Context, c *Config, token string, embedded http.Handler, secrets *container.Secrets, log *slog.Logger) (*coordinator.Link, error) {
 	config := coordinator.Config{
 		Path: filepath.Join(c.Home, "outbox.db"), URL: c.Coordinator.URL, Token: cmp.Or(c.Coordinator.Token, token),
 		TownID: c.Coordinator.TownID, Every: c.Coordinator.Heartbeat, Log: log.With("room", "coordinator"),
 	}
 	if config.URL == "" {
-		if embedded == nil {
-			return nil, nil
-		}
-		config.URL, config.Token, config.HTTP = embeddedURL, token, direct{embedded}
+		config.URL, config.Token, config.HTTP = embeddedURL, token, api.HandlerTransport(embedded)
 	}
 	secrets.Add(config.Token)
 	return coordinator.Open(ctx, config)
@@ -177,7 +178,7 @@ func (t *linkTown) Apply(ctx context.Context, o town.Order) error {
 	req.Header.Set("Authorization", "Bearer "+t.token)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", o.ID)
-	resp, err := direct{t.face.Handler()}.RoundTrip(req)
+	resp, err := api.HandlerTransport(t.face.Handler()).RoundTrip(req)
 	if err != nil {
 		return fmt.Errorf("carry out order: %w", err)
 	}
@@ -214,59 +215,3 @@ func (t *linkTown) Replaced(ctx context.Context) {
 	}
 	wg.Wait()
 }
-
-// direct is a RoundTripper to a handler of this process: no socket, the same checks.
-// An answer is whole when it is returned.
-type direct struct{ handler http.Handler }
-
-// RoundTrip is part of http.RoundTripper.
-func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
-	inside := req.Clone(req.Context())
-	inside.RequestURI = req.URL.RequestURI()
-	inside.RemoteAddr = "127.0.0.1:0"
-	if inside.Host == "" {
-		inside.Host = req.URL.Host
-	}
-	if inside.Body == nil {
-		inside.Body = http.NoBody
-	}
-	defer inside.Body.Close()
-	w := &directWriter{header: make(http.Header)}
-	d.handler.ServeHTTP(w, inside)
-	if err := req.Context().Err(); err != nil {
-		return nil, context.Cause(req.Context())
-	}
-	status := cmp.Or(w.status, http.StatusOK)
-	return &http.Response{
-		StatusCode: status, Status: fmt.Sprintf("%d %s", status, http.StatusText(status)), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: *cmp.Or(w.sent, &w.header), Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: req,
-	}, nil
-}
-
-// directWriter keeps an answer.
-type directWriter struct {
-	header http.Header
-	sent   *http.Header // header as it was when the status was written
-	status int
-	body   bytes.Buffer
-}
-
-// Header is part of http.ResponseWriter.
-func (w *directWriter) Header() http.Header { return w.header }
-
-// WriteHeader is part of http.ResponseWriter.
-func (w *directWriter) WriteHeader(status int) {
-	if w.status == 0 && status >= 200 {
-		sent := w.header.Clone()
-		w.status, w.sent = status, &sent
-	}
-}
-
-// Write is part of http.ResponseWriter.
-func (w *directWriter) Write(p []byte) (int, error) {
-	w.WriteHeader(http.StatusOK)
-	return w.body.Write(p)
-}
-
-// Flush is part of http.Flusher: there is nobody to flush to before the end.
-func (w *directWriter) Flush() { w.WriteHeader(http.StatusOK) }

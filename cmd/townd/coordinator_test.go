@@ -18,9 +18,9 @@ import (
 	"townd/town"
 )
 
-// hall is a coordinator for a server of its own process. It keeps what it is told, and
+// recordingHall is a coordinator for a server of its own process. It keeps what it is told, and
 // gives orders.
-type hall struct {
+type recordingHall struct {
 	mu     sync.Mutex
 	url    string
 	status int // of every answer; 0 for taking all
@@ -34,15 +34,15 @@ type hall struct {
 	done   map[string]string // errors of orders
 }
 
-func newHall(t *testing.T) *hall {
-	h := &hall{ends: make(map[string][]town.Completion), keys: make(map[string]bool), events: make(map[string]int), done: make(map[string]string)}
+func newHall(t *testing.T) *recordingHall {
+	h := &recordingHall{ends: make(map[string][]town.Completion), keys: make(map[string]bool), events: make(map[string]int), done: make(map[string]string)}
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	h.url = server.URL
 	return h
 }
 
-func (h *hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *recordingHall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -89,14 +89,14 @@ func (h *hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // set changes the hall.
-func (h *hall) set(f func()) {
+func (h *recordingHall) set(f func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f()
 }
 
 // when waits until ok is true of the hall.
-func (h *hall) when(t *testing.T, what string, ok func() bool) {
+func (h *recordingHall) when(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	waitFor(t, what, func() bool {
 		h.mu.Lock()
@@ -105,7 +105,7 @@ func (h *hall) when(t *testing.T, what string, ok func() bool) {
 	})
 }
 
-func startLinked(t *testing.T, more map[string]string) (*testTown, *hall) {
+func startLinked(t *testing.T, more map[string]string) (*testTown, *recordingHall) {
 	t.Helper()
 	h := newHall(t)
 	env := map[string]string{"TOWND_COORDINATOR_URL": h.url, "TOWND_TOWN_ID": "t1", "TOWND_HEARTBEAT_SECONDS": "1"}

@@ -8,24 +8,11 @@ import (
 	"townd/coordinator"
 	"townd/coordinator/tools"
 	"townd/supervisor"
-	"townd/town"
 )
 
-// toolNames returns what names the town's tools of a role, nil for a town without a
-// coordinator, which has none.
-func toolNames(link *coordinator.Link) func(town.Role) []string {
-	if link == nil {
-		return nil
-	}
-	return tools.Names
-}
-
-// openDesk makes what carries out the town's tools, nil without a coordinator. The
-// coordinator is that of link.
+// openDesk makes what carries out the town's tools, by the coordinator that link
+// reports to.
 func openDesk(c *Config, link *coordinator.Link, agents *supervisor.Supervisor, embedded http.Handler, log *slog.Logger) *tools.Desk {
-	if link == nil {
-		return nil
-	}
 	url, next := c.Coordinator.URL, http.DefaultTransport
 	if url == "" {
 		url, next = embeddedURL, api.HandlerTransport(embedded)

@@ -120,7 +120,8 @@ type townServer struct {
 	budget time.Duration
 	git    *gitmgr.Manager
 	models *llm.Gateway
-	link   *coordinator.Link // nil without a coordinator
+	hall   *townHall // nil where the coordinator is elsewhere
+	link   *coordinator.Link
 	agents *supervisor.Supervisor
 	socket *tools.Server
 	face   *container.Server
@@ -154,11 +155,14 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.models, err = openModels(c, address, secrets, log); err != nil {
 		return nil, err
 	}
-	if t.link, err = openCoordinator(ctx, c, token, nil, secrets, log); err != nil {
+	if t.hall, err = openTownHall(ctx, c, token, secrets, log); err != nil {
+		return nil, err
+	}
+	if t.link, err = openCoordinator(ctx, c, token, t.hall.handlerOf(), secrets, log); err != nil {
 		return nil, err
 	}
 	socket := filepath.Join(c.Home, "agents.sock")
-	agents := supervisor.Config{
+	if t.agents, err = supervisor.Open(ctx, supervisor.Config{
 		Home:            c.Home,
 		Git:             t.git,
 		KeeperArgv:      []string{self, "keeper", "--dir", keeperDir(c.Home)},
@@ -175,20 +179,17 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Socket:          socket,
 		ProjectHooks:    c.ProjectHooks,
 		Rules:           c.Rules,
-		Tools:           toolNames(t.link),
+		Tools:           tools.Names,
 		ToolUsed:        metrics.ToolUsed,
 		Retention:       supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
 		Housekeeping:    c.House.Housekeeping,
+		Reports:         t.link,
 		Log:             log,
-	}
-	if t.link != nil {
-		agents.Reports = t.link
-	}
-	if t.agents, err = supervisor.Open(ctx, agents); err != nil {
+	}); err != nil {
 		return nil, err
 	}
 	if t.socket, err = tools.New(tools.Config{
-		Path: socket, Agents: t.agents, Desk: openDesk(c, t.link, t.agents, nil, log.With("room", "tools")), Log: log.With("room", "tools"),
+		Path: socket, Agents: t.agents, Desk: openDesk(c, t.link, t.agents, t.hall.handlerOf(), log.With("room", "tools")), Log: log.With("room", "tools"),
 	}); err != nil {
 		return nil, err
 	}
@@ -196,18 +197,16 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if err != nil {
 		return nil, err
 	}
-	face := container.Config{
+	t.face = container.New(container.Config{
 		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
 		ByPullRequest: c.Git.byPullRequest,
 		Metrics:       metrics, Secrets: secrets, Log: log, Warnings: warnings,
-	}
-	if t.link != nil {
-		face.Coordinator = linkFace{t.link, c.Coordinator.URL == ""}
-	}
-	t.face = container.New(face)
-	if t.link != nil {
-		t.link.Start(&linkTown{agents: t.agents, face: t.face, token: token, log: log})
+		Coordinator: linkFace{t.link, t.hall != nil}, Hall: t.hall.handlerOf(),
+	})
+	t.link.Start(&linkTown{agents: t.agents, face: t.face, token: token, log: log})
+	if t.hall != nil {
+		t.hall.start(ctx, t.face.Handler(), token, c.Coordinator.Polecats)
 	}
 	return t, nil
 }
@@ -328,9 +327,6 @@ func (t *townServer) stopAgents(ctx context.Context, signals <-chan os.Signal) e
 // lastReports gives the reports of the agents' ends a moment to arrive: the disk that
 // keeps them may go with this machine.
 func (t *townServer) lastReports(ctx context.Context) {
-	if t.link == nil {
-		return
-	}
 	// Owed as stopAgents is; short, for whoever stops us counts the seconds.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
@@ -356,6 +352,9 @@ func (t *townServer) kill(ctx context.Context) {
 // close lets go of everything, callers first. Viewers are told to come back.
 func (t *townServer) close(ctx context.Context, web *http.Server) error {
 	var errs *multierror.Error
+	if t.hall != nil {
+		t.hall.endWaits()
+	}
 	t.face.Close()
 	// Calls under way may finish, within reason.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -383,6 +382,9 @@ func (t *townServer) closeRooms() error {
 	}
 	if t.link != nil { // takes the agents' last reports
 		errs = multierror.Append(errs, t.link.Close())
+	}
+	if t.hall != nil {
+		errs = multierror.Append(errs, t.hall.close())
 	}
 	if t.git != nil {
 		errs = multierror.Append(errs, t.git.Close())

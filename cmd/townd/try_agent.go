@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,25 +92,47 @@ func (t *trial) giveWork(ctx context.Context, cli string) (town.Bead, error) {
 }
 
 // await waits until a bead is as wanted, or has failed or is held.
-func (t *trial) await(ctx context.Context, id string, wanted func(town.Bead) bool) (town.Bead, error) {
-	tick := time.NewTicker(50 * time.Millisecond) // beads have no stream of their own
+func (t *trial) await(ctx context.Context, id string, wanted func(town.Bead) bool) (b town.Bead, err error) {
+	err = t.poll(ctx, func() (bool, error) {
+		switch b, err = t.r.hall.Bead(ctx, id); {
+		case err != nil:
+			return false, err
+		case wanted(b):
+			return true, nil
+		case b.Status == town.BeadFailed || b.Hold != "":
+			return false, fmt.Errorf("bead %s: %s: %s", shortID(b.ID), b.Status, b.Why)
+		}
+		return false, nil
+	})
+	return b, err
+}
+
+// started waits until an agent that was given a bead has been started.
+func (t *trial) started(ctx context.Context, id string) (a town.Agent, err error) {
+	err = t.poll(ctx, func() (bool, error) {
+		a, err = t.r.Agent(ctx, id)
+		if errors.Is(err, town.ErrNotFound) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	return a, err
+}
+
+// poll asks again and again until it is done: beads have no stream of their own.
+func (t *trial) poll(ctx context.Context, done func() (bool, error)) error {
+	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		b, err := t.r.hall.Bead(ctx, id)
-		switch {
-		case err != nil:
-			return b, err
-		case wanted(b):
-			return b, nil
-		case b.Status == town.BeadFailed || b.Hold != "":
-			return b, fmt.Errorf("bead %s: %s: %s", shortID(b.ID), b.Status, b.Why)
+		if ok, err := done(); ok || err != nil {
+			return err
 		}
 		select {
 		case <-tick.C:
 		case <-t.ended:
-			return b, fmt.Errorf("the town ended by itself: %w", t.endErr)
+			return fmt.Errorf("the town ended by itself: %w", t.endErr)
 		case <-ctx.Done():
-			return b, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -117,7 +140,7 @@ func (t *trial) await(ctx context.Context, id string, wanted func(town.Bead) boo
 // follow shows what the agent does until its program ends, which it does when its
 // work is handed over. It returns an error when it ends otherwise.
 func (t *trial) follow(ctx context.Context, id string) error {
-	a, err := t.r.Agent(ctx, id)
+	a, err := t.started(ctx, id)
 	if err != nil {
 		return err
 	}
