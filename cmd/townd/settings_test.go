@@ -33,6 +33,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 			"TOWND_HOME": "/srv/town", "TOWND_LISTEN": "127.0.0.1:2", "TOWND_TOKEN": "t", "TOWND_GIT_PROTOCOLS": " https, file ",
 			"TOWND_STOP_SECONDS": "120", "TOWND_MAX_AGENTS": "", "AGENT_LOG_DELETE_AFTER_DAYS": "0", "TOWND_NEVER_HEARD_OF": "x",
 			"TOWND_RULES": "release,server", "TOWND_PROJECT_HOOKS": "mine, ours",
+			"TOWND_COORDINATOR_URL": "https://example.com/base", "TOWND_HEARTBEAT_SECONDS": "90", "GASTOWN_API_URL": "https://earlier.example.com",
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +42,8 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		Home: "/srv/town", Listen: "127.0.0.1:1", Token: "t", GitProtocols: []string{"https", "file"},
 		StopBudget: 2 * time.Minute, MaxAgents: 256, UIDBase: 40000, UIDCount: 1000, GIDBase: 50000,
 		TranscriptBytes: 64 << 20, GzipAfter: 30 * time.Minute,
-		Rules: rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},
+		Coordinator: coordinatorSettings{URL: "https://example.com/base", TownID: "local", Heartbeat: 90 * time.Second},
+		Rules:       rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Config (-want +got):\n%s", diff)
