@@ -93,7 +93,7 @@ func TestFinalRefusalBecomesADeadLetter(t *testing.T) {
 				l.Start(new(testTown))
 				post(t, l, "toast", "/bad", "one")
 				post(t, l, "toast", "/after", "two")
-				time.Sleep(24 * time.Hour)
+				time.Sleep(12 * time.Hour)
 				synctest.Wait()
 				if n := len(h.times("/bad")); n != tc.asked {
 					t.Errorf("asked %d times, want %d", n, tc.asked)
@@ -104,6 +104,10 @@ func TestFinalRefusalBecomesADeadLetter(t *testing.T) {
 				st := l.State(t.Context())
 				if st.Outbox.Dead != 1 || st.Outbox.Pending != 0 || len(st.Degraded) != 1 || !strings.Contains(st.Degraded[0], "refused for good") {
 					t.Errorf("state %+v", st)
+				}
+				time.Sleep(25 * time.Hour)
+				if st := l.State(t.Context()); st.Outbox.Dead != 1 || len(st.Degraded) > 0 {
+					t.Errorf("a day later: %+v", st)
 				}
 			})
 		})

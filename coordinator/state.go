@@ -13,6 +13,9 @@ import (
 // unreachedFor is how long heartbeats fail before the town counts as degraded: one may.
 const unreachedFor = 45 * time.Second
 
+// deadLately is how long a report that was refused for good counts as trouble.
+const deadLately = 24 * time.Hour
+
 // State is how the link is now.
 type State struct {
 	InstanceID string
@@ -20,6 +23,7 @@ type State struct {
 	ReachedAt  time.Time // when a heartbeat was answered last, zero for never
 	Replaced   bool      // another container has taken over; nothing is reported any more
 	Outbox     town.OutboxState
+	DeadLately int64    // of Outbox.Dead, within the last day
 	Degraded   []string // what is wrong, for people
 
 	Sends           map[int]int64 // requests since Open by status, 0 for no answer
@@ -42,6 +46,9 @@ func (l *Link) State(ctx context.Context) State {
 	}
 	var err error
 	st.Outbox, err = l.outbox.state(ctx)
+	if err == nil && st.Outbox.Dead > 0 {
+		st.DeadLately, err = l.outbox.store.died(ctx, time.Now().Add(-deadLately))
+	}
 	if err != nil {
 		st.Degraded = append(st.Degraded, "the outbox cannot be read: "+err.Error())
 	}
@@ -86,8 +93,8 @@ func (l *Link) problems(st *State, fault error, lost time.Time, why string) (all
 	if st.LanesRefused > 0 {
 		all = append(all, fmt.Sprintf("the coordinator refuses the reports of %d agents for now; they are tried again", st.LanesRefused))
 	}
-	if st.Outbox.Dead > 0 {
-		all = append(all, fmt.Sprintf("%d reports were refused for good by the coordinator", st.Outbox.Dead))
+	if st.DeadLately > 0 {
+		all = append(all, fmt.Sprintf("%d reports were refused for good by the coordinator within a day", st.DeadLately))
 	}
 	if st.OutboxBytes > st.OutboxMaxBytes {
 		all = append(all, "the outbox is larger than it should be: events were left out already, and facts never are")

@@ -340,6 +340,14 @@ func (s *store) dead(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
+// died counts what was refused for good since a time.
+func (s *store) died(ctx context.Context, since time.Time) (n int64, err error) {
+	if err = s.reader.QueryRowContext(ctx, "SELECT count(*) FROM dead WHERE died >= ?", since.UnixMilli()).Scan(&n); err != nil {
+		err = fmt.Errorf("read outbox: %w", kindOf(err))
+	}
+	return n, err
+}
+
 // oldest returns when the oldest item happened, zero when there is none.
 func (s *store) oldest(ctx context.Context) (time.Time, error) {
 	var at int64

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -109,9 +110,7 @@ func startLinked(t *testing.T, more map[string]string) (*testTown, *recordingHal
 	t.Helper()
 	h := newHall(t)
 	env := map[string]string{"TOWND_COORDINATOR_URL": h.url, "TOWND_TOWN_ID": "t1", "TOWND_HEARTBEAT_SECONDS": "1"}
-	for name, value := range more {
-		env[name] = value
-	}
+	maps.Copy(env, more)
 	return startTownWith(t, env), h
 }
 
