@@ -3,6 +3,7 @@ package townhall
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,9 +142,10 @@ func TestMergeThatTheRemoteForbidsIsToldAtOnce(t *testing.T) {
 func TestMergeWithoutOutcomeIsAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatching(t, []string{"site"}, nil)
-		fail := true
+		var fail atomic.Bool
+		fail.Store(true)
 		d.onMerge = func(api.MergeRequest) (api.MergeResult, error) {
-			if fail {
+			if fail.Load() {
 				return api.MergeResult{}, errCut
 			}
 			return api.MergeResult{Status: "accepted"}, nil
@@ -153,7 +155,7 @@ func TestMergeWithoutOutcomeIsAskedForAgain(t *testing.T) {
 		if n := len(d.asked()); n != 2 {
 			t.Errorf("asked %d times after a call that was cut", n)
 		}
-		fail = false
+		fail.Store(false)
 		d.beatFor(t, time.Minute)
 		n := len(d.asked())
 		d.mu.Lock()
@@ -201,9 +203,10 @@ func TestPullRequestIsLookedAtSlowlyUntilItIsMerged(t *testing.T) {
 		d := newDispatching(t, []string{"site"}, func(d *dispatching) {
 			d.rig(t, "site", func(s *town.RigSettings) { s.Merge.Mode = town.MergePullRequest })
 		})
-		open := true
+		var open atomic.Bool
+		open.Store(true)
 		d.onMerge = func(q api.MergeRequest) (api.MergeResult, error) {
-			if open {
+			if open.Load() {
 				return api.MergeResult{Status: "pull_request"}, nil
 			}
 			return merged(q)
@@ -218,7 +221,7 @@ func TestPullRequestIsLookedAtSlowlyUntilItIsMerged(t *testing.T) {
 			t.Errorf("asked %d times in an hour", n)
 		}
 		d.want(t, b.ID, town.BeadInReview)
-		open = false
+		open.Store(false)
 		d.beatFor(t, 6*time.Minute)
 		d.want(t, b.ID, town.BeadClosed)
 		d.want(t, other.ID, town.BeadClosed)

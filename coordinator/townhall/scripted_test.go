@@ -29,9 +29,9 @@ type scripted struct {
 	agents  map[string]town.AgentHeartbeat
 	starts  []town.StartRequest
 	merges  []api.MergeRequest
-	said    []string // messages, as "agent: text"
-	stopped []string
-	deleted []string
+	words   []string // messages, as "agent: text"
+	stops   []string
+	deletes []string
 
 	onStart func(req town.StartRequest) error // before the agent lives; it does not when it returns an error
 	onLive  func(req town.StartRequest)       // after
@@ -96,14 +96,14 @@ func (c *scripted) Stop(_ context.Context, id string, _ town.StopRequest) (town.
 	c.set(id, func(a *town.AgentHeartbeat) { a.Status, a.Reason = town.StatusExited, town.ReasonStopped })
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopped = append(c.stopped, id)
+	c.stops = append(c.stops, id)
 	return town.Agent{}, nil
 }
 
 func (c *scripted) Message(_ context.Context, id string, req town.MessageRequest, _ string) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.said = append(c.said, id+": "+req.Prompt)
+	c.words = append(c.words, id+": "+req.Prompt)
 	return "m", nil
 }
 
@@ -111,7 +111,7 @@ func (c *scripted) Delete(_ context.Context, id string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.agents, id)
-	c.deleted = append(c.deleted, id)
+	c.deletes = append(c.deletes, id)
 	return nil
 }
 
@@ -182,6 +182,16 @@ func (c *scripted) started() []town.StartRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.starts)
+}
+
+func (c *scripted) said() []string    { return c.copyOf(&c.words) }
+func (c *scripted) stopped() []string { return c.copyOf(&c.stops) }
+func (c *scripted) deleted() []string { return c.copyOf(&c.deletes) }
+
+func (c *scripted) copyOf(list *[]string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(*list)
 }
 
 func (c *scripted) asked() []api.MergeRequest {
