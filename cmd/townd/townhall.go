@@ -49,7 +49,7 @@ func openTownHall(ctx context.Context, c *Config, token string, secrets *contain
 // start begins to hand out work to the town behind face.
 func (t *townHall) start(ctx context.Context, face http.Handler, token string, maxAgents int) {
 	ctx, t.stop = context.WithCancel(context.WithoutCancel(ctx))
-	near := api.New(embeddedURL, token, &http.Client{Transport: api.HandlerTransport(face)})
+	near := api.New("http://127.0.0.1", token, &http.Client{Transport: api.HandlerTransport(face)})
 	t.wg.Go(func() { // ends with close
 		// Its one error is a configuration without a Container.
 		_ = t.hall.Dispatch(ctx, townhall.DispatchConfig{Container: func() townhall.Container { return near }, MaxAgents: maxAgents})
