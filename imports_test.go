@@ -72,13 +72,19 @@ var rules = map[string]rule{
 		ours: []string{"town", "api"},
 		why:  "the gateway knows models and money, never agents' lives: whose call it is, it asks by an interface of its own",
 	},
+	"coordinator": {
+		ours:   []string{"town", "api"},
+		theirs: []string{"modernc.org/sqlite"},
+		why:    "reports outlive this process in a database, which must need no C compiler; who reports, and what an order does, is wired in main",
+	},
 	"coordinator/tools": {
-		ours: []string{"town", "api", "coordinator", "sock"},
-		why:  "the agents' socket passes on what agents ask; who decides is wired in main",
+		ours:   []string{"town", "api", "coordinator", "sock"},
+		theirs: []string{"github.com/google/jsonschema-go"}, // makes the tools' schemas of our types; the MCP SDK needs it anyway
+		why:    "the agents' socket passes on what agents ask; who decides is wired in main",
 	},
 	"coordinator/townhall": {
-		ours:   []string{"town", "api", "coordinator"},
-		theirs: []string{"modernc.org/sqlite"},
+		ours:   []string{"town", "api", "api/wire", "coordinator"},
+		theirs: []string{"modernc.org/sqlite", "github.com/gorilla/mux"},
 		why: "the town's facts are in one SQLite file, by a driver without cgo so that the program stays static; " +
 			"the container is reached by its control API only",
 	},
@@ -96,6 +102,11 @@ var rules = map[string]rule{
 		theirs: []string{"nhooyr.io/websocket"},
 		why:    "clients are for people outside too: they see the contract, never the rooms behind it",
 	},
+	"api/wire": {
+		ours:   []string{"town", "api"},
+		theirs: []string{"github.com/gorilla/mux"},
+		why:    "the servers of the contract read requests and write answers alike; what is asked, they know",
+	},
 	"supervisor": {
 		ours: []string{
 			"town", "supervisor/transcript", "supervisor/screen", "supervisor/keeper", "supervisor/agentcli", "supervisor/rules",
@@ -105,7 +116,7 @@ var rules = map[string]rule{
 		why:    "an agent's life needs its rooms, and no face: HTTP can change without it",
 	},
 	"container": {
-		ours: []string{"town", "api", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr", "llm"},
+		ours: []string{"town", "api", "api/wire", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr", "llm"},
 		theirs: []string{
 			"github.com/getkin/kin-openapi", "github.com/gorilla/mux", "github.com/prometheus/client_golang",
 			"github.com/shirou/gopsutil/v3", "nhooyr.io/websocket",
@@ -116,11 +127,12 @@ var rules = map[string]rule{
 		ours: []string{
 			"town", "api", "container", "supervisor", "supervisor/keeper", "supervisor/transcript", "supervisor/screen",
 			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "gitmgr/forge", "gitmgr/githubapp", "prompts", "llm",
-			"coordinator/tools",
+			"coordinator", "coordinator/tools", "coordinator/townhall", "api/wire",
 		},
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",
 			"golang.org/x/term",
+			"github.com/modelcontextprotocol/go-sdk", // the protocol by which CLIs call the town's tools, by those who define it
 		},
 		why: "main wires the rooms together",
 	},
@@ -128,7 +140,9 @@ var rules = map[string]rule{
 
 // helpers are for tests and load programs only, so they may import anything;
 // no package of the program imports them.
-var helpers = []string{"bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest"}
+var helpers = []string{
+	"api/conformance", "bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest", "coordinator/tools/tooltest",
+}
 
 func TestImports(t *testing.T) {
 	for _, p := range packages(t) {

@@ -31,7 +31,8 @@ func (c *Client) SetupRepo(ctx context.Context, req SetupRequest) (SetupResponse
 	return out, err
 }
 
-// MergeRequest is what POST /git/merge takes. The ids of the work that is merged are
+// MergeRequest is what POST /git/merge takes. With an EntryID of the coordinator's
+// merge queue it is answered at once; the other ids of the work that is merged are
 // taken for older callers' sake.
 type MergeRequest struct {
 	RigID        string `json:"rigId"`
@@ -51,7 +52,22 @@ type MergeRequest struct {
 	EntryID string `json:"entryId,omitempty"`
 	BeadID  string `json:"beadId,omitempty"`
 	AgentID string `json:"agentId,omitempty"`
+
+	// CallbackURL is where the outcome of an EntryID goes, on the coordinator's own host;
+	// the coordinator's place for it when empty.
+	CallbackURL string `json:"callbackUrl,omitempty"`
 }
+
+// MergeAccepted is the body of POST /git/merge for an entry of the coordinator's merge
+// queue: the outcome is told to the coordinator.
+type MergeAccepted struct {
+	Status  string   `json:"status"` // MergeStatusAccepted
+	Message string   `json:"message"`
+	Ignored []string `json:"ignored,omitempty"` // fields of the request the town does not know
+}
+
+// MergeStatusAccepted is the status of a merge that is under way.
+const MergeStatusAccepted = "accepted"
 
 // Gate is a command that a merge must pass before it is pushed.
 type Gate struct {
@@ -95,7 +111,8 @@ type GateResult struct {
 	Seconds  float64 `json:"seconds"`
 }
 
-// Merge merges a branch on the remote. That it could not be merged is a result.
+// Merge merges a branch on the remote. That it could not be merged is a result. With
+// an EntryID, and a coordinator, the result says MergeStatusAccepted and no more.
 func (c *Client) Merge(ctx context.Context, req MergeRequest) (MergeResult, error) {
 	var out MergeResult
 	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/git/merge", body: req}, &out)
@@ -153,8 +170,8 @@ func (c *Client) Drain(ctx context.Context, req DrainRequest) (Manifest, error) 
 // RefreshTokenRequest is what POST /refresh-token takes.
 type RefreshTokenRequest struct {
 	Token  string `json:"token"`
-	TownID string `json:"townId,omitempty"`
-	Host   string `json:"host,omitempty"` // with its port if it has one; github.com when empty
+	TownID string `json:"townId,omitempty"` // without Host: the token is for the town's coordinator
+	Host   string `json:"host,omitempty"`   // with its port if it has one; github.com when empty
 }
 
 // RefreshTokenResponse is the body of POST /refresh-token. No agent holds the token,
@@ -167,7 +184,8 @@ type RefreshTokenResponse struct {
 	Ignored         []string   `json:"ignored,omitempty"` // fields of the request the town does not know
 }
 
-// RefreshToken changes the town's credential for the git remotes of a host.
+// RefreshToken changes the town's credential for the git remotes of a host, or for
+// its coordinator.
 func (c *Client) RefreshToken(ctx context.Context, req RefreshTokenRequest) error {
 	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/refresh-token", body: req}, new(RefreshTokenResponse))
 	return err

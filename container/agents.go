@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/town"
 )
 
@@ -12,7 +13,7 @@ import (
 // identical request started before.
 func (s *Server) startAgent(r *http.Request) (any, error) {
 	var req town.StartRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +26,7 @@ func (s *Server) startAgent(r *http.Request) (any, error) {
 	if created {
 		status = http.StatusCreated
 	}
-	return reply{status, api.StartResponse{Agent: agent, Ignored: ignored}}, nil
+	return wire.Reply{Status: status, Value: api.StartResponse{Agent: agent, Ignored: ignored}}, nil
 }
 
 func (s *Server) listAgents(*http.Request) (any, error) {
@@ -48,8 +49,8 @@ func (s *Server) stopAgent(r *http.Request) (any, error) {
 		return nil, err
 	}
 	var req town.StopRequest
-	if _, err := bodyOf(r, &req); err != nil {
-		if _, notJSON := errors.AsType[*notJSONError](err); !notJSON {
+	if _, err := wire.Body(r, &req); err != nil {
+		if _, notJSON := errors.AsType[*wire.NotJSONError](err); !notJSON {
 			return nil, err
 		}
 	}
@@ -65,12 +66,12 @@ func (s *Server) messageAgent(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := idempotencyKey(r)
+	key, err := wire.IdempotencyKey(r)
 	if err != nil {
 		return nil, err
 	}
 	var req town.MessageRequest
-	if _, err := bodyOf(r, &req); err != nil {
+	if _, err := wire.Body(r, &req); err != nil {
 		return nil, err
 	}
 	if err := req.Validate(); err != nil {
@@ -83,32 +84,13 @@ func (s *Server) messageAgent(r *http.Request) (any, error) {
 	return api.MessageResponse{Sent: true, MessageID: messageID}, nil
 }
 
-// idempotencyKey returns the request's key, "" without one.
-func idempotencyKey(r *http.Request) (string, error) {
-	const name = "Idempotency-Key"
-	values := r.Header.Values(name)
-	if len(values) == 0 {
-		return "", nil
-	}
-	key := values[0]
-	if len(values) > 1 || key == "" || len(key) > 255 {
-		return "", badParam(name, "must be given once, with 1 to 255 characters")
-	}
-	for _, c := range []byte(key) {
-		if c < 0x21 || c > 0x7e {
-			return "", badParam(name, "must be of visible ASCII characters")
-		}
-	}
-	return key, nil
-}
-
 func (s *Server) resizeAgent(r *http.Request) (any, error) {
 	id, err := agentID(r)
 	if err != nil {
 		return nil, err
 	}
 	var req api.ResizeRequest
-	if _, err := bodyOf(r, &req); err != nil {
+	if _, err := wire.Body(r, &req); err != nil {
 		return nil, err
 	}
 	if err := town.CheckTerminalSize(req.Cols, req.Rows); err != nil {

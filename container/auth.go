@@ -1,8 +1,6 @@
 package container
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"net"
 	"net/http"
@@ -24,26 +22,9 @@ func (s *Server) authorize(a access, r *http.Request) error {
 	case accessPublic, accessTicket:
 		return nil
 	case accessToken:
-		return s.checkToken(r.Header.Values("Authorization"))
+		return s.token.Authorize(r)
 	}
 	return fmt.Errorf("access %d: %w", a, town.ErrForbidden)
-}
-
-// checkToken compares hashes, so that neither the token's length nor its
-// beginning can be found out by timing.
-func (s *Server) checkToken(headers []string) error {
-	if len(headers) != 1 {
-		return fmt.Errorf("one header is needed: Authorization: Bearer <token>; `townd token` prints it: %w", town.ErrUnauthorized)
-	}
-	scheme, token, ok := strings.Cut(headers[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return fmt.Errorf("the Authorization header must be: Bearer <token>; `townd token` prints it: %w", town.ErrUnauthorized)
-	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	if subtle.ConstantTimeCompare(sum[:], s.token[:]) != 1 || s.cfg.Token == "" {
-		return fmt.Errorf("that is not this town's token; `townd token` prints it: %w", town.ErrUnauthorized)
-	}
-	return nil
 }
 
 // checkLoopback keeps web pages of other sites out of a town on this machine: a

@@ -6,7 +6,6 @@ package container
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"townd/api/wire"
 	"townd/gitmgr"
 	"townd/llm"
 	"townd/supervisor"
@@ -34,7 +34,9 @@ type Config struct {
 	// if set, says which rigs' merges are by pull request when a request names no mode.
 	PullRequests  PullRequests
 	ByPullRequest func(rigID string) bool
-	Token         string // of any length; a Server without one refuses every call that needs it
+	Coordinator   Coordinator  // the way to the town's coordinator; may be nil
+	Hall          http.Handler // the coordinator in this process, served under /api/towns/ with its own authorization; may be nil
+	Token         string       // of any length; a Server without one refuses every call that needs it
 	Version       string
 	Home          string   // the directory whose disk /health shows; "/" when empty
 	Warnings      []string // for /health: what a person should know and need not see to at once
@@ -48,11 +50,12 @@ type Config struct {
 type Server struct {
 	cfg      Config
 	log      *slog.Logger
-	token    [sha256.Size]byte
+	token    wire.Token
 	started  time.Time
 	router   *mux.Router
 	tickets  ticketStore
 	writers  writerQueues
+	merges   merges
 	viewers  atomic.Int64
 	drawers  drawers
 	host     atomic.Pointer[hostSample]
@@ -74,7 +77,7 @@ func New(c Config) *Server {
 	s := &Server{
 		cfg:       c,
 		log:       c.Log,
-		token:     sha256.Sum256([]byte(c.Token)),
+		token:     wire.NewToken(c.Token),
 		started:   time.Now().UTC(),
 		metrics:   c.Metrics,
 		drawGate:  newDrawGate(),

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"townd/api"
+	"townd/api/conformance"
 	"townd/container"
 	"townd/gitmgr"
 	"townd/gitmgr/gittest"
@@ -109,7 +110,7 @@ func newTownOf(t testing.TB, house func(*supervisor.Config), change func(*contai
 	change(&config)
 	server := container.New(config)
 	listener := httptest.NewServer(server.Handler())
-	checked := &http.Client{Transport: &contract{t: t, next: &http.Transport{}}}
+	checked := &http.Client{Transport: conformance.Checked(&http.Transport{}, func(err error) { t.Error(err) })}
 	tt := &testTown{
 		Client: api.New(listener.URL, testToken, checked), t: t, url: listener.URL, http: checked, supervisor: super, server: server,
 		remote: gittest.New(t, gittest.Options{Files: 3}).URL(), logs: logs,

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"townd/api"
+	"townd/api/wire"
 )
 
 // The bounds of a patch in an answer.
@@ -20,11 +21,11 @@ func (s *Server) diff(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := parseParams(r)
+	p, err := wire.ParseParams(r)
 	if err != nil {
 		return nil, err
 	}
-	limit, err := p.number("maxBytes", 1, diffBytesMost, diffBytes)
+	limit, err := p.Number("maxBytes", 1, diffBytesMost, diffBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -32,9 +33,9 @@ func (s *Server) diff(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return writer(func(w http.ResponseWriter) {
+	return wire.Writer(func(w http.ResponseWriter) {
 		w.Header().Set(api.HeaderTruncated, strconv.FormatBool(d.Truncated))
-		if accepts(r, "text/x-diff") {
+		if wire.Accepts(r, "text/x-diff") {
 			w.Header().Set("Content-Type", "text/x-diff")
 			w.Header().Set("X-Content-Type-Options", "nosniff")
 			_, _ = w.Write(d.Patch)
@@ -49,6 +50,6 @@ func (s *Server) diff(r *http.Request) (any, error) {
 				Path: f.Path, OldPath: f.OldPath, Status: f.Status, Added: f.Added, Deleted: f.Deleted, Binary: f.Binary,
 			}
 		}
-		writeJSON(w, http.StatusOK, "application/json", out)
+		wire.Answer(w, out)
 	}), nil
 }

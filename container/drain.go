@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/town"
 )
 
@@ -19,18 +20,18 @@ const (
 // drain saves every agent's work and answers with what was saved where. A caller
 // that leaves does not end it: it may be leaving because the machine ends.
 func (s *Server) drain(r *http.Request) (any, error) {
-	data, err := readBody(r)
+	data, err := wire.ReadBody(r)
 	if err != nil {
 		return nil, err
 	}
 	req := api.DrainRequest{DeadlineSeconds: drainSeconds}
 	if len(data) > 0 {
-		if _, err := decode(data, &req); err != nil {
+		if _, err := wire.Decode(data, &req); err != nil {
 			return nil, err
 		}
 	}
 	if !(req.DeadlineSeconds > 0 && req.DeadlineSeconds <= drainSecondsMost) {
-		return nil, badBody("deadlineSeconds", "must be above 0, and %d at most", drainSecondsMost)
+		return nil, wire.BadBody("deadlineSeconds", "must be above 0, and %d at most", drainSecondsMost)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), time.Duration(req.DeadlineSeconds*float64(time.Second)))
 	defer cancel()

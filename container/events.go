@@ -2,16 +2,14 @@ package container
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -36,7 +34,7 @@ func parseCursor(name, text string) (cursor, error) {
 	}
 	id, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || id < 0 || ok && town.CheckID(epoch) != nil {
-		return cursor{}, badParam(name, "%.60q must be the id of an event, as 42 or <epoch>:42", text)
+		return cursor{}, wire.BadParam(name, "%.60q must be the id of an event, as 42 or <epoch>:42", text)
 	}
 	return cursor{epoch, id}, nil
 }
@@ -63,18 +61,18 @@ func (s *Server) events(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Method == http.MethodGet && accepts(r, "text/event-stream") {
-		return writer(func(w http.ResponseWriter) { s.sendEvents(w, r, id, page) }), nil
+	if r.Method == http.MethodGet && wire.Accepts(r, "text/event-stream") {
+		return wire.Writer(func(w http.ResponseWriter) { s.sendEvents(w, r, id, page) }), nil
 	}
 	return api.EventPage{Epoch: page.Epoch, Events: page.Events, Next: page.Next}, nil
 }
 
 func eventParams(r *http.Request) (after cursor, limit int, err error) {
-	p, err := parseParams(r)
+	p, err := wire.ParseParams(r)
 	if err != nil {
 		return after, 0, err
 	}
-	text, err := p.one("after")
+	text, err := p.One("after")
 	if err != nil {
 		return after, 0, err
 	}
@@ -87,20 +85,8 @@ func eventParams(r *http.Request) (after cursor, limit int, err error) {
 			return after, 0, err
 		}
 	}
-	n, err := p.number("limit", 1, eventsLimitMost, eventsLimit)
+	n, err := p.Number("limit", 1, eventsLimitMost, eventsLimit)
 	return after, int(n), err
-}
-
-// accepts reports whether the request asks for this media type by name.
-func accepts(r *http.Request, mediaType string) bool {
-	for _, header := range r.Header.Values("Accept") {
-		for part := range strings.SplitSeq(header, ",") {
-			if got, _, err := mime.ParseMediaType(part); err == nil && got == mediaType {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // sendEvents sends page and what follows it as server-sent events, until the
@@ -109,11 +95,9 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, agent string
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	out := &eventWriter{w: w, control: http.NewResponseController(w)}
+	out := wire.NewEventStream(w)
 	for {
-		if out.page(page) != nil {
+		if sendPage(out, page) != nil {
 			return
 		}
 		for {
@@ -121,7 +105,7 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, agent string
 			if err == nil {
 				break
 			}
-			if !errors.Is(err, errQuiet) || out.send(": quiet\n\n") != nil {
+			if !errors.Is(err, errQuiet) || out.Send(wire.Quiet) != nil {
 				return
 			}
 		}
@@ -141,31 +125,12 @@ func (s *Server) waitEvents(ctx context.Context, agent string, after int64, d ti
 	return s.cfg.Supervisor.WaitEvents(ctx, agent, after)
 }
 
-// eventWriter writes server-sent events.
-type eventWriter struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-}
-
-func (e *eventWriter) page(page supervisor.EventPage) error {
+func sendPage(out *wire.EventStream, page supervisor.EventPage) error {
 	var text strings.Builder
 	for _, event := range page.Events {
-		data, err := json.Marshal(event)
-		if err != nil {
+		if err := wire.WriteEvent(&text, api.EventCursor(page.Epoch, event.ID), string(event.Event), event); err != nil {
 			return err
 		}
-		fmt.Fprintf(&text, "id: %s\nevent: %s\ndata: %s\n\n", api.EventCursor(page.Epoch, event.ID), event.Event, data)
 	}
-	return e.send(text.String())
-}
-
-// send writes text and gives the caller writeTimeout to take it.
-func (e *eventWriter) send(text string) error {
-	if err := e.control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	if _, err := e.w.Write([]byte(text)); err != nil {
-		return err
-	}
-	return e.control.Flush()
+	return out.Send(text.String())
 }

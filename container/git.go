@@ -5,28 +5,34 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/gitmgr"
 	"townd/town"
 )
 
-// refreshToken changes the town's credential for the remotes of a host. Agents have
+// refreshToken changes the town's credential for the remotes of a host, or, for a
+// request that names the town and no host, the one for its coordinator. Agents have
 // none of it, so none is restarted.
 func (s *Server) refreshToken(r *http.Request) (any, error) {
 	var req api.RefreshTokenRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
 	if req.Token == "" {
-		return nil, badBody("token", "must not be empty")
+		return nil, wire.BadBody("token", "must not be empty")
 	}
 	s.cfg.Secrets.Add(req.Token)
+	if s.refreshCoordinator(&req) {
+		return api.RefreshTokenResponse{Refreshed: true, Results: []struct{}{}, Ignored: ignored}, nil
+	}
 	if s.cfg.SetGitToken == nil {
-		return nil, &problem{status: http.StatusNotFound, text: "this town has no credentials of its own for git remotes"}
+		return nil, &wire.Refusal{Status: http.StatusNotFound, Text: "this town has no credentials of its own for git remotes"}
 	}
 	if err := s.cfg.SetGitToken(req.Host, req.Token); err != nil {
 		return nil, err
@@ -37,7 +43,7 @@ func (s *Server) refreshToken(r *http.Request) (any, error) {
 // setupRepo clones or fetches a rig's repository and answers when that is done.
 func (s *Server) setupRepo(r *http.Request) (any, error) {
 	var req api.SetupRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -50,11 +56,12 @@ func (s *Server) setupRepo(r *http.Request) (any, error) {
 	}, nil
 }
 
-// merge merges a branch on the remote and answers when that is decided. That it could
-// not be merged is an answer, not an error.
+// merge merges a branch on the remote and answers when that is decided, or for an
+// entry of the coordinator's merge queue at once. That it could not be merged is an
+// answer, not an error.
 func (s *Server) merge(r *http.Request) (any, error) {
 	var req api.MergeRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -62,26 +69,36 @@ func (s *Server) merge(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var res gitmgr.MergeResult
-	var pull *town.PullRequest
-	if s.proposes(&req) {
-		if s.cfg.PullRequests == nil {
-			return nil, errNoPullRequests
-		}
-		var p town.Proposal
-		if req.PullRequest != nil {
-			p = *req.PullRequest
-		}
-		res, pull, err = s.cfg.PullRequests.Propose(r.Context(), q, p)
-	} else {
-		res, err = s.cfg.Supervisor.Merge(r.Context(), q)
+	if req.EntryID != "" && s.cfg.Coordinator != nil {
+		return s.mergeLater(&req, q, ignored)
 	}
+	if req.CallbackURL != "" {
+		ignored = append(ignored, "callbackUrl")
+		slices.Sort(ignored)
+	}
+	res, pull, err := s.mergeNow(r.Context(), &req, q)
 	if err != nil {
 		return nil, err
 	}
 	out := s.mergeResult(res)
 	out.PullRequest, out.Ignored = pull, ignored
 	return out, nil
+}
+
+// mergeNow merges a branch, or makes it a pull request, which is nil otherwise.
+func (s *Server) mergeNow(ctx context.Context, req *api.MergeRequest, q gitmgr.MergeRequest) (gitmgr.MergeResult, *town.PullRequest, error) {
+	if !s.proposes(req) {
+		res, err := s.cfg.Supervisor.Merge(ctx, q)
+		return res, nil, err
+	}
+	if s.cfg.PullRequests == nil {
+		return gitmgr.MergeResult{}, nil, errNoPullRequests
+	}
+	var p town.Proposal
+	if req.PullRequest != nil {
+		p = *req.PullRequest
+	}
+	return s.cfg.PullRequests.Propose(ctx, q, p)
 }
 
 // PullRequests makes branches into pull requests at the forges of their rigs' remotes.
@@ -93,7 +110,7 @@ type PullRequests interface {
 	PullRequest(ctx context.Context, rigID, branch, target string) (town.PullRequest, error)
 }
 
-var errNoPullRequests = &problem{status: http.StatusNotFound, text: "this town makes no pull requests"}
+var errNoPullRequests = &wire.Refusal{Status: http.StatusNotFound, Text: "this town makes no pull requests"}
 
 // The modes of a merge.
 const (
@@ -107,24 +124,24 @@ func (s *Server) proposes(req *api.MergeRequest) bool {
 
 // pullRequest answers with where a branch's pull request stands.
 func (s *Server) pullRequest(r *http.Request) (any, error) {
-	p, err := parseParams(r)
+	p, err := wire.ParseParams(r)
 	if err != nil {
 		return nil, err
 	}
 	values := map[string]string{}
 	for _, name := range []string{"rigId", "branch", "targetBranch"} {
-		if values[name], err = p.one(name); err != nil {
+		if values[name], err = p.One(name); err != nil {
 			return nil, err
 		}
 	}
 	if err := town.CheckID(values["rigId"]); err != nil {
-		return nil, badParam("rigId", "%v", err)
+		return nil, wire.BadParam("rigId", "%v", err)
 	}
 	if err := gitmgr.CheckBranch(values["branch"]); err != nil {
-		return nil, badParam("branch", "%v", err)
+		return nil, wire.BadParam("branch", "%v", err)
 	}
 	if target := values["targetBranch"]; target != "" && gitmgr.CheckBranch(target) != nil {
-		return nil, badParam("targetBranch", "is no name of a branch")
+		return nil, wire.BadParam("targetBranch", "is no name of a branch")
 	}
 	if s.cfg.PullRequests == nil {
 		return nil, errNoPullRequests

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"townd/api/wire"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -91,6 +92,9 @@ func (m *Metrics) request(rt route, method string, status int, d time.Duration) 
 // follow shows the figures of the server's supervisor, read at each scrape.
 func (m *Metrics) follow(s *Server) {
 	m.registry.MustRegister(townCollector{s.cfg.Supervisor}, diskCollector{s.cfg.Supervisor})
+	if s.cfg.Coordinator != nil {
+		m.registry.MustRegister(coordinatorCollector{s.cfg.Coordinator})
+	}
 	if s.cfg.Models != nil {
 		m.registry.MustRegister(modelCollector{s.cfg.Models})
 	}
@@ -102,7 +106,7 @@ func (m *Metrics) handler() http.Handler {
 }
 
 func (s *Server) scrape(r *http.Request) (any, error) {
-	return writer(func(w http.ResponseWriter) { s.metrics.handler().ServeHTTP(w, r) }), nil
+	return wire.Writer(func(w http.ResponseWriter) { s.metrics.handler().ServeHTTP(w, r) }), nil
 }
 
 // townCollector turns the supervisor's Stats into figures.

@@ -8,6 +8,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"townd/api"
+	"townd/api/wire"
 )
 
 // openapiJSON is api.OpenAPI in JSON, made when first asked for.
@@ -24,7 +25,7 @@ func (s *Server) openapi(*http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return writer(func(w http.ResponseWriter) {
+	return wire.Writer(func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(data)
 	}), nil

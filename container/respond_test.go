@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/supervisor"
 	"townd/town"
 )
@@ -47,9 +48,9 @@ func TestEachKindOfErrorHasItsAnswer(t *testing.T) {
 		{fmt.Errorf("who are you: %w", town.ErrUnauthorized), 401, "who are you: unauthorized", "Www-Authenticate", `Bearer realm="townd"`},
 		{fmt.Errorf("clone https://u:the-secret@host: %w", town.ErrGit), 502, "clone https://[redacted]@host: git remote failed", "", ""},
 		{fmt.Errorf("it has the-secret: %w", town.ErrStartFailed), 422, "it has [redacted]: program not started", "", ""},
-		{badParam("after", "is wrong"), 400, "invalid: after is wrong", "", ""},
-		{badBody("prompt", "is required"), 400, "Invalid request body", "", ""},
-		{&problem{status: 416, text: "held is nothing", header: http.Header{"Content-Range": {"bytes */0"}}}, 416, "held is nothing", "Content-Range", "bytes */0"},
+		{wire.BadParam("after", "is wrong"), 400, "invalid: after is wrong", "", ""},
+		{wire.BadBody("prompt", "is required"), 400, "Invalid request body", "", ""},
+		{&wire.Refusal{Status: 416, Text: "held is nothing", Header: http.Header{"Content-Range": {"bytes */0"}}}, 416, "held is nothing", "Content-Range", "bytes */0"},
 	} {
 		rec, p, _ := answer(t, func(*http.Request) (any, error) { return nil, c.err })
 		if rec.Code != c.status || p.Status != c.status || p.Error != c.text || p.Type != "about:blank" || p.Title == "" || p.Detail == "" ||
@@ -82,7 +83,7 @@ func TestUnexpectedErrorsStayInside(t *testing.T) {
 func TestAnswerThatHasBegunIsCutByAPanic(t *testing.T) {
 	s := &Server{metrics: NewMetrics(), log: slog.New(slog.DiscardHandler)}
 	handler := s.serve(route{method: http.MethodGet, path: "/x", access: accessPublic, handle: func(*http.Request) (any, error) {
-		return writer(func(w http.ResponseWriter) {
+		return wire.Writer(func(w http.ResponseWriter) {
 			_, _ = w.Write([]byte("half of"))
 			panic("lost my head")
 		}), nil

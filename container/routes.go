@@ -1,16 +1,12 @@
 package container
 
 import (
-	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 
 	"github.com/gorilla/mux"
 
+	"townd/api/wire"
 	"townd/gitmgr"
-	"townd/town"
 )
 
 // access says who may call a route.
@@ -23,7 +19,7 @@ const (
 )
 
 // route is one call of the API. handle returns what to answer: nothing else
-// writes to the client, but a writer it returns.
+// writes to the client, but a wire.Writer it returns.
 type route struct {
 	method, path string
 	access       access
@@ -62,9 +58,7 @@ func (s *Server) routes() []route {
 }
 
 func (s *Server) newRouter() *mux.Router {
-	// Paths are matched as they were sent: an id with %2F is one segment, and
-	// nothing is redirected to a "clean" path, which would turn a POST into a GET.
-	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	router := wire.NewRouter()
 	for _, r := range s.routes() {
 		methods := []string{r.method}
 		if r.method == http.MethodGet && r.access != accessTicket {
@@ -78,90 +72,36 @@ func (s *Server) newRouter() *mux.Router {
 	if s.cfg.Git != nil { // likewise: to agents' git
 		router.PathPrefix("/git/{rig}/").Handler(gitmgr.NewProxy(s.cfg.Git, s.cfg.Supervisor.GitCaller))
 	}
+	if s.cfg.Hall != nil {
+		router.PathPrefix("/api/towns/").Handler(s.near(s.cfg.Hall))
+	}
 	router.NotFoundHandler = s.serve(route{path: "none", access: accessPublic, handle: notFound})
 	router.MethodNotAllowedHandler = s.serve(route{path: "none", access: accessPublic, handle: s.methodNotAllowed})
 	return router
 }
 
+// near keeps web pages of other sites from what has authorization of its own.
+func (s *Server) near(h http.Handler) http.Handler {
+	refuse := s.serve(route{path: "/api/towns/", access: accessPublic, handle: notFound})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.authorize(accessPublic, r) != nil {
+			refuse.ServeHTTP(w, r) // which finds the same
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 func notFound(*http.Request) (any, error) {
-	return nil, &problem{status: http.StatusNotFound, text: "Not found", detail: "there is no such path; GET /openapi.json lists them"}
+	return nil, wire.NoSuchPath()
 }
 
 // methodNotAllowed answers 405 with the methods that the path does take.
 func (s *Server) methodNotAllowed(r *http.Request) (any, error) {
-	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		probe := *r
-		probe.Method = method
-		if match := (mux.RouteMatch{}); s.router.Match(&probe, &match) && match.MatchErr == nil {
-			allowed = append(allowed, method)
-		}
-	}
-	allow := strings.Join(allowed, ", ")
-	return nil, &problem{
-		status: http.StatusMethodNotAllowed,
-		text:   fmt.Sprintf("method %.20q is not allowed here; allowed: %s", r.Method, allow),
-		header: http.Header{"Allow": {allow}},
-	}
+	return nil, wire.MethodNotAllowed(r, s.router)
 }
 
 // agentID returns the id in the path.
 func agentID(r *http.Request) (string, error) {
-	id, err := url.PathUnescape(mux.Vars(r)["id"])
-	if err != nil {
-		return "", badParam("id", "cannot be percent-decoded")
-	}
-	if err := town.CheckID(id); err != nil {
-		return "", badParam("id", "%.140q %s", id, strings.TrimSuffix(err.Error(), ": "+town.ErrInvalid.Error()))
-	}
-	return id, nil
-}
-
-// params are the query of a request. Those we do not know are left alone, since
-// callers and proxies change; those we do must be readable.
-type params struct{ values url.Values }
-
-func parseParams(r *http.Request) (params, error) {
-	values, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return params{}, badParam("query", "must be name=value pairs joined by &, percent-encoded")
-	}
-	return params{values}, nil
-}
-
-// one returns the value of a parameter, "" when it is absent.
-func (p params) one(name string) (string, error) {
-	switch values := p.values[name]; len(values) {
-	case 0:
-		return "", nil
-	case 1:
-		return values[0], nil
-	default:
-		return "", badParam(name, "is given %d times", len(values))
-	}
-}
-
-// number returns the value of a parameter that is a number from low to high, or
-// fallback when it is absent.
-func (p params) number(name string, low, high, fallback int64) (int64, error) {
-	value, err := p.one(name)
-	if err != nil || value == "" {
-		return fallback, err
-	}
-	n, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || n < low || n > high {
-		return 0, badParam(name, "%.40q must be a number from %d to %d", value, low, high)
-	}
-	return n, nil
-}
-
-// paramError is a wrong path segment, query or header, as opposed to a body.
-type paramError struct{ invalid *town.InvalidError }
-
-func (e *paramError) Error() string { return e.invalid.Error() }
-
-func (e *paramError) Unwrap() error { return e.invalid }
-
-func badParam(name, format string, args ...any) error {
-	return &paramError{&town.InvalidError{Issues: []town.Issue{{Path: name, Message: fmt.Sprintf(format, args...)}}}}
+	return wire.PathID("id", mux.Vars(r)["id"])
 }

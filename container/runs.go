@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"townd/api/wire"
 	"townd/supervisor"
 	"townd/supervisor/transcript"
 	"townd/town"
@@ -34,7 +35,7 @@ func (s *Server) openRun(ctx context.Context, agent, id string) (*run, error) {
 		}, nil
 	}
 	if err := town.CheckID(id); err != nil {
-		return nil, badParam("run", "%.60q is no run's id", id)
+		return nil, wire.BadParam("run", "%.60q is no run's id", id)
 	}
 	dir, err := s.cfg.Supervisor.EarlierRun(ctx, agent, id)
 	if err != nil && !errors.Is(err, town.ErrNotFound) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/supervisor/screen"
 	"townd/town"
 )
@@ -99,11 +100,11 @@ func (s *Server) screen(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := parseParams(r)
+	p, err := wire.ParseParams(r)
 	if err != nil {
 		return nil, err
 	}
-	runID, err := p.one("run")
+	runID, err := p.One("run")
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +118,8 @@ func (s *Server) screen(r *http.Request) (any, error) {
 		return nil, err
 	}
 	text := strings.TrimRight(strings.Join(drawn.Lines, "\n"), "\n")
-	if accepts(r, "text/plain") {
-		return writer(func(w http.ResponseWriter) {
+	if wire.Accepts(r, "text/plain") {
+		return wire.Writer(func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			_, _ = w.Write([]byte(text + "\n"))
 		}), nil

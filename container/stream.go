@@ -13,6 +13,7 @@ import (
 	"nhooyr.io/websocket"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/supervisor/transcript"
 	"townd/town"
 )
@@ -31,7 +32,7 @@ func (s *Server) stream(r *http.Request) (any, error) {
 	if err := checkHandshake(r); err != nil {
 		return nil, err
 	}
-	p, err := parseParams(r)
+	p, err := wire.ParseParams(r)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func (s *Server) stream(r *http.Request) (any, error) {
 		v.run.close()
 		return nil, err
 	}
-	return writer(func(w http.ResponseWriter) { s.watch(w, r, v, protocol) }), nil
+	return wire.Writer(func(w http.ResponseWriter) { s.watch(w, r, v, protocol) }), nil
 }
 
 // watch makes the connection a WebSocket and runs the viewer on it.
@@ -80,17 +81,17 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, v *viewer, protoc
 // 4.2.1). The library looks too, but only when the ticket has been spent.
 func checkHandshake(r *http.Request) error {
 	if !headerHas(r.Header, "Connection", "upgrade") || !headerHas(r.Header, "Upgrade", "websocket") {
-		return &problem{
-			status: http.StatusUpgradeRequired,
-			text:   "a stream is a WebSocket: send Connection: Upgrade and Upgrade: websocket",
-			header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
+		return &wire.Refusal{
+			Status: http.StatusUpgradeRequired,
+			Text:   "a stream is a WebSocket: send Connection: Upgrade and Upgrade: websocket",
+			Header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
 		}
 	}
 	if version := r.Header.Get("Sec-WebSocket-Version"); version != "13" {
-		return &problem{
-			status: http.StatusBadRequest,
-			text:   fmt.Sprintf("Sec-WebSocket-Version is %.20q; it must be 13", version),
-			header: http.Header{"Sec-Websocket-Version": {"13"}},
+		return &wire.Refusal{
+			Status: http.StatusBadRequest,
+			Text:   fmt.Sprintf("Sec-WebSocket-Version is %.20q; it must be 13", version),
+			Header: http.Header{"Sec-Websocket-Version": {"13"}},
 		}
 	}
 	keys := r.Header.Values("Sec-WebSocket-Key")
@@ -99,7 +100,7 @@ func checkHandshake(r *http.Request) error {
 			return nil
 		}
 	}
-	return badParam("Sec-WebSocket-Key", "must be given once, 16 bytes in base64")
+	return wire.BadParam("Sec-WebSocket-Key", "must be given once, 16 bytes in base64")
 }
 
 // headerHas reports whether a header that is a list has the word.
@@ -119,14 +120,14 @@ func headerList(h http.Header, name string) []string {
 
 // ticketOf returns the ticket of the query or of the WebSocket protocols, and
 // the protocol it came as.
-func ticketOf(r *http.Request, p params) (value, protocol string, err error) {
-	if value, err = p.one("ticket"); err != nil {
+func ticketOf(r *http.Request, p wire.Params) (value, protocol string, err error) {
+	if value, err = p.One("ticket"); err != nil {
 		return "", "", err
 	}
 	for _, offered := range headerList(r.Header, "Sec-WebSocket-Protocol") {
 		if carried, ok := strings.CutPrefix(offered, ticketProtocol); ok {
 			if value != "" && value != carried {
-				return "", "", badParam("ticket", "is given twice and differs")
+				return "", "", wire.BadParam("ticket", "is given twice and differs")
 			}
 			value, protocol = carried, offered
 		}
@@ -139,12 +140,12 @@ func ticketOf(r *http.Request, p params) (value, protocol string, err error) {
 }
 
 // newViewer checks everything a stream was asked for.
-func (s *Server) newViewer(r *http.Request, id string, p params, mode town.TicketMode) (*viewer, error) {
-	after, err := p.one("after")
+func (s *Server) newViewer(r *http.Request, id string, p wire.Params, mode town.TicketMode) (*viewer, error) {
+	after, err := p.One("after")
 	if err != nil {
 		return nil, err
 	}
-	events, err := p.one("events")
+	events, err := p.One("events")
 	if err != nil {
 		return nil, err
 	}
@@ -183,12 +184,12 @@ func (s *Server) openAfter(ctx context.Context, id, after string) (*run, int64, 
 	if after != "" && after != afterScreen && after != afterLive {
 		var err error
 		if pos, err = transcript.ParsePosition(after); err != nil {
-			return nil, 0, badParam("after", "%.60q must be <runId>:<offset>, screen or live", after)
+			return nil, 0, wire.BadParam("after", "%.60q must be <runId>:<offset>, screen or live", after)
 		}
 	}
 	run, err := s.openRun(ctx, id, pos.Run)
 	if errors.Is(err, town.ErrNotFound) && pos.Run != "" {
-		return nil, 0, badParam("after", "%v", err)
+		return nil, 0, wire.BadParam("after", "%v", err)
 	}
 	if err != nil {
 		return nil, 0, err
@@ -199,7 +200,7 @@ func (s *Server) openAfter(ctx context.Context, id, after string) (*run, int64, 
 	case after == afterScreen || after == afterLive:
 		return run, end, nil
 	case pos.Offset > end:
-		err = badParam("after", "offset %d is beyond the end of run %s, which is %d", pos.Offset, run.id, end)
+		err = wire.BadParam("after", "offset %d is beyond the end of run %s, which is %d", pos.Offset, run.id, end)
 	default:
 		return run, pos.Offset, nil
 	}

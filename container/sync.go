@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/town"
 )
 
@@ -15,7 +16,7 @@ import (
 // told, with nothing of those rigs taken over.
 func (s *Server) syncConfig(r *http.Request) (any, error) {
 	var req api.SyncRequest
-	ignored, err := bodyOf(r, &req)
+	ignored, err := wire.Body(r, &req)
 	if err != nil {
 		return nil, err
 	}

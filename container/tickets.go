@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/town"
 )
 
@@ -129,19 +130,19 @@ func (s *Server) streamTicket(r *http.Request) (any, error) {
 
 // ticketMode reads the body of a ticket's request, which may be absent.
 func ticketMode(r *http.Request) (town.TicketMode, error) {
-	data, err := readBody(r)
+	data, err := wire.ReadBody(r)
 	if err != nil || len(data) == 0 {
 		return town.TicketRead, err
 	}
 	var req api.TicketRequest
-	if _, err := decode(data, &req); err != nil {
+	if _, err := wire.Decode(data, &req); err != nil {
 		return "", err
 	}
 	switch mode := cmp.Or(req.Mode, town.TicketRead); mode {
 	case town.TicketRead, town.TicketWrite:
 		return mode, nil
 	default:
-		return "", badBody("mode", "must be %q or %q", town.TicketRead, town.TicketWrite)
+		return "", wire.BadBody("mode", "must be %q or %q", town.TicketRead, town.TicketWrite)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"townd/api"
+	"townd/api/wire"
 	"townd/supervisor/transcript"
 	"townd/town"
 )
@@ -21,20 +22,20 @@ func (s *Server) transcript(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := parseParams(r)
+	p, err := wire.ParseParams(r)
 	if err != nil {
 		return nil, err
 	}
-	runID, err := p.one("run")
+	runID, err := p.One("run")
 	if err != nil {
 		return nil, err
 	}
-	format, err := p.one("format")
+	format, err := p.One("format")
 	if err != nil {
 		return nil, err
 	}
 	if format != "" && format != "raw" && format != "asciicast" {
-		return nil, badParam("format", "%.40q must be raw or asciicast", format)
+		return nil, wire.BadParam("format", "%.40q must be raw or asciicast", format)
 	}
 	run, err := s.openRun(r.Context(), id, runID)
 	if err != nil {
@@ -53,7 +54,7 @@ func (s *Server) transcript(r *http.Request) (any, error) {
 
 // recording writes a run as asciicast. An error in the middle ends the
 // connection, so that a cut recording is not taken for a whole one.
-func (s *Server) recording(run *run) writer {
+func (s *Server) recording(run *run) wire.Writer {
 	return func(w http.ResponseWriter) {
 		defer run.close()
 		w.Header().Set("Content-Type", "application/x-asciicast")
@@ -76,13 +77,13 @@ func rawTranscript(r *http.Request, run *run) (any, error) {
 	from := first
 	if r.Header.Get("Range") != "" {
 		if err := checkRange(r.Header.Get("Range"), first, end); err != nil {
-			err.header = header
+			err.Header = header
 			header.Set("Content-Range", fmt.Sprintf("bytes */%d", end))
 			return nil, err
 		}
 		from = 0 // offsets in the answer are the run's
 	}
-	return writer(func(w http.ResponseWriter) {
+	return wire.Writer(func(w http.ResponseWriter) {
 		defer run.close()
 		maps.Copy(w.Header(), header)
 		w.Header().Set("Content-Type", "application/octet-stream")
@@ -99,9 +100,9 @@ const maxRanges = 16
 
 // checkRange refuses ranges that are not all within what is held. What it lets
 // pass, http.ServeContent understands in the same way.
-func checkRange(header string, first, end int64) *problem {
-	refuse := func(format string, args ...any) *problem {
-		return &problem{status: http.StatusRequestedRangeNotSatisfiable, text: fmt.Sprintf(format, args...)}
+func checkRange(header string, first, end int64) *wire.Refusal {
+	refuse := func(format string, args ...any) *wire.Refusal {
+		return &wire.Refusal{Status: http.StatusRequestedRangeNotSatisfiable, Text: fmt.Sprintf(format, args...)}
 	}
 	held := fmt.Sprintf("held are the bytes from %d to %d", first, end-1)
 	if first == end {

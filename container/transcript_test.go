@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"townd/api/wire"
 	"townd/supervisor/transcript"
 )
 
@@ -44,7 +45,7 @@ func FuzzRange(f *testing.F) {
 			return
 		}
 		if p := checkRange(header, first, end); p != nil {
-			if p.status != http.StatusRequestedRangeNotSatisfiable || !strings.Contains(p.text, "held are the bytes from") {
+			if p.Status != http.StatusRequestedRangeNotSatisfiable || !strings.Contains(p.Text, "held are the bytes from") {
 				t.Errorf("checkRange(%q) = %+v, want 416 saying what is held", header, p)
 			}
 			return
@@ -55,7 +56,7 @@ func FuzzRange(f *testing.F) {
 		if err != nil {
 			t.Fatalf("checkRange(%q) passed, then %v", header, err)
 		}
-		answer.(writer)(rec)
+		answer.(wire.Writer)(rec)
 		if rec.Code != http.StatusPartialContent && rec.Code != http.StatusOK {
 			t.Errorf("range %q passed, then net/http answered %d %s", header, rec.Code, rec.Body)
 		}

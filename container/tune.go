@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"townd/api"
+	"townd/api/wire"
 )
 
 // setModel has an agent use another model from its next turn on.
@@ -28,7 +29,7 @@ func tune[T any](r *http.Request, change func(context.Context, string, T) error)
 		return nil, err
 	}
 	var req T
-	if _, err := bodyOf(r, &req); err != nil {
+	if _, err := wire.Body(r, &req); err != nil {
 		return nil, err
 	}
 	if err := change(r.Context(), id, req); err != nil {

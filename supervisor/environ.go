@@ -41,6 +41,9 @@ func (s *Supervisor) environ(rec *record, capability string, caller, cli map[str
 	if a := s.cfg.Author; a != (gitmgr.Identity{}) {
 		env["GIT_AUTHOR_NAME"], env["GIT_AUTHOR_EMAIL"] = a.Name, a.Email
 	}
+	if req.BeadID != "" {
+		env["TOWND_BEAD_ID"] = req.BeadID
+	}
 	if s.cfg.Socket != "" {
 		env["TOWND_SOCKET"] = s.cfg.Socket
 	}

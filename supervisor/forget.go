@@ -30,7 +30,14 @@ func (s *Supervisor) Forget(ctx context.Context, id string) error {
 			reply(struct{}{}, fmt.Errorf("agent %s is %s; stop it first: %w", a.id, a.rec.Agent.Status, town.ErrConflict))
 			return
 		}
-		a.discard(func(err error) { reply(struct{}{}, err) })
+		a.cancelRestart()
+		a.afterTold(func() {
+			if a.discarding || a.rec.Agent.Status.Live() {
+				reply(struct{}{}, fmt.Errorf("agent %s has been started again, or is being forgotten: %w", a.id, town.ErrConflict))
+				return
+			}
+			a.discard(func(err error) { reply(struct{}{}, err) })
+		})
 	})
 	return err
 }

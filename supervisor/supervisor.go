@@ -44,8 +44,12 @@ type Config struct {
 	Socket       string          // of the agents, absolute; CLIs' hooks are set up when it is set
 	ProjectHooks map[string]bool // rigs whose repositories' own hooks and settings may run
 	Rules        rules.Set       // what agents may not do, judged before each call of a tool
+	// Tools, if set, names the town's tools of a role. CLIs get them by the server
+	// `townd mcp`; needs Socket.
+	Tools func(town.Role) []string
 	// ToolUsed, if set, is told of every call of a tool that agents' CLIs tell of.
 	ToolUsed func(tool string, ok bool, took time.Duration)
+	Reports  Reports // what a coordinator is to be told; may be nil
 	// Env, if set, is told of the environment that callers gave to agents adopted
 	// from an earlier process, so that what is secret in it can be kept out of logs.
 	Env func(map[string]string)

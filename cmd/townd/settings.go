@@ -38,6 +38,7 @@ type Config struct {
 	LogLevel        slog.Level
 	ProjectHooks    map[string]bool // rigs whose repositories' own hooks and settings agents' programs run
 	Rules           rules.Set       // what agents' hooks deny
+	Coordinator     coordinatorSettings
 	Git             gitSettings
 	House           houseSettings
 	Models          modelSettings
@@ -71,7 +72,7 @@ func (c *Config) settings() []setting {
 		{"rules", "TOWND_RULES", "what agents' programs are kept from, where they have hooks: " + joined(rules.Names()) + ", all or none", ruleSet(&c.Rules)},
 		{"project-hooks", "TOWND_PROJECT_HOOKS", "rigs whose repositories' own hooks and settings agents' programs may run", set(&c.ProjectHooks)},
 		{"log-level", "LOG_LEVEL", "least of the server's own log: debug, info, warn or error", level(&c.LogLevel, slog.LevelInfo)},
-	}, slices.Concat(c.Git.settings(), c.House.settings(), c.Models.settings())...)
+	}, slices.Concat(c.Coordinator.settings(), c.Git.settings(), c.House.settings(), c.Models.settings())...)
 }
 
 // defaultHome is where a town lives that is told nothing.
@@ -119,6 +120,7 @@ func (c *Config) load(flags *pflag.FlagSet, settings []setting, getenv func(stri
 	if c.Home == "" {
 		c.Home = defaultHome(getenv)
 	}
+	c.Coordinator.inherit(getenv)
 	return c.validate()
 }
 
@@ -142,9 +144,10 @@ func (c *Config) validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("TOWND_LISTEN", "must be host:port, as 127.0.0.1:8080: %v", err)
 	}
-	if strings.ContainsAny(c.Token, " \t\r\n") {
-		bad("TOWND_TOKEN", "must not contain white space: it travels in an HTTP header")
+	if err := checkHeader(c.Token); err != nil {
+		bad("TOWND_TOKEN", "%v", err)
 	}
+	c.Coordinator.validate(bad)
 	if len(c.GitProtocols) == 0 {
 		bad("TOWND_GIT_PROTOCOLS", "must name at least one protocol")
 	}
@@ -186,6 +189,14 @@ func (c *Config) validate() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// checkHeader returns why a token cannot be one, nil if it can.
+func checkHeader(token string) error {
+	if strings.ContainsAny(token, " \t\r\n") {
+		return errors.New("must not contain white space: it travels in an HTTP header")
+	}
+	return nil
 }
 
 // value is a pflag.Value of any type.

@@ -35,6 +35,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 			"TOWND_STOP_SECONDS": "120", "TOWND_MAX_AGENTS": "", "AGENT_LOG_DELETE_AFTER_DAYS": "0", "TOWND_NEVER_HEARD_OF": "x",
 			"TOWND_RULES": "release,server", "TOWND_PROJECT_HOOKS": "mine, ours",
 			"WORKSPACE_CLEANUP_TTL_MS": "60000", "TOWND_GIT_PUBLIC_ONLY": "true", "TOWND_GIT_ALLOW_HOSTS": "git.lan, forge",
+			"TOWND_COORDINATOR_URL": "https://example.com/base", "TOWND_HEARTBEAT_SECONDS": "90", "GASTOWN_API_URL": "https://earlier.example.com",
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +49,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		House: houseSettings{supervisor.Housekeeping{
 			Every: 10 * time.Minute, KeepWorktrees: time.Minute, MinFreeBytes: 1 << 30, CheckpointsOlderThan: 30 * 24 * time.Hour,
 		}},
+		Coordinator: coordinatorSettings{URL: "https://example.com/base", Polecats: 5, TownID: "local", Heartbeat: 90 * time.Second},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Config (-want +got):\n%s", diff)

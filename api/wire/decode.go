@@ -1,4 +1,4 @@
-package container
+package wire
 
 import (
 	"bytes"
@@ -12,56 +12,59 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"townd/api"
 	"townd/town"
 )
 
-// notJSONError is a body that is no JSON at all, as opposed to the wrong JSON.
-type notJSONError struct{ invalid error }
+// NotJSONError is a body that is no JSON at all, as opposed to the wrong JSON.
+type NotJSONError struct{ invalid error }
 
-func (e *notJSONError) Error() string { return e.invalid.Error() }
+func (e *NotJSONError) Error() string { return e.invalid.Error() }
 
-func (e *notJSONError) Unwrap() error { return e.invalid }
+// Unwrap returns the *town.InvalidError that says what is wrong.
+func (e *NotJSONError) Unwrap() error { return e.invalid }
 
 // maxNamed bounds how many wrong or unknown fields an answer names.
 const maxNamed = 100
 
-// bodyOf reads and decodes the body of a request into v, and names the fields that
-// it does not know.
-func bodyOf(r *http.Request, v any) (ignored []string, err error) {
-	data, err := readBody(r)
+// Body reads and decodes the body of a request into v, and names the fields that
+// it does not know. Its errors are those of ReadBody and Decode.
+func Body(r *http.Request, v any) (ignored []string, err error) {
+	data, err := ReadBody(r)
 	if err != nil {
 		return nil, err
 	}
-	return decode(data, v)
+	return Decode(data, v)
 }
 
-// readBody reads a request's body, at most api.MaxBodyBytes.
-func readBody(r *http.Request) ([]byte, error) {
+// ReadBody reads a request's body, at most api.MaxBodyBytes: a larger one is town.ErrTooLarge.
+func ReadBody(r *http.Request) ([]byte, error) {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		return nil, badParam("Content-Encoding", "%.40q is not taken; send the body as it is", coding)
+		return nil, BadParam("Content-Encoding", "%.40q is not taken; send the body as it is", coding)
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, api.MaxBodyBytes))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, fmt.Errorf("the body is larger than %d bytes: %w", api.MaxBodyBytes, town.ErrTooLarge)
 	}
 	if err != nil {
-		return nil, badBody("body", "could not be read to its end: %v", err)
+		return nil, BadBody("body", "could not be read to its end: %v", err)
 	}
 	return data, nil
 }
 
-func badBody(path, format string, args ...any) error {
+// BadBody returns an error that names one wrong field of a body.
+func BadBody(path, format string, args ...any) error {
 	return &town.InvalidError{Issues: []town.Issue{{Path: path, Message: fmt.Sprintf(format, args...)}}}
 }
 
-// decode fills into, a pointer to a struct, from JSON. It returns the names of
+// Decode fills into, a pointer to a struct, from JSON. It returns the names of
 // the fields that into does not have, and an *InvalidError naming every value of
-// a wrong type, a *notJSONError for bytes that are no JSON. Names are compared
+// a wrong type, a *NotJSONError for bytes that are no JSON. Names are compared
 // exactly. null counts as absent.
-func decode(data []byte, into any) (ignored []string, err error) {
+func Decode(data []byte, into any) (ignored []string, err error) {
 	if err := checkJSON(data); err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func checkJSON(data []byte) error {
 		}
 		why = fmt.Sprintf("is not JSON: %v", err)
 	}
-	return &notJSONError{badBody("body", "%s", why)}
+	return &NotJSONError{BadBody("body", "%s", why)}
 }
 
 // decoder collects what is wrong while it goes through a body.
@@ -114,6 +117,10 @@ func (d *decoder) value(raw json.RawMessage, v reflect.Value, path string) {
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
+	if _, own := reflect.TypeAssert[json.Unmarshaler](v.Addr()); own { // a time, or JSON that is kept as it is
+		d.leaf(raw, v, path)
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		d.object(raw, v, path)
@@ -132,15 +139,24 @@ func (d *decoder) object(raw json.RawMessage, v reflect.Value, path string) {
 		d.wrong(path, "must be an object, not %s", kindOf(raw))
 		return
 	}
+	d.fields(members, v, path)
+	for name := range members {
+		d.ignored = append(d.ignored, join(path, name))
+	}
+}
+
+// fields takes from members what v, and the structs embedded in it, have fields for.
+func (d *decoder) fields(members map[string]json.RawMessage, v reflect.Value, path string) {
 	for field := range v.Type().Fields() {
+		if field.Anonymous {
+			d.fields(members, v.FieldByIndex(field.Index), path)
+			continue
+		}
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if member, ok := members[name]; ok {
 			d.value(member, v.FieldByIndex(field.Index), join(path, name))
 			delete(members, name)
 		}
-	}
-	for name := range members {
-		d.ignored = append(d.ignored, join(path, name))
 	}
 }
 
@@ -204,6 +220,9 @@ func join(path, name string) string {
 
 // describe says what v takes.
 func describe(v reflect.Value) string {
+	if v.Type() == reflect.TypeFor[time.Time]() {
+		return "a time as 2026-01-02T15:04:05Z"
+	}
 	switch k := v.Kind(); k {
 	case reflect.String:
 		return "a string"

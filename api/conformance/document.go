@@ -1,4 +1,4 @@
-package container_test
+package conformance
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -19,8 +18,8 @@ import (
 	"townd/api"
 )
 
-// document is api/openapi.yaml and a router of its paths.
-var document = sync.OnceValues(func() (*openapi3.T, error) {
+// Document is api/openapi.yaml.
+var Document = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
 	if err != nil {
 		return nil, err
@@ -33,22 +32,31 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 })
 
 var documentRouter = sync.OnceValues(func() (routers.Router, error) {
-	doc, err := document()
+	doc, err := Document()
 	if err != nil {
 		return nil, err
 	}
 	return gorillamux.NewRouter(doc)
 })
 
-// contract is a RoundTripper that holds every call against the document: what
-// the town takes must be a request of the document, and what it answers, a
-// refusal included, an answer of it.
-type contract struct {
-	t    testing.TB
-	next http.RoundTripper
+// Checked returns a RoundTripper that holds every call against api/openapi.yaml: what
+// a server takes must be a request of the document, and what it answers, a refusal
+// included, an answer of it. What is not is told to report.
+func Checked(next http.RoundTripper, report func(error)) http.RoundTripper {
+	return &contract{next: next, report: report}
 }
 
-func (c *contract) CloseIdleConnections() { c.next.(*http.Transport).CloseIdleConnections() }
+type contract struct {
+	next   http.RoundTripper
+	report func(error)
+}
+
+// CloseIdleConnections lets http.Client.CloseIdleConnections reach the connections.
+func (c *contract) CloseIdleConnections() {
+	if next, ok := c.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
+	}
+}
 
 func (c *contract) RoundTrip(req *http.Request) (*http.Response, error) {
 	var body []byte
@@ -66,7 +74,7 @@ func (c *contract) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if err := c.check(req, body, resp); err != nil {
-		c.t.Errorf("contract: %s %s, answered %s: %v", req.Method, req.URL, resp.Status, err)
+		c.report(fmt.Errorf("contract: %s %s, answered %s: %w", req.Method, req.URL, resp.Status, err))
 	}
 	return resp, nil
 }
