@@ -15,7 +15,7 @@ RUN /opt/clis/install && chmod -R a+rX /opt/clis
 
 FROM node:22-bookworm-slim
 RUN apt-get update -qq \
-  && apt-get install -y -qq --no-install-recommends ca-certificates git openssh-client >/dev/null \
+  && apt-get install -y -qq --no-install-recommends ca-certificates git git-lfs openssh-client >/dev/null \
   && rm -rf /var/lib/apt/lists/*
 COPY --from=clis /opt/clis /opt/clis
 RUN cd /opt/clis/node_modules/.bin && ln -s "$PWD/claude" "$PWD/codex" "$PWD/gemini" "$PWD/kilo" "$PWD/opencode" /usr/local/bin/

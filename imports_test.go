@@ -40,8 +40,13 @@ var rules = map[string]rule{
 		ours: []string{"town"},
 		theirs: []string{
 			"github.com/go-git/go-git/v5", "github.com/go-git/go-billy/v5", "github.com/google/renameio/v2", "golang.org/x/sys",
+			"golang.org/x/crypto", // ssh/agent: the protocol by which the town's key signs without a file
 		},
 		why: "repositories know nothing of agents; the git program and go-git are used here only",
+	},
+	"gitmgr/githubapp": {
+		ours: []string{"town", "gitmgr"},
+		why:  "one signed call of GitHub's API for a token: no git, no files, and no library for one kind of JWT",
 	},
 	"gitmgr/forge": {
 		ours: []string{"town", "gitmgr"},
@@ -67,13 +72,19 @@ var rules = map[string]rule{
 		ours: []string{"town", "api"},
 		why:  "the gateway knows models and money, never agents' lives: whose call it is, it asks by an interface of its own",
 	},
+	"coordinator": {
+		ours:   []string{"town", "api"},
+		theirs: []string{"modernc.org/sqlite"},
+		why:    "reports outlive this process in a database, which must need no C compiler; who reports, and what an order does, is wired in main",
+	},
 	"coordinator/tools": {
-		ours: []string{"town", "api", "coordinator", "sock"},
-		why:  "the agents' socket passes on what agents ask; who decides is wired in main",
+		ours:   []string{"town", "api", "coordinator", "sock"},
+		theirs: []string{"github.com/google/jsonschema-go"}, // makes the tools' schemas of our types; the MCP SDK needs it anyway
+		why:    "the agents' socket passes on what agents ask; who decides is wired in main",
 	},
 	"coordinator/townhall": {
-		ours:   []string{"town", "api", "coordinator"},
-		theirs: []string{"modernc.org/sqlite"},
+		ours:   []string{"town", "api", "api/wire", "coordinator"},
+		theirs: []string{"modernc.org/sqlite", "github.com/gorilla/mux"},
 		why: "the town's facts are in one SQLite file, by a driver without cgo so that the program stays static; " +
 			"the container is reached by its control API only",
 	},
@@ -115,11 +126,13 @@ var rules = map[string]rule{
 	"cmd/townd": {
 		ours: []string{
 			"town", "api", "container", "supervisor", "supervisor/keeper", "supervisor/transcript", "supervisor/screen",
-			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "prompts", "llm", "coordinator/tools",
+			"supervisor/agentcli", "supervisor/driver", "supervisor/rules", "gitmgr", "gitmgr/forge", "gitmgr/githubapp", "prompts", "llm",
+			"coordinator", "coordinator/tools", "coordinator/townhall", "api/wire",
 		},
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",
 			"golang.org/x/term",
+			"github.com/modelcontextprotocol/go-sdk", // the protocol by which CLIs call the town's tools, by those who define it
 		},
 		why: "main wires the rooms together",
 	},
@@ -127,7 +140,9 @@ var rules = map[string]rule{
 
 // helpers are for tests and load programs only, so they may import anything;
 // no package of the program imports them.
-var helpers = []string{"api/conformance", "bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest", "worker"}
+var helpers = []string{
+	"api/conformance", "bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest", "coordinator/tools/tooltest",
+}
 
 func TestImports(t *testing.T) {
 	for _, p := range packages(t) {

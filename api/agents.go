@@ -22,10 +22,22 @@ type Health struct {
 	KillRung  string    `json:"killRung"`  // how trees are ended: "uid" or "subreaper"
 	MaxAgents int       `json:"maxAgents"`
 	Degraded  []string  `json:"degraded"` // what is wrong now
+	Warnings  []string  `json:"warnings"` // what may go wrong later; the status is ok with them
 	Host      *Host     `json:"host,omitempty"`
+
+	Coordinator *Coordinator `json:"coordinator,omitempty"` // the way to it
 
 	Providers []ModelProvider `json:"providers,omitempty"` // the preferred one first
 	Rigs      []Rig           `json:"rigs,omitempty"`      // those prepared since the server began
+}
+
+// Coordinator is how the way to the town's coordinator is.
+type Coordinator struct {
+	InstanceID string           `json:"instanceId"` // of this container
+	Epoch      int64            `json:"epoch"`      // that the coordinator gave it, 0 before
+	ReachedAt  *time.Time       `json:"reachedAt"`  // when a heartbeat was answered last
+	Replaced   bool             `json:"replaced"`   // another container has taken over: agents are stopped, nothing is reported
+	Outbox     town.OutboxState `json:"outbox"`
 }
 
 // Rig is how far the preparation of a rig's repository is.

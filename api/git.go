@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"townd/town"
 )
@@ -30,7 +31,8 @@ func (c *Client) SetupRepo(ctx context.Context, req SetupRequest) (SetupResponse
 	return out, err
 }
 
-// MergeRequest is what POST /git/merge takes. The ids of the work that is merged are
+// MergeRequest is what POST /git/merge takes. With an EntryID of the coordinator's
+// merge queue it is answered at once; the other ids of the work that is merged are
 // taken for older callers' sake.
 type MergeRequest struct {
 	RigID        string `json:"rigId"`
@@ -43,11 +45,29 @@ type MergeRequest struct {
 	CreateTarget bool   `json:"createTarget,omitempty"` // at the default branch, when the remote has no targetBranch
 	Gates        []Gate `json:"gates,omitempty"`        // run in a checkout of the result before it is pushed
 
+	Mode        string         `json:"mode,omitempty"`        // merge or pull-request; the rig's when empty
+	PullRequest *town.Proposal `json:"pullRequest,omitempty"` // in that mode
+
 	TownID  string `json:"townId,omitempty"`
 	EntryID string `json:"entryId,omitempty"`
 	BeadID  string `json:"beadId,omitempty"`
 	AgentID string `json:"agentId,omitempty"`
+
+	// CallbackURL is where the outcome of an EntryID goes, on the coordinator's own host;
+	// the coordinator's place for it when empty.
+	CallbackURL string `json:"callbackUrl,omitempty"`
 }
+
+// MergeAccepted is the body of POST /git/merge for an entry of the coordinator's merge
+// queue: the outcome is told to the coordinator.
+type MergeAccepted struct {
+	Status  string   `json:"status"` // MergeStatusAccepted
+	Message string   `json:"message"`
+	Ignored []string `json:"ignored,omitempty"` // fields of the request the town does not know
+}
+
+// MergeStatusAccepted is the status of a merge that is under way.
+const MergeStatusAccepted = "accepted"
 
 // Gate is a command that a merge must pass before it is pushed.
 type Gate struct {
@@ -58,7 +78,7 @@ type Gate struct {
 
 // MergeResult is the body of POST /git/merge.
 type MergeResult struct {
-	Status        string       `json:"status"`  // merged, nothing, conflict, race, gates_failed, auth, network
+	Status        string       `json:"status"`  // merged, nothing, conflict, race, gates_failed, auth, network, pull_request, closed
 	Message       string       `json:"message"` // for people
 	Target        string       `json:"target"`  // the branch it went into
 	Commit        string       `json:"commit"`  // what the target is at, when merged or nothing
@@ -69,7 +89,10 @@ type MergeResult struct {
 	Gates         []GateResult `json:"gates"`
 	Attempts      int          `json:"attempts"`
 	BranchDeleted bool         `json:"branchDeleted"`
-	Ignored       []string     `json:"ignored,omitempty"` // fields of the request the town does not know
+
+	PullRequest *town.PullRequest `json:"pullRequest,omitempty"` // in that mode, where there is one
+
+	Ignored []string `json:"ignored,omitempty"` // fields of the request the town does not know
 }
 
 // Conflict is a file that two branches changed in ways git cannot join.
@@ -88,10 +111,23 @@ type GateResult struct {
 	Seconds  float64 `json:"seconds"`
 }
 
-// Merge merges a branch on the remote. That it could not be merged is a result.
+// Merge merges a branch on the remote. That it could not be merged is a result. With
+// an EntryID, and a coordinator, the result says MergeStatusAccepted and no more.
 func (c *Client) Merge(ctx context.Context, req MergeRequest) (MergeResult, error) {
 	var out MergeResult
 	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/git/merge", body: req}, &out)
+	return out, err
+}
+
+// PullRequest returns where the pull request of a rig's branch stands, into target or
+// else the default branch, and what reviewers wrote.
+func (c *Client) PullRequest(ctx context.Context, rigID, branch, target string) (town.PullRequest, error) {
+	q := url.Values{"rigId": {rigID}, "branch": {branch}}
+	if target != "" {
+		q.Set("targetBranch", target)
+	}
+	var out town.PullRequest
+	_, err := c.ask(ctx, call{method: http.MethodGet, path: "/git/pull-request", query: q}, &out)
 	return out, err
 }
 
@@ -134,8 +170,8 @@ func (c *Client) Drain(ctx context.Context, req DrainRequest) (Manifest, error) 
 // RefreshTokenRequest is what POST /refresh-token takes.
 type RefreshTokenRequest struct {
 	Token  string `json:"token"`
-	TownID string `json:"townId,omitempty"`
-	Host   string `json:"host,omitempty"` // with its port if it has one; github.com when empty
+	TownID string `json:"townId,omitempty"` // without Host: the token is for the town's coordinator
+	Host   string `json:"host,omitempty"`   // with its port if it has one; github.com when empty
 }
 
 // RefreshTokenResponse is the body of POST /refresh-token. No agent holds the token,
@@ -148,8 +184,27 @@ type RefreshTokenResponse struct {
 	Ignored         []string   `json:"ignored,omitempty"` // fields of the request the town does not know
 }
 
-// RefreshToken changes the town's credential for the git remotes of a host.
+// RefreshToken changes the town's credential for the git remotes of a host, or for
+// its coordinator.
 func (c *Client) RefreshToken(ctx context.Context, req RefreshTokenRequest) error {
 	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/refresh-token", body: req}, new(RefreshTokenResponse))
 	return err
+}
+
+// SyncRequest is what POST /sync-config takes.
+type SyncRequest struct {
+	Rigs map[string]town.RigSettings `json:"rigs,omitempty"` // by rig id; one that is not named stays as it is
+}
+
+// SyncResponse is the body of POST /sync-config.
+type SyncResponse struct {
+	Synced  bool     `json:"synced"`
+	Ignored []string `json:"ignored,omitempty"` // fields of the request the town does not know
+}
+
+// SyncConfig tells a town the settings of its rigs.
+func (c *Client) SyncConfig(ctx context.Context, req SyncRequest) (SyncResponse, error) {
+	var out SyncResponse
+	_, err := c.ask(ctx, call{method: http.MethodPost, path: "/sync-config", body: req}, &out)
+	return out, err
 }

@@ -30,6 +30,8 @@ var modes = map[string]func(args []string) error{
 	"fork":    func([]string) error { return child(&syscall.SysProcAttr{Setsid: true}, []string{}, "sleep") },
 	"handler": handle,
 	"speak":   speak,
+	"report":  reportThroughOutbox,
+	"post":    reportFromMemory,
 }
 
 // beAgent acts as the mode says and returns the exit status.

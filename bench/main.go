@@ -36,6 +36,7 @@ var scenarios = []scenario{
 	{"llm", measureModels},
 	{"events", measureEvents},
 	{"message", measureMessage},
+	{"report", measureReports},
 }
 
 func main() {

@@ -30,13 +30,20 @@ type Config struct {
 	// SetGitToken, if set, changes the town's credential for the git remotes of a host,
 	// github.com when that is empty.
 	SetGitToken func(host, token string) error
-	Token       string // of any length; a Server without one refuses every call that needs it
-	Version     string
-	Home        string // the directory whose disk /health shows; "/" when empty
-	Loopback    bool   // we listen on a loopback address: foreign Host and Origin are refused
-	Metrics     *Metrics
-	Secrets     *Secrets // told of secret-named envVars, and masked in error texts; may be nil
-	Log         *slog.Logger
+	// PullRequests makes branches into pull requests; nil where there are none. ByPullRequest,
+	// if set, says which rigs' merges are by pull request when a request names no mode.
+	PullRequests  PullRequests
+	ByPullRequest func(rigID string) bool
+	Coordinator   Coordinator  // the way to the town's coordinator; may be nil
+	Hall          http.Handler // the coordinator in this process, served under /api/towns/ with its own authorization; may be nil
+	Token         string       // of any length; a Server without one refuses every call that needs it
+	Version       string
+	Home          string   // the directory whose disk /health shows; "/" when empty
+	Warnings      []string // for /health: what a person should know and need not see to at once
+	Loopback      bool     // we listen on a loopback address: foreign Host and Origin are refused
+	Metrics       *Metrics
+	Secrets       *Secrets // told of secret-named envVars, and masked in error texts; may be nil
+	Log           *slog.Logger
 }
 
 // Server is the control API. Handler is safe for concurrent use.
@@ -48,6 +55,7 @@ type Server struct {
 	router   *mux.Router
 	tickets  ticketStore
 	writers  writerQueues
+	merges   merges
 	viewers  atomic.Int64
 	drawers  drawers
 	host     atomic.Pointer[hostSample]

@@ -78,6 +78,11 @@ func newTown(t testing.TB) *testTown { return newTownWith(t, func(*container.Con
 
 func newTownWith(t testing.TB, change func(*container.Config)) *testTown {
 	t.Helper()
+	return newTownOf(t, func(*supervisor.Config) {}, change)
+}
+
+func newTownOf(t testing.TB, house func(*supervisor.Config), change func(*container.Config)) *testTown {
+	t.Helper()
 	home := agenttest.Home(t)
 	self, err := os.Executable()
 	if err != nil {
@@ -86,14 +91,16 @@ func newTownWith(t testing.TB, change func(*container.Config)) *testTown {
 	logs := &lockedBuffer{}
 	secrets := container.NewSecrets()
 	log := slog.New(container.NewRedactHandler(io.MultiWriter(logs, t.Output()), &slog.HandlerOptions{Level: slog.LevelDebug}, secrets))
-	git, err := gitmgr.New(gitmgr.Config{Home: filepath.Join(home, "rigs"), Protocols: []string{"file"}, Log: log})
+	git, err := gitmgr.New(gitmgr.Config{Home: filepath.Join(home, "rigs"), Protocols: []string{"file", "http"}, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	super, err := supervisor.Open(t.Context(), supervisor.Config{
+	lives := supervisor.Config{
 		Home: home, Git: git, KeeperArgv: []string{self, "keeper", filepath.Join(home, "keeper")}, Townd: self, Log: log,
 		Retention: supervisor.Retention{SegmentBytes: 64 << 10, TotalBytes: 1 << 20},
-	})
+	}
+	house(&lives)
+	super, err := supervisor.Open(t.Context(), lives)
 	if err != nil {
 		t.Fatal(err)
 	}

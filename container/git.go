@@ -2,8 +2,10 @@ package container
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +15,8 @@ import (
 	"townd/town"
 )
 
-// refreshToken changes the town's credential for the remotes of a host. Agents have
+// refreshToken changes the town's credential for the remotes of a host, or, for a
+// request that names the town and no host, the one for its coordinator. Agents have
 // none of it, so none is restarted.
 func (s *Server) refreshToken(r *http.Request) (any, error) {
 	var req api.RefreshTokenRequest
@@ -25,6 +28,9 @@ func (s *Server) refreshToken(r *http.Request) (any, error) {
 		return nil, wire.BadBody("token", "must not be empty")
 	}
 	s.cfg.Secrets.Add(req.Token)
+	if s.refreshCoordinator(&req) {
+		return api.RefreshTokenResponse{Refreshed: true, Results: []struct{}{}, Ignored: ignored}, nil
+	}
 	if s.cfg.SetGitToken == nil {
 		return nil, &wire.Refusal{Status: http.StatusNotFound, Text: "this town has no credentials of its own for git remotes"}
 	}
@@ -50,8 +56,9 @@ func (s *Server) setupRepo(r *http.Request) (any, error) {
 	}, nil
 }
 
-// merge merges a branch on the remote and answers when that is decided. That it could
-// not be merged is an answer, not an error.
+// merge merges a branch on the remote and answers when that is decided, or for an
+// entry of the coordinator's merge queue at once. That it could not be merged is an
+// answer, not an error.
 func (s *Server) merge(r *http.Request) (any, error) {
 	var req api.MergeRequest
 	ignored, err := wire.Body(r, &req)
@@ -62,13 +69,84 @@ func (s *Server) merge(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := s.cfg.Supervisor.Merge(r.Context(), q)
+	if req.EntryID != "" && s.cfg.Coordinator != nil {
+		return s.mergeLater(&req, q, ignored)
+	}
+	if req.CallbackURL != "" {
+		ignored = append(ignored, "callbackUrl")
+		slices.Sort(ignored)
+	}
+	res, pull, err := s.mergeNow(r.Context(), &req, q)
 	if err != nil {
 		return nil, err
 	}
 	out := s.mergeResult(res)
-	out.Ignored = ignored
+	out.PullRequest, out.Ignored = pull, ignored
 	return out, nil
+}
+
+// mergeNow merges a branch, or makes it a pull request, which is nil otherwise.
+func (s *Server) mergeNow(ctx context.Context, req *api.MergeRequest, q gitmgr.MergeRequest) (gitmgr.MergeResult, *town.PullRequest, error) {
+	if !s.proposes(req) {
+		res, err := s.cfg.Supervisor.Merge(ctx, q)
+		return res, nil, err
+	}
+	if s.cfg.PullRequests == nil {
+		return gitmgr.MergeResult{}, nil, errNoPullRequests
+	}
+	var p town.Proposal
+	if req.PullRequest != nil {
+		p = *req.PullRequest
+	}
+	return s.cfg.PullRequests.Propose(ctx, q, p)
+}
+
+// PullRequests makes branches into pull requests at the forges of their rigs' remotes.
+type PullRequests interface {
+	// Propose brings a branch to its remote and opens or updates its pull request, which
+	// is nil where there is none.
+	Propose(ctx context.Context, q gitmgr.MergeRequest, p town.Proposal) (gitmgr.MergeResult, *town.PullRequest, error)
+	// PullRequest returns the pull request of a branch, ErrNotFound if there is none.
+	PullRequest(ctx context.Context, rigID, branch, target string) (town.PullRequest, error)
+}
+
+var errNoPullRequests = &wire.Refusal{Status: http.StatusNotFound, Text: "this town makes no pull requests"}
+
+// The modes of a merge.
+const (
+	modeMerge       = "merge"
+	modePullRequest = "pull-request"
+)
+
+func (s *Server) proposes(req *api.MergeRequest) bool {
+	return req.Mode == modePullRequest || req.Mode == "" && s.cfg.ByPullRequest != nil && s.cfg.ByPullRequest(req.RigID)
+}
+
+// pullRequest answers with where a branch's pull request stands.
+func (s *Server) pullRequest(r *http.Request) (any, error) {
+	p, err := wire.ParseParams(r)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for _, name := range []string{"rigId", "branch", "targetBranch"} {
+		if values[name], err = p.One(name); err != nil {
+			return nil, err
+		}
+	}
+	if err := town.CheckID(values["rigId"]); err != nil {
+		return nil, wire.BadParam("rigId", "%v", err)
+	}
+	if err := gitmgr.CheckBranch(values["branch"]); err != nil {
+		return nil, wire.BadParam("branch", "%v", err)
+	}
+	if target := values["targetBranch"]; target != "" && gitmgr.CheckBranch(target) != nil {
+		return nil, wire.BadParam("targetBranch", "is no name of a branch")
+	}
+	if s.cfg.PullRequests == nil {
+		return nil, errNoPullRequests
+	}
+	return s.cfg.PullRequests.PullRequest(r.Context(), values["rigId"], values["branch"], values["targetBranch"])
 }
 
 // mergeRequest checks what gitmgr cannot name a field for.
@@ -87,6 +165,12 @@ func mergeRequest(req *api.MergeRequest) (gitmgr.MergeRequest, error) {
 	}
 	if err := gitmgr.CheckBranch(req.Branch); err != nil {
 		wrong("branch", err.Error())
+	}
+	if req.Mode != "" && req.Mode != modeMerge && req.Mode != modePullRequest {
+		wrong("mode", "must be "+modeMerge+" or "+modePullRequest)
+	}
+	if p := req.PullRequest; p != nil && (len(p.Title) > maxTitleBytes || len(p.Body) > maxProposalBytes) {
+		wrong("pullRequest", fmt.Sprintf("its title must be at most %d bytes, its body %d", maxTitleBytes, maxProposalBytes))
 	}
 	if len(req.Gates) > maxGates {
 		wrong("gates", fmt.Sprintf("are more than %d", maxGates))
@@ -108,10 +192,12 @@ func mergeRequest(req *api.MergeRequest) (gitmgr.MergeRequest, error) {
 	return q, nil
 }
 
-// The bounds of a merge's gates.
+// The bounds of a merge's gates and of what a pull request says, which are GitHub's.
 const (
-	maxGates       = 20
-	maxGateSeconds = 7200
+	maxGates         = 20
+	maxGateSeconds   = 7200
+	maxTitleBytes    = 256
+	maxProposalBytes = 64 << 10
 )
 
 func (s *Server) mergeResult(res gitmgr.MergeResult) api.MergeResult {

@@ -2,11 +2,13 @@ package container
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"runtime"
 	"time"
 
+	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/disk"
 	"github.com/shirou/gopsutil/v3/load"
 	"github.com/shirou/gopsutil/v3/mem"
@@ -23,12 +25,25 @@ const hostInterval = 10 * time.Second
 // hostSample is the host's figures, or why there are none.
 type hostSample struct {
 	host *api.Host
+	cpu  float64 // percent of all cores since the sample before
 	err  error
 }
 
 // health answers from what others have counted already: it must stay quick on a
 // machine that is not.
-func (s *Server) health(*http.Request) (any, error) {
+func (s *Server) health(r *http.Request) (any, error) {
+	h := s.look(r.Context())
+	if h.Status == api.HealthUnhealthy {
+		return wire.Reply{Status: http.StatusServiceUnavailable, Value: h}, nil
+	}
+	return h, nil
+}
+
+// Status is the town's in one word, as /health has it.
+func (s *Server) Status(ctx context.Context) string { return s.look(ctx).Status }
+
+// look is how the town is.
+func (s *Server) look(ctx context.Context) api.Health {
 	st := s.cfg.Supervisor.Stats()
 	h := api.Health{
 		Agents:    st.Agents[town.StatusStarting] + st.Agents[town.StatusRunning],
@@ -40,6 +55,7 @@ func (s *Server) health(*http.Request) (any, error) {
 		KillRung:  st.KillRung,
 		MaxAgents: st.MaxAgents,
 		Degraded:  st.Degraded,
+		Warnings:  append([]string{}, s.cfg.Warnings...),
 	}
 	h.Providers = s.providers()
 	for _, rig := range s.cfg.Supervisor.Rigs() {
@@ -54,16 +70,21 @@ func (s *Server) health(*http.Request) (any, error) {
 			h.Degraded = append(h.Degraded, fmt.Sprintf("model provider %s: %s: %s", p.Name, p.Kind, p.Message))
 		}
 	}
+	if s.cfg.Coordinator != nil {
+		st := s.cfg.Coordinator.State(ctx)
+		h.Coordinator = &st.Coordinator
+		for _, problem := range st.Degraded {
+			h.Degraded = append(h.Degraded, s.cfg.Secrets.Mask(problem))
+		}
+	}
 	if sample := s.host.Load(); sample != nil {
 		h.Host = sample.host
 		if sample.err != nil {
 			h.Degraded = append(h.Degraded, "the host's figures cannot be read: "+sample.err.Error())
 		}
 	}
-	if h.Status = healthStatus(st, h.Degraded); h.Status == api.HealthUnhealthy {
-		return wire.Reply{Status: http.StatusServiceUnavailable, Value: h}, nil
-	}
-	return h, nil
+	h.Status = healthStatus(st, h.Degraded)
+	return h
 }
 
 // providers tells how the model providers were when they were last asked.
@@ -101,8 +122,7 @@ func (s *Server) tend() {
 	tick := time.NewTicker(hostInterval)
 	defer tick.Stop()
 	for {
-		host, err := readHost(cmp.Or(s.cfg.Home, "/"))
-		s.host.Store(&hostSample{host, err})
+		s.host.Store(readHost(cmp.Or(s.cfg.Home, "/")))
 		select {
 		case now := <-tick.C:
 			s.drawers.expire(now)
@@ -112,7 +132,17 @@ func (s *Server) tend() {
 	}
 }
 
-func readHost(home string) (*api.Host, error) {
+func readHost(home string) *hostSample {
+	host, err := readFigures(home)
+	used, cpuErr := cpu.Percent(0, false) // since the last call
+	sample := &hostSample{host: host, err: cmp.Or(err, cpuErr)}
+	if len(used) > 0 {
+		sample.cpu = used[0]
+	}
+	return sample
+}
+
+func readFigures(home string) (*api.Host, error) {
 	memory, err := mem.VirtualMemory()
 	if err != nil {
 		return nil, err

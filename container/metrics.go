@@ -91,7 +91,10 @@ func (m *Metrics) request(rt route, method string, status int, d time.Duration) 
 
 // follow shows the figures of the server's supervisor, read at each scrape.
 func (m *Metrics) follow(s *Server) {
-	m.registry.MustRegister(townCollector{s.cfg.Supervisor})
+	m.registry.MustRegister(townCollector{s.cfg.Supervisor}, diskCollector{s.cfg.Supervisor})
+	if s.cfg.Coordinator != nil {
+		m.registry.MustRegister(coordinatorCollector{s.cfg.Coordinator})
+	}
 	if s.cfg.Models != nil {
 		m.registry.MustRegister(modelCollector{s.cfg.Models})
 	}
@@ -113,12 +116,13 @@ var (
 	agentsDesc      = prometheus.NewDesc("townd_agents", "Agents that are not forgotten, by status.", []string{"status"}, nil)
 	startsDesc      = prometheus.NewDesc("townd_starts_total", "Programs of agents started.", nil, nil)
 	stopsDesc       = prometheus.NewDesc("townd_stops_total", "Ends of agents, by reason.", []string{"reason"}, nil)
+	poolDesc        = prometheus.NewDesc("townd_git_pool_ready", "Worktrees that are ready for the next starts, by rig.", []string{"rig"}, nil)
 	escalationsDesc = prometheus.NewDesc("townd_kill_escalations_total", "Ends of agents that needed SIGKILL.", nil, nil)
 )
 
 // Describe is part of prometheus.Collector.
 func (c townCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{agentsDesc, startsDesc, stopsDesc, escalationsDesc} {
+	for _, desc := range []*prometheus.Desc{agentsDesc, startsDesc, stopsDesc, poolDesc, escalationsDesc} {
 		ch <- desc
 	}
 }
@@ -134,6 +138,9 @@ func (c townCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(startsDesc, prometheus.CounterValue, float64(st.Starts))
 	for reason, n := range st.Stops {
 		ch <- prometheus.MustNewConstMetric(stopsDesc, prometheus.CounterValue, float64(n), string(reason))
+	}
+	for rig, n := range st.Pools {
+		ch <- prometheus.MustNewConstMetric(poolDesc, prometheus.GaugeValue, float64(n), rig)
 	}
 	ch <- prometheus.MustNewConstMetric(escalationsDesc, prometheus.CounterValue, float64(st.Escalations))
 }

@@ -6,22 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/getkin/kin-openapi/openapi3"
-
-	"townd/api"
+	"townd/api/conformance"
 )
 
-func loadDocument(t *testing.T) *openapi3.T {
-	t.Helper()
-	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+func TestEveryRouteIsInTheDocumentAndTheOtherWayRound(t *testing.T) {
+	doc, err := conformance.Document()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return doc
-}
-
-func TestEveryRouteIsInTheDocumentAndTheOtherWayRound(t *testing.T) {
-	doc := loadDocument(t)
 	var written []string
 	for path, item := range doc.Paths.Map() {
 		if strings.HasPrefix(path, "/api/towns/") {

@@ -50,8 +50,10 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
 		{http.MethodPost, "/repos/setup", accessToken, s.setupRepo},
 		{http.MethodPost, "/git/merge", accessToken, s.merge},
+		{http.MethodGet, "/git/pull-request", accessToken, s.pullRequest},
 		{http.MethodPost, "/drain", accessToken, s.drain},
 		{http.MethodPost, "/refresh-token", accessToken, s.refreshToken},
+		{http.MethodPost, "/sync-config", accessToken, s.syncConfig},
 	}
 }
 
@@ -70,9 +72,24 @@ func (s *Server) newRouter() *mux.Router {
 	if s.cfg.Git != nil { // likewise: to agents' git
 		router.PathPrefix("/git/{rig}/").Handler(gitmgr.NewProxy(s.cfg.Git, s.cfg.Supervisor.GitCaller))
 	}
+	if s.cfg.Hall != nil {
+		router.PathPrefix("/api/towns/").Handler(s.near(s.cfg.Hall))
+	}
 	router.NotFoundHandler = s.serve(route{path: "none", access: accessPublic, handle: notFound})
 	router.MethodNotAllowedHandler = s.serve(route{path: "none", access: accessPublic, handle: s.methodNotAllowed})
 	return router
+}
+
+// near keeps web pages of other sites from what has authorization of its own.
+func (s *Server) near(h http.Handler) http.Handler {
+	refuse := s.serve(route{path: "/api/towns/", access: accessPublic, handle: notFound})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.authorize(accessPublic, r) != nil {
+			refuse.ServeHTTP(w, r) // which finds the same
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func notFound(*http.Request) (any, error) {

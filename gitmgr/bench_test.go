@@ -3,8 +3,10 @@ package gitmgr
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -194,7 +196,7 @@ func BenchmarkReadyWorktree(b *testing.B) {
 	for _, c := range []struct {
 		files int
 		uid   uint32
-	}{{200, 0}, {20_000, 0}, {20_000, uidA}} {
+	}{{200, 0}, {200, uidA}, {20_000, 0}, {20_000, uidA}} {
 		b.Run(fmt.Sprintf("files=%d/uid=%d", c.files, c.uid), func(b *testing.B) {
 			r := gittest.New(b, gittest.Options{Files: c.files, FileBytes: 1000})
 			m := newManager(b)
@@ -214,6 +216,8 @@ func BenchmarkReadyWorktree(b *testing.B) {
 			}
 			for i := 0; b.Loop(); i++ {
 				warmed(b, m, Owner{UID: c.uid})
+				made := modified(b, filepath.Join(m.rigs["rig"].admin(poolSlot(Owner{UID: c.uid}, 0)), "index"))
+				eventually(b, "it has waited for a second", func() bool { return time.Since(made) > time.Second+2*clockSlack })
 				start := time.Now()
 				w := mustWorktree(b, m, ownedSpec(r, fmt.Sprintf("polecat/p%d/bead", i), c.uid))
 				ours = append(ours, time.Since(start))
@@ -227,4 +231,143 @@ func BenchmarkReadyWorktree(b *testing.B) {
 			b.ReportMetric(ms(median(second)), "ms/warm-status")
 		})
 	}
+}
+
+// BenchmarkFiftyAtOnce starts fifty worktrees of one rig at once, against git's own
+// command with as many at a time as there are processors, in turns.
+func BenchmarkFiftyAtOnce(b *testing.B) {
+	const count = 50
+	for _, c := range []struct {
+		files int
+		uid   uint32
+	}{{200, 0}, {2000, 0}, {2000, uidA}} {
+		b.Run(fmt.Sprintf("files=%d/uid=%d", c.files, c.uid), func(b *testing.B) {
+			r := gittest.New(b, gittest.Options{Files: c.files, FileBytes: 1000})
+			m := newManager(b)
+			if c.uid != 0 {
+				m = isolated(b)
+			}
+			mustWorktree(b, m, ownedSpec(r, "warm", c.uid))
+			plain := plainRepository(b, r)
+			var ours, gits []time.Duration
+			for n := 0; b.Loop(); n++ {
+				ours = append(ours, atOnce(b, count, count, func(i int) error {
+					uid := c.uid
+					if uid != 0 {
+						uid += uint32(i)
+					}
+					_, err := m.Worktree(b.Context(), ownedSpec(r, fmt.Sprintf("polecat/p%d-%d/bead", n, i), uid))
+					return err
+				}))
+				gits = append(gits, atOnce(b, count, runtime.NumCPU(), func(i int) error {
+					// All of them, and on a branch each: the same work. A lock of the
+					// configuration that two want is git's own trouble: --no-track has none.
+					dir := filepath.Join(plain, fmt.Sprintf("../w%d-%d", n, i))
+					out, err := gittest.Command(plain, "worktree", "add", "--quiet", "--no-track", "-b", fmt.Sprintf("plain/%d-%d", n, i), dir, "main").CombinedOutput()
+					if err != nil {
+						return fmt.Errorf("%w: %s", err, out)
+					}
+					return nil
+				}))
+				b.StopTimer()
+				for i := range count {
+					if err := m.Remove(b.Context(), "rig", fmt.Sprintf("polecat/p%d-%d/bead", n, i), true); err != nil {
+						b.Fatal(err)
+					}
+					git(b, plain, "worktree", "remove", "--force", fmt.Sprintf("../w%d-%d", n, i))
+				}
+				if err := m.rigs["rig"].emptyTrash(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(ms(median(ours)), "ms/ours")
+			b.ReportMetric(ms(median(gits)), "ms/git")
+			b.ReportMetric(float64(median(ours))/float64(median(gits)), "ratio")
+		})
+	}
+}
+
+// plainRepository is a bare clone that git alone works in.
+func plainRepository(b *testing.B, r *gittest.Remote) string {
+	b.Helper()
+	dir := filepath.Join(b.TempDir(), "plain.git")
+	if out, err := gittest.Command("", "clone", "--quiet", "--bare", r.URL(), dir).CombinedOutput(); err != nil {
+		b.Fatal(string(out))
+	}
+	return dir
+}
+
+// atOnce runs f for 0 to count-1, so many at a time, and returns how long all took.
+func atOnce(b *testing.B, count, at int, f func(i int) error) time.Duration {
+	b.Helper()
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, at)
+	start := time.Now()
+	for i := range count {
+		wg.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			if err := f(i); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(start)
+}
+
+// BenchmarkLooks looks at worktrees of 20,000 files as the supervisor does in the minute
+// after its agents have worked, fifty times, and reports what of a core that is, in
+// turns with as many runs of git status: processor time of git and of this process.
+func BenchmarkLooks(b *testing.B) {
+	const agents, looks = 10, 50
+	r := large(b)
+	m := newManager(b)
+	for _, changed := range []int{10, 0} {
+		b.Run(fmt.Sprintf("files=20000/changed=%d", changed), func(b *testing.B) {
+			work := make([]Worktree, agents)
+			for i := range work {
+				work[i] = mustWorktree(b, m, spec(r, fmt.Sprintf("polecat/p%d-%d/bead", changed, i)))
+				for n := range changed {
+					write(b, filepath.Join(work[i].Dir, fmt.Sprintf("dir%03d/file%05d.txt", n, n*100)), fmt.Sprint("changed by ", i))
+				}
+				git(b, work[i].Dir, "status")
+			}
+			look := func(i int) error {
+				_, err := m.Checkpoint(b.Context(), "rig", work[i%agents].Branch, fmt.Sprint("agent", i%agents), Owner{})
+				return err
+			}
+			status := func(i int) error {
+				git(b, work[i%agents].Dir, "--no-optional-locks", "status", "--porcelain", "-uall")
+				return nil
+			}
+			atOnce(b, agents, 1, look) // the first saves what there is
+			used := func(f func(int) error) time.Duration {
+				before := processorTime(b)
+				atOnce(b, looks, runtime.NumCPU(), f)
+				return processorTime(b) - before
+			}
+			var ours, gits []time.Duration
+			for b.Loop() {
+				ours, gits = append(ours, used(look)), append(gits, used(status))
+			}
+			b.ReportMetric(ms(median(ours))/looks, "ms-processor/look")
+			b.ReportMetric(ms(median(gits))/looks, "ms-processor/git-status")
+			b.ReportMetric(100*median(ours).Seconds()/60, "%core-for-50-a-minute")
+		})
+	}
+}
+
+// processorTime is what this process and the children it has waited for have used.
+func processorTime(b *testing.B) (sum time.Duration) {
+	b.Helper()
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(who, &u); err != nil {
+			b.Fatal(err)
+		}
+		sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	return sum
 }

@@ -306,7 +306,9 @@ func (r *rig) tempIndex(branch string, o Owner) (path string, discard func(), er
 }
 
 // copyIndex copies admin/index, which is the agent's: only a plain file of its own
-// is read, and never through a link.
+// is read, and never through a link. Its time goes with it: git reads a file again that
+// is no older than the index, for it may have changed since (Documentation/technical/racy-git.txt).
+// By a younger index it would take a change of the same second and size for none.
 func copyIndex(admin, to string, o Owner) error {
 	d, err := openDir(admin)
 	if err != nil {
@@ -337,5 +339,10 @@ func copyIndex(admin, to string, o Owner) error {
 	if o.UID != 0 {
 		err = errors.Join(err, dst.Chown(int(o.UID), int(o.GID)))
 	}
-	return errors.Join(err, dst.Close())
+	err = errors.Join(err, dst.Close())
+	if err == nil {
+		mtime := time.Unix(st.Mtim.Unix())
+		err = os.Chtimes(to, mtime, mtime)
+	}
+	return err
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"townd/town"
 )
 
 // Credential is what a remote is shown. The zero value is nothing.
@@ -19,8 +21,17 @@ type Credential struct{ User, Secret string }
 
 // CredentialFunc returns the credential for a rig's remote at host, which may have
 // a port. It is asked every time git needs one, so what it returns may change. It
-// must be quick or heed ctx, and put no secret into its errors.
+// must be quick or heed ctx, and put no secret into its errors, which may be of the
+// kinds of a remote that failed, as ErrNetwork; others are taken for ErrAuth.
 type CredentialFunc func(ctx context.Context, rigID, host string) (Credential, error)
+
+// CredentialError is the error of a CredentialFunc as that of a call to host.
+func CredentialError(host string, err error) error {
+	if errors.Is(err, town.ErrGit) {
+		return fmt.Errorf("credential for %s: %w", host, err)
+	}
+	return fmt.Errorf("credential for %s: %w: %w", host, err, ErrAuth)
+}
 
 // credentialHelper is git's way to ask us: a line of shell that passes its question
 // to the socket that git inherited, and the answer back. The secret goes from our
@@ -36,6 +47,7 @@ type credentialDesk struct {
 	conn  net.Conn
 	done  chan struct{}
 	err   error // of the CredentialFunc; read after close
+	other bool  // the remote refused a credential, and there is another; read after close
 }
 
 // openDesk starts answering for c, whose descriptor of it will be fd. The caller
@@ -52,7 +64,7 @@ func (m *Manager) openDesk(ctx context.Context, c command) (*credentialDesk, err
 		return nil, errors.Join(err, theirs.Close())
 	}
 	d := &credentialDesk{child: theirs, conn: conn, done: make(chan struct{})}
-	go d.answer(ctx, m.c.Credential, c) // ends with close
+	go d.answer(ctx, m, c) // ends with close
 	return d, nil
 }
 
@@ -68,7 +80,7 @@ func (d *credentialDesk) close() error {
 	return d.err
 }
 
-func (d *credentialDesk) answer(ctx context.Context, ask CredentialFunc, c command) {
+func (d *credentialDesk) answer(ctx context.Context, m *Manager, c command) {
 	defer close(d.done)
 	in := bufio.NewScanner(d.conn)
 	var question []string
@@ -83,11 +95,16 @@ func (d *credentialDesk) answer(ctx context.Context, ask CredentialFunc, c comma
 			continue // some versions of git end their question with an empty line too
 		}
 		reply := "\n"
-		if question[0] == "get" {
-			cred, err := credentialFor(ctx, ask, c, question[1:])
+		switch question[0] {
+		case "get":
+			cred, err := credentialFor(ctx, m.c.Credential, c, question[1:])
 			d.err = err
 			if cred.Secret != "" {
 				reply = "username=" + cred.User + "\npassword=" + cred.Secret + "\n\n"
+			}
+		case "erase": // it was refused
+			if attrs, host := askedFor(c, question[1:]); host != "" && attrs["password"] != "" {
+				d.other = m.refused(host, Credential{attrs["username"], attrs["password"]})
 			}
 		}
 		question = question[:0]
@@ -97,24 +114,38 @@ func (d *credentialDesk) answer(ctx context.Context, ask CredentialFunc, c comma
 	}
 }
 
-// credentialFor asks for the credential of c's remote, and of no other host that
-// the remote may have sent git to.
-func credentialFor(ctx context.Context, ask CredentialFunc, c command, question []string) (Credential, error) {
-	u, err := url.Parse(c.url)
-	if err != nil || u.Host == "" {
-		return Credential{}, nil
-	}
-	attrs := map[string]string{}
+// refused tells that a remote has refused c, and reports whether there is another.
+func (m *Manager) refused(host string, c Credential) bool {
+	return m.c.Refused != nil && c.Secret != "" && m.c.Refused(host, c)
+}
+
+// askedFor returns what a question of git holds, and the host of c's remote if it is
+// about that and no other, that the remote may have sent git to.
+func askedFor(c command, question []string) (attrs map[string]string, host string) {
+	attrs = map[string]string{}
 	for _, line := range question {
 		key, value, _ := strings.Cut(line, "=")
 		attrs[key] = value
 	}
-	if attrs["protocol"] != u.Scheme || attrs["host"] != u.Host {
-		return Credential{}, fmt.Errorf("the remote sent git to another host, which gets no credential")
+	u, err := url.Parse(c.url)
+	if err != nil || attrs["protocol"] != u.Scheme || attrs["host"] != u.Host {
+		return attrs, ""
 	}
-	cred, err := ask(ctx, c.rigID, u.Host)
+	return attrs, u.Host
+}
+
+// credentialFor asks for the credential of c's remote.
+func credentialFor(ctx context.Context, ask CredentialFunc, c command, question []string) (Credential, error) {
+	if u, err := url.Parse(c.url); err != nil || u.Host == "" {
+		return Credential{}, nil
+	}
+	_, host := askedFor(c, question)
+	if host == "" {
+		return Credential{}, errors.New("the remote sent git to another host, which gets no credential")
+	}
+	cred, err := ask(ctx, c.rigID, host)
 	if err != nil {
-		return Credential{}, fmt.Errorf("credential for %s: %w", u.Host, err)
+		return Credential{}, CredentialError(host, err)
 	}
 	return checkCredential(cred)
 }

@@ -173,3 +173,50 @@ func TestCredentialThatCannotBeHadIsToldWhy(t *testing.T) {
 	_, err := m.Prepare(t.Context(), "rig", h.URL, true, nil)
 	wantKind(t, err, ErrAuth, "the installation was suspended")
 }
+
+// X21: a credential that a remote refuses before its time is given up once, and what
+// was asked for is done with the next one, by our git and by the proxy alike.
+func TestRefusedCredentialIsReplacedOnce(t *testing.T) {
+	r := gittest.New(t, gittest.Options{})
+	h := r.ServeHTTP("x-access-token", canary)
+	w := newWallet("revoked")
+	var refused []string
+	next := canary
+	m := newManager(t, func(c *Config) {
+		c.Credential = w.ask
+		c.Refused = func(host string, c Credential) bool {
+			refused = append(refused, c.Secret)
+			w.secret.Store(next)
+			return strings.HasPrefix(host, "127.0.0.1:")
+		}
+	})
+	if _, err := m.Prepare(t.Context(), "rig", h.URL, true, nil); err != nil {
+		t.Errorf("with a revoked credential, and a good one next: %v", err)
+	}
+	g := newGatehouse(t, m, h.URL)
+	w.secret.Store("revoked")
+	if out, err := g.as("cap-alice", 0, 0, t.TempDir(), "ls-remote", h.URL, "main"); err != nil || !strings.HasPrefix(out, r.Git("rev-parse", "main")) {
+		t.Errorf("through the proxy: %v\n%s", err, out)
+	}
+	next = "bad too"
+	w.secret.Store("bad")
+	_, err := m.Prepare(t.Context(), "rig", h.URL, true, nil)
+	wantKind(t, err, ErrAuth, "Authentication failed")
+	if got := strings.Join(refused, ", "); got != "revoked, revoked, bad, bad too" {
+		t.Errorf("told of %s", got)
+	}
+}
+
+func TestWhyThereIsNoCredentialIsTheKindOfTheFailure(t *testing.T) {
+	r := gittest.New(t, gittest.Options{})
+	h := r.ServeHTTP("u", "p")
+	m := newManager(t, func(c *Config) {
+		c.Credential = func(context.Context, string, string) (Credential, error) {
+			return Credential{}, fmt.Errorf("the app's token: %w", ErrNetwork)
+		}
+	})
+	_, err := m.Prepare(t.Context(), "rig", h.URL, true, nil)
+	if wantKind(t, err, ErrNetwork, "the app's token"); errors.Is(err, ErrAuth) {
+		t.Errorf("taken for a wrong credential: %v", err)
+	}
+}

@@ -326,11 +326,11 @@ func TestLockOfALivingGitStays(t *testing.T) {
 	m := newManager(t)
 	w := mustWorktree(t, m, spec(r, "a"))
 	lock := filepath.Join(m.rigs["rig"].admin("a"), "index.lock")
-	write(t, lock, "")
 	living := gittest.Command(w.Dir, "cat-file", "--batch") // waits for its input
 	in, err := living.StdinPipe()
 	must(t, err)
 	must(t, living.Start())
+	write(t, lock, "")
 	mustWorktree(t, m, spec(r, "a"))
 	if _, err := os.Stat(lock); err != nil {
 		t.Error("the lock of a living git was taken away")
@@ -341,6 +341,75 @@ func TestLockOfALivingGitStays(t *testing.T) {
 	if _, err := os.Stat(lock); err == nil {
 		t.Error("the lock of a dead git is left")
 	}
+}
+
+// killedInDelete is a script for slowGit: the first git that deletes a branch is killed
+// when it holds its locks, as git itself says.
+const killedInDelete = `case "$1 $3" in "update-ref -d") if mkdir %[1]q; then
+	mkfifo %[1]q/wait
+	(printf 'start\ndelete %%s\nprepare\n' "$4"; read x <%[1]q/wait) | git update-ref --no-deref --stdin >%[1]q/said &
+	until grep -q "prepare: ok" %[1]q/said; do :; done
+	kill -9 $!
+	kill -9 $$
+fi; esac`
+
+// The agent cannot remove a lock of ours, and nobody else looks for it: with a git of
+// another agent at work in the repository, which might have made it, and without.
+func TestLockOfAKilledDeleteStopsNoAgent(t *testing.T) {
+	r := gittest.New(t, gittest.Options{})
+	for name, busy := range map[string]bool{"alone": false, "beside another": true} {
+		t.Run(name, func(t *testing.T) {
+			seen := filepath.Join(t.TempDir(), "seen")
+			m := newManager(t, func(c *Config) { c.Git = slowGit(t, fmt.Sprintf(killedInDelete, seen)) })
+			mustWorktree(t, m, spec(r, "a/1"))
+			b := mustWorktree(t, m, spec(r, "b/1"))
+			g := m.rigs["rig"]
+			living := gittest.Command(b.Dir, "cat-file", "--batch") // waits for its input
+			in, err := living.StdinPipe()
+			must(t, err)
+			if busy {
+				must(t, living.Start())
+			}
+			p := Policy{OlderThan: 1, Keep: keepOnly("b/1")}
+			if s, err := m.Sweep(t.Context(), p); err == nil || s.Branches != 0 {
+				t.Fatalf("swept %+v, %v: its git was not killed", s, err)
+			}
+			if left := lockPaths(t, g.repo); !busy && len(left) > 0 || busy && len(left) != 2 {
+				t.Errorf("locks left: %v", left)
+			}
+			w := mustWorktree(t, m, spec(r, "a/1"))
+			git(t, w.Dir, "commit", "--quiet", "--allow-empty", "-m", "work")
+			if busy {
+				must(t, in.Close())
+				must(t, living.Wait())
+			}
+			git(t, w.Dir, "reset", "--quiet", "--hard", "HEAD~")
+			if s := mustSweep(t, m, p); s.Branches != 1 {
+				t.Errorf("swept %+v", s)
+			}
+			sound(t, m)
+		})
+	}
+}
+
+func TestYoungerGitDoesNotKeepALock(t *testing.T) {
+	r := gittest.New(t, gittest.Options{})
+	m := newManager(t)
+	w := mustWorktree(t, m, spec(r, "a"))
+	lock := filepath.Join(m.rigs["rig"].admin("a"), "index.lock")
+	write(t, lock, "")
+	made := time.Now().Add(-2 * clockSlack)
+	must(t, os.Chtimes(lock, made, made))
+	living := gittest.Command(w.Dir, "cat-file", "--batch")
+	in, err := living.StdinPipe()
+	must(t, err)
+	must(t, living.Start())
+	mustWorktree(t, m, spec(r, "a"))
+	if _, err := os.Stat(lock); err == nil {
+		t.Error("a lock is left that no living git can have made")
+	}
+	must(t, in.Close())
+	must(t, living.Wait())
 }
 
 func TestFailedCheckoutLeavesNothing(t *testing.T) {

@@ -27,13 +27,22 @@ type RigSettings struct {
 	// Sparse are directories: a new worktree holds what is below them and the files
 	// beside the way to them, all when it is empty. A merge's gates see all files.
 	Sparse []string
+
+	LFS        bool  // a new worktree holds the files of Git LFS, not what stands for them
+	Submodules bool  // a new worktree holds its submodules' files
+	QuotaBytes int64 // of the rig on disk, in place of Policy.QuotaBytes; 0 for that
 }
 
 // SetRig makes s the settings of a rig, cloned or not yet, until the Manager is closed.
-// It returns ErrInvalid for one that cannot be.
+// It returns ErrInvalid for one that cannot be, as LFS where git-lfs is not installed.
 func (m *Manager) SetRig(rigID string, s RigSettings) error {
 	if err := checkSparse(s.Sparse); err != nil {
 		return fmt.Errorf("settings of rig %s: %w", rigID, err)
+	}
+	if s.LFS {
+		if err := m.checkLFS(); err != nil {
+			return fmt.Errorf("settings of rig %s: %w", rigID, err)
+		}
 	}
 	s.Sparse = slices.Clone(s.Sparse)
 	r, err := m.rig(rigID)

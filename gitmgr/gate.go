@@ -144,6 +144,9 @@ func (g *merging) gateTree(ctx context.Context, commit string) (GateRun, func(),
 	if err = g.give(home, s.Owner); err == nil {
 		err = g.detachedTree(ctx, g.own, s, commit)
 	}
+	if err == nil {
+		_, err = g.fillModules(ctx, g.own, s, commit)
+	}
 	if err != nil {
 		discard()
 		return GateRun{}, nil, err

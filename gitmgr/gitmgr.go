@@ -7,6 +7,8 @@
 // Below Config.Home a rig has this layout:
 //
 //	{rigId}/repo.git             the bare clone; what the remote has is in refs/remotes/origin
+//	{rigId}/repo.git/lfs         files of Git LFS, where the rig has them
+//	{rigId}/modules/             one bare clone per remote of a submodule, likewise
 //	{rigId}/worktrees/{branch}   one worktree per branch, its path nested like the name
 //	{rigId}/worktrees/-pool/{uid}, -merge/gate   worktrees of no branch
 //	{rigId}/lock                 held by whoever changes repo.git, across processes
@@ -32,6 +34,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,8 +62,18 @@ type Config struct {
 	// git of the server's own user calls one. Git of agents never gets any of it.
 	Credential CredentialFunc
 
+	// SSHKey, if set, is the town's private key for remotes reached by ssh, in PEM without a
+	// passphrase, or several one after another. It stays in memory, and KnownHosts, lines
+	// as in a known_hosts file, are all hosts that it is used for: nothing of the user's own
+	// ssh is looked at. Needs OpenSSH 8.9.
+	SSHKey, KnownHosts []byte
+
+	// Refused, if set, is told that the remote at host has refused a credential, and
+	// reports whether Credential has another now: then it is asked once more.
+	Refused func(host string, c Credential) bool
+
 	// Observe, if set, is told how long an operation took and how it ended: each git
-	// clone, fetch, deepen, fetch files, push of a merge and drop checkpoint, and each call as a whole:
+	// clone, fetch, deepen, fetch files, fetch lfs, fetch submodule, push of a merge and drop checkpoint, and each call as a whole:
 	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff,
 	// checkpoint, push checkpoint, restore, merge, remove, sweep.
 	Observe func(op string, d time.Duration, err error)
@@ -71,6 +84,7 @@ type Config struct {
 type Manager struct {
 	c        Config
 	env      []string      // of every git command
+	keys     *sshKeys      // nil for none
 	guard    *hostGuard    // nil for none
 	client   *http.Client  // see HTTPClient
 	orphans  time.Duration // how long git of a dead server may go on before it is ended
@@ -125,11 +139,20 @@ func New(c Config) (*Manager, error) {
 	if err := checkTraversable(c); err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(c.Home, 0o755); err != nil {
+		return nil, fmt.Errorf("git home: %w", spaceKind(err))
+	}
+	keys, err := openSSHKeys(c)
+	if err != nil {
+		return nil, err
+	}
+	c.SSH = strings.Join(append([]string{c.SSH}, keys.options()...), " ")
+	c.SSHKey = nil
 	env, err := prepareHome(c)
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{c: c, env: env, guard: newGuard(c), orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
+	m := &Manager{c: c, env: env, keys: keys, guard: newGuard(c), orphans: orphanGrace, pause: retryPause, checkout: make(chan struct{}, runtime.NumCPU()), deleting: make(chan struct{}, 1), slots: make(chan struct{}, 4*runtime.NumCPU()), rigs: map[string]*rig{}}
 	m.client = &http.Client{Transport: m.guard.transport(), CheckRedirect: sameHost}
 	m.ctx, m.stop = context.WithCancelCause(context.Background())
 	return m, nil

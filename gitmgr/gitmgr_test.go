@@ -189,7 +189,7 @@ func lockPaths(t testing.TB, dir string) []string {
 	}
 	defer root.Close()
 	var paths []string
-	for _, l := range lockFiles(root) {
+	for _, l := range lockFiles(root, "") {
 		paths = append(paths, l.path)
 	}
 	return paths

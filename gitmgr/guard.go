@@ -241,7 +241,7 @@ func (m *Manager) authorize(ctx context.Context, rigID string, req *http.Request
 		cred, err = checkCredential(cred)
 	}
 	if err != nil {
-		return fmt.Errorf("credential for %s: %w: %w", host, err, ErrAuth)
+		return CredentialError(host, err)
 	}
 	if cred.Secret != "" {
 		req.SetBasicAuth(cred.User, cred.Secret)

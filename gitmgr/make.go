@@ -45,6 +45,7 @@ func (r *rig) make(s Spec, p plan) (err error) {
 		r.writeOwned(tmp, "commondir", "../..", s.Owner),
 		r.writeOwned(tmp, "gitdir", filepath.Join(dir, ".git"), s.Owner),
 		r.makeSparse(tmp, s),
+		r.writeOwned(tmp, filledName, r.filled(), s.Owner),
 		r.give(tmp, s.Owner), r.give(dir, s.Owner),
 	)
 	if err != nil {
@@ -98,7 +99,6 @@ func (r *rig) repair(ctx context.Context, own *lock, s Spec, f facts) error {
 		}
 	}
 	r.sweepLocks(admin, "", 0, admin, dir)
-	r.sweepLocks(r.repo, headsPrefix+s.Branch, 0, admin, dir) // else the agent could not commit
 	return r.repairHead(ctx, own, s, f, gone)
 }
 

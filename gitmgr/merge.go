@@ -30,8 +30,12 @@ type MergeRequest struct {
 	Strategy     Strategy // StrategyMerge when empty
 	Message      string   // of the commit; one is made when empty
 	Name, Email  string   // who commits
+	Author       Identity // of the merge, who commits when zero; else trailers name who committed what is merged
 	DeleteBranch bool     // on the remote, once it is merged
 	CreateTarget bool     // at the default branch, when the remote has no Target
+
+	Publish bool   // for a pull request: what can be merged is not, the branch is pushed as it is
+	Settled string // commit of the branch that needs no merge any more, nor what is before it: MergeNothing, "" for none
 
 	Gates []Gate   // run in a checkout of the result before it is pushed
 	Owner Owner    // whose that checkout is; required for gates when there is isolation
@@ -43,6 +47,7 @@ type MergeStatus string
 
 const (
 	MergeDone        MergeStatus = "merged"
+	MergePublished   MergeStatus = "published"    // the remote has the branch; see MergeRequest.Publish
 	MergeNothing     MergeStatus = "nothing"      // the target has it all already
 	MergeConflict    MergeStatus = "conflict"     // see MergeResult.Conflicts
 	MergeRace        MergeStatus = "race"         // the target kept moving
@@ -59,6 +64,7 @@ type MergeResult struct {
 	Commit        string // what the target is at, when merged or nothing
 	Head          string // commit of the branch that was looked at
 	Base          string // commit of the target that was looked at
+	Subject       string // first line of Head's message, when published
 	Conflicts     []Conflict
 	Truncated     bool // Conflicts leaves some out
 	Gates         []GateResult
@@ -191,12 +197,22 @@ func (g *merging) attempt(ctx context.Context) error {
 	if err := g.locate(ctx); err != nil {
 		return err
 	}
+	if g.isSettled(ctx) {
+		g.result.Status, g.result.Commit = MergeNothing, g.result.Base
+		if g.DeleteBranch {
+			g.settle(ctx, g.result.Base)
+		}
+		return nil
+	}
 	commit, err := g.build(ctx)
 	if err != nil || g.result.Status != "" {
 		return err
 	}
 	if ok, err := g.runGates(ctx, commit); err != nil || !ok {
 		return err
+	}
+	if g.Publish {
+		return g.publish(ctx)
 	}
 	g.pushed = append(g.pushed, commit)
 	if err := g.push(ctx, commit); err != nil {
@@ -206,6 +222,16 @@ func (g *merging) attempt(ctx context.Context) error {
 	g.result.Message = fmt.Sprintf("merged %s into %s", g.Branch, g.Target)
 	g.settle(ctx, commit)
 	return nil
+}
+
+// isSettled reports whether the branch has nothing beyond Settled, a commit that may
+// never have been here.
+func (g *merging) isSettled(ctx context.Context) bool {
+	if g.Settled == "" || g.Settled == g.result.Head {
+		return g.Settled != ""
+	}
+	in, err := g.isAncestor(ctx, g.result.Head, g.Settled)
+	return err == nil && in
 }
 
 // locate fetches and finds where target and branch stand.
@@ -316,6 +342,29 @@ func (g *merging) push(ctx context.Context, commit string) error {
 		observe: "push", locks: []*lock{g.own}, remote: true,
 		args: []string{"push", "--porcelain", "--no-verify", "--force-with-lease=" + ref + ":" + g.result.Base, "--", g.URL, commit + ":" + ref},
 	}))
+	return err
+}
+
+// publish brings the branch to the remote, unless somebody has moved it there since it
+// was looked at.
+func (g *merging) publish(ctx context.Context) error {
+	at, _, err := g.ref(remotePrefix + g.Branch)
+	if err != nil {
+		return err
+	}
+	if g.result.Subject, err = g.local(ctx, command{args: []string{"log", "-1", "--format=%s", g.result.Head, "--"}}); err != nil {
+		return err
+	}
+	if at != g.result.Head {
+		ref := headsPrefix + g.Branch
+		_, err = g.m.run(ctx, g.inRepo(command{
+			observe: "push", locks: []*lock{g.own}, remote: true,
+			args: []string{"push", "--porcelain", "--no-verify", "--force-with-lease=" + ref + ":" + at, "--", g.URL, g.result.Head + ":" + ref},
+		}))
+	}
+	if err == nil {
+		g.result.Status, g.result.Message = MergePublished, fmt.Sprintf("pushed %s for %s", g.Branch, g.Target)
+	}
 	return err
 }
 

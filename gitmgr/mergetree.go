@@ -46,7 +46,16 @@ func (g *merging) build(ctx context.Context) (commit string, err error) {
 	if g.Strategy == StrategySquash {
 		parents = parents[:1]
 	}
-	return g.commit(ctx, tree, g.message(), identityEnv(g.Name, g.Email), parents...)
+	who, message := identityEnv(g.Name, g.Email), g.message()
+	if g.Author != (Identity{}) {
+		who = append(who, "GIT_AUTHOR_NAME="+g.Author.Name, "GIT_AUTHOR_EMAIL="+g.Author.Email)
+		others, err := g.coAuthors(ctx)
+		if err != nil {
+			return "", err
+		}
+		message = withTrailers(message, others)
+	}
+	return g.commit(ctx, tree, message, who, parents...)
 }
 
 // nothing sets the result of a target that has it all, which it may have from us:

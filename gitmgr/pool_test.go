@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -13,22 +14,20 @@ import (
 	"townd/town"
 )
 
-// warmed waits until the pool of a rig has a worktree for each of owners.
+// warmed fills the pool of a rig for owners.
 func warmed(t testing.TB, m *Manager, owners ...Owner) {
 	t.Helper()
-	must(t, m.Warm("rig", owners...))
-	eventually(t, "worktrees are ready", func() bool {
-		ready, err := m.Ready("rig")
-		must(t, err)
-		return len(ready) == len(owners)
-	})
+	must(t, m.Warm(t.Context(), "rig", owners...))
+	if ready, err := m.Ready("rig"); err != nil || len(ready) != len(owners) {
+		t.Fatalf("ready are %v, %v, want %v", ready, err, owners)
+	}
 }
 
 func TestReadyWorktreeIsTakenOver(t *testing.T) {
 	r := gittest.New(t, gittest.Options{Files: 20, Commits: 3})
 	r.Commit("side", "s", "1")
 	m := newManager(t)
-	wantKind(t, m.Warm("rig", Owner{}), town.ErrNotFound, "has no clone")
+	wantKind(t, m.Warm(t.Context(), "rig", Owner{}), town.ErrNotFound, "has no clone")
 	_, err := m.Prepare(t.Context(), "rig", r.URL(), false, nil)
 	must(t, err)
 	for i, c := range []struct{ branch, start string }{{"polecat/a/1", ""}, {"polecat/b/2", "side"}, {"polecat/c/3", r.Git("rev-parse", "main~2")}, {"side", ""}} {
@@ -41,7 +40,7 @@ func TestReadyWorktreeIsTakenOver(t *testing.T) {
 			_, err := m.Prepare(t.Context(), "rig", r.URL(), true, nil)
 			must(t, err)
 		}
-		inode := inodeOf(t, filepath.Join(m.rigs["rig"].path(poolSlot(Owner{})), "dir000/file00010.txt"))
+		inode := inodeOf(t, filepath.Join(m.rigs["rig"].path(poolSlot(Owner{}, 0)), "dir000/file00010.txt"))
 		s := spec(r, c.branch)
 		s.StartPoint = c.start
 		w := mustWorktree(t, m, s)
@@ -85,7 +84,7 @@ func TestReadyWorktreeIsItsOwnersAlone(t *testing.T) {
 	warmed(t, m, a, b)
 	gid, err := m.RigGroup("rig")
 	must(t, err)
-	slot := m.rigs["rig"].path(poolSlot(b))
+	slot := m.rigs["rig"].path(poolSlot(b, 0))
 	if out, err := shellAs(uidA, gid, "/", "", `ls "$1"; echo x > "$1/f"`, slot); err == nil {
 		t.Errorf("another user got in: %s", out)
 	}
@@ -106,14 +105,14 @@ func TestPoolSurvivesARestartAndForgetsWhatIsBroken(t *testing.T) {
 	_, err := m.Prepare(t.Context(), "rig", r.URL(), false, nil)
 	must(t, err)
 	warmed(t, m, Owner{})
-	inode := inodeOf(t, m.rigs["rig"].path(poolSlot(Owner{})))
+	inode := inodeOf(t, m.rigs["rig"].path(poolSlot(Owner{}, 0)))
 	must(t, m.Close())
 	again := newManager(t, home(m.c.Home))
 	warmed(t, again, Owner{})
-	if inodeOf(t, m.rigs["rig"].path(poolSlot(Owner{}))) != inode {
+	if inodeOf(t, m.rigs["rig"].path(poolSlot(Owner{}, 0))) != inode {
 		t.Error("it was made again")
 	}
-	must(t, os.Remove(filepath.Join(m.rigs["rig"].admin(poolSlot(Owner{})), "index")))
+	must(t, os.Remove(filepath.Join(m.rigs["rig"].admin(poolSlot(Owner{}, 0)), "index")))
 	if ready, _ := again.Ready("rig"); len(ready) != 0 {
 		t.Errorf("ready are %v", ready)
 	}
@@ -166,7 +165,7 @@ func TestTakingAReadyWorktreeKilledAnywhere(t *testing.T) {
 	}
 	warmed(t, m, Owner{}) // the files have moved, the administration has not
 	making("half")
-	must(t, os.Rename(g.path(poolSlot(Owner{})), g.path("half")))
+	must(t, os.Rename(g.path(poolSlot(Owner{}, 0)), g.path("half")))
 	check("half")
 	warmed(t, m, Owner{}) // all has moved, nothing was switched yet
 	making("whole")
@@ -177,6 +176,40 @@ func TestTakingAReadyWorktreeKilledAnywhere(t *testing.T) {
 	sound(t, m)
 }
 
+// Git compares times by the second: it reads files again that are no older than the index.
+func TestFirstStatusOfAReadyWorktreeReadsNoFiles(t *testing.T) {
+	r := gittest.New(t, gittest.Options{Files: 20})
+	m := newManager(t)
+	_, err := m.Prepare(t.Context(), "rig", r.URL(), false, nil)
+	must(t, err)
+	warmed(t, m, Owner{})
+	made := modified(t, filepath.Join(m.rigs["rig"].admin(poolSlot(Owner{}, 0)), "index"))
+	eventually(t, "the second is over", func() bool { return time.Since(made) > time.Second+2*clockSlack })
+	w := mustWorktree(t, m, spec(r, "a"))
+	file, index := filepath.Join(w.Dir, "dir000/file00001.txt"), filepath.Join(m.rigs["rig"].admin("a"), "index")
+	if modified(t, file).Unix() >= modified(t, index).Unix() {
+		t.Errorf("a file of %v is no older than the index of %v", modified(t, file), modified(t, index))
+	}
+	if index := modified(t, index); index.After(time.Now()) {
+		t.Errorf("the index is of %v, which is to come", index)
+	}
+	if got := git(t, w.Dir, "--no-optional-locks", "status", "--porcelain"); got != "" {
+		t.Errorf("status %q", got)
+	}
+	text := read(t, file)
+	write(t, file, strings.ToUpper(text)) // as large as it was
+	if got := git(t, w.Dir, "status", "--porcelain"); got != "M dir000/file00001.txt" {
+		t.Errorf("status %q of a changed file", got)
+	}
+}
+
+func modified(t testing.TB, path string) time.Time {
+	t.Helper()
+	fi, err := os.Lstat(path)
+	must(t, err)
+	return fi.ModTime()
+}
+
 func TestFiftyStartsAtOnceWithAPool(t *testing.T) {
 	r := gittest.New(t, gittest.Options{Files: 50})
 	m := newManager(t)
@@ -185,7 +218,11 @@ func TestFiftyStartsAtOnceWithAPool(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		if i%5 == 0 {
-			must(t, m.Warm("rig", Owner{}))
+			wg.Go(func() {
+				if err := m.Warm(t.Context(), "rig", Owner{}, Owner{}); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 		wg.Go(func() {
 			if _, err := m.Worktree(t.Context(), spec(r, fmt.Sprint("b", i))); err != nil {
@@ -195,5 +232,37 @@ func TestFiftyStartsAtOnceWithAPool(t *testing.T) {
 	}
 	wg.Wait()
 	must(t, m.Close())
+	sound(t, m)
+}
+
+func TestOwnerHasAsManyReadyWorktreesAsItIsNamed(t *testing.T) {
+	r := gittest.New(t, gittest.Options{Files: 5})
+	m := newManager(t)
+	_, err := m.Prepare(t.Context(), "rig", r.URL(), false, nil)
+	must(t, err)
+	warmed(t, m, Owner{}, Owner{}, Owner{})
+	g := m.rigs["rig"]
+	inodes := map[uint64]bool{}
+	for n := range 3 {
+		inodes[inodeOf(t, filepath.Join(g.path(poolSlot(Owner{}, n)), "dir000/file00001.txt"))] = true
+	}
+	for _, branch := range []string{"a", "b"} {
+		w := mustWorktree(t, m, spec(r, branch))
+		if !inodes[inodeOf(t, filepath.Join(w.Dir, "dir000/file00001.txt"))] {
+			t.Errorf("%s was made anew", branch)
+		}
+	}
+	pools, err := newManager(t, home(m.c.Home)).Pools()
+	if err != nil || len(pools) != 1 || len(pools["rig"]) != 1 || pools["rig"][0] != (Owner{}) {
+		t.Errorf("Pools() = %v, %v, want one worktree of rig", pools, err)
+	}
+	warmed(t, m, Owner{}, Owner{}, Owner{})
+	for _, keep := range []int{2, 0} {
+		must(t, m.DropReady(t.Context(), "rig", Owner{}, keep))
+		if ready, err := m.Ready("rig"); err != nil || len(ready) != keep {
+			t.Errorf("ready are %v, %v, want %d", ready, err, keep)
+		}
+	}
+	mustWorktree(t, m, spec(r, "c"))
 	sound(t, m)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,6 +30,19 @@ func startTime(pid int) (uint64, error) {
 		return 0, os.ErrProcessDone
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+// clockSlack is more than the clocks of files and of processes are apart: a tick each.
+const clockSlack = 100 * time.Millisecond
+
+// began turns what startTime returns into a time. The unit is the same on every
+// machine that Go runs on: USER_HZ is 100 there (time(7)).
+func began(start uint64) time.Time {
+	var up unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(time.Duration(start)*10*time.Millisecond - time.Duration(up.Nano()))
 }
 
 // pids lists the processes of this machine but our own.
@@ -83,9 +97,10 @@ func holds(pid int, want unix.Stat_t) bool {
 	return false
 }
 
-// gitAlive reports whether a git program of a user works below one of dirs: it may
-// hold a lock file there. What cannot be looked at counts as working there.
-func gitAlive(uid uint32, dirs []string) bool {
+// gitAlive reports whether a git program of a user works below one of dirs that was
+// there at some time: it may hold a lock file of that time. What cannot be looked at
+// counts as working there.
+func gitAlive(uid uint32, at time.Time, dirs []string) bool {
 	for _, pid := range pids() {
 		proc := fmt.Sprintf("/proc/%d/", pid)
 		var st unix.Stat_t
@@ -96,8 +111,8 @@ func gitAlive(uid uint32, dirs []string) bool {
 		if err != nil || !bytes.HasPrefix(comm, []byte("git")) {
 			continue
 		}
-		if _, err := startTime(pid); err != nil {
-			continue // a zombie
+		if start, err := startTime(pid); err != nil || began(start).After(at.Add(clockSlack)) {
+			continue // a zombie, or too young
 		}
 		if worksBelow(proc, dirs) {
 			return true

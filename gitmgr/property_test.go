@@ -139,8 +139,11 @@ func (w *walker) crash(f func(context.Context)) {
 	time.Sleep(time.Duration(w.rnd.IntN(30)) * time.Millisecond) // any moment, nothing is waited for
 	for _, pid := range gitsBelow(filepath.Join(w.m.c.Home, "rig")) {
 		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if strings.Contains(string(env), w.branch) || strings.Contains(string(env), branchID(w.branch)) {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		for _, name := range []string{w.branch, branchID(w.branch), w.agent()} {
+			if strings.Contains(string(env)+string(args), name) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
 		}
 	}
 	cancel()

@@ -30,6 +30,7 @@ type Caller struct {
 type Proxy struct {
 	m         *Manager
 	authorize func(ctx context.Context, capability string) (Caller, error)
+	tickets   lfsTickets
 	moved     sync.Map // rig id -> base URL that its remote redirected to, on the same host
 }
 
@@ -56,6 +57,7 @@ type exchange struct {
 	remote  string // URL
 	service string // git-upload-pack or git-receive-pack
 	advert  bool   // asks for the refs
+	lfs     string // what is asked of Git LFS, "" for nothing
 	w       http.ResponseWriter
 	req     *http.Request
 }
@@ -101,12 +103,14 @@ func (x *exchange) open() error {
 		return fmt.Errorf("this repository is not of your rig: %w", town.ErrNotFound)
 	}
 	switch method := x.req.Method; {
+	case strings.HasPrefix(op, "info/lfs/"):
+		x.lfs = strings.TrimPrefix(op, "info/lfs/")
 	case method == http.MethodGet && op == "info/refs":
 		x.service, x.advert = x.req.URL.Query().Get("service"), true
 	case method == http.MethodPost:
 		x.service = op
 	}
-	if x.service != "git-upload-pack" && x.service != "git-receive-pack" {
+	if x.lfs == "" && x.service != "git-upload-pack" && x.service != "git-receive-pack" {
 		return fmt.Errorf("no such request of git's smart protocol: %w", town.ErrNotFound)
 	}
 	if x.rig, err = x.m.existing(x.caller.RigID); err != nil {
@@ -127,6 +131,9 @@ func capabilityOf(req *http.Request) string {
 }
 
 func (x *exchange) serve() error {
+	if x.lfs != "" {
+		return x.serveLFS()
+	}
 	if x.advert {
 		if x.service == "git-upload-pack" {
 			x.freshen()

@@ -21,6 +21,15 @@ var (
 	ErrRace       = fmt.Errorf("the remote's branch has moved: %w", town.ErrGit)
 )
 
+// RemoteURL returns the URL of a rig's remote, and ErrNotFound for a rig without a clone.
+func (m *Manager) RemoteURL(rigID string) (string, error) {
+	r, err := m.existing(rigID)
+	if err != nil {
+		return "", err
+	}
+	return r.remoteURL()
+}
+
 // remoteSays is what git says of a remote that failed, most telling first.
 var remoteSays = []struct {
 	pattern *regexp.Regexp

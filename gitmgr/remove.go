@@ -56,6 +56,9 @@ func (r *rig) remove(ctx context.Context, own *lock, branch string, force bool) 
 			return err
 		}
 	}
+	if err := r.adoptLFS(branch); err != nil {
+		return err
+	}
 	_, releaseRig, err := r.acquire(ctx)
 	if err != nil {
 		return err
@@ -82,22 +85,18 @@ func (r *rig) remove(ctx context.Context, own *lock, branch string, force bool) 
 }
 
 // checkSaved returns an ErrConflict with counts when files of a worktree are in no
-// commit. A submodule that is there counts as changed: it is not looked into.
+// commit. A submodule that an agent has put there counts as changed: it is not looked into.
 func (r *rig) checkSaved(ctx context.Context, own *lock, branch string) error {
 	o := r.ownerOf(branch)
 	changed, untracked, err := r.unsaved(ctx, own, branch, o)
 	if err != nil {
 		return err
 	}
-	inner, err := r.gitlinks(ctx, own, branch, o)
+	inner, err := r.modulesWork(ctx, own, branch, o)
 	if err != nil {
 		return err
 	}
-	for _, path := range inner {
-		if _, err := os.Lstat(filepath.Join(r.path(branch), path, ".git")); err == nil {
-			changed++
-		}
-	}
+	changed += len(inner)
 	if changed+untracked > 0 {
 		return fmt.Errorf("it holds %d changed and %d untracked files that are in no commit: %w", changed, untracked, town.ErrConflict)
 	}

@@ -357,7 +357,7 @@ func (r *rig) applyState(ctx context.Context, own *lock, s Spec, f facts, state 
 		c.locks, c.timeout = []*lock{own}, r.m.c.CloneTimeout
 		c = r.inWorktree(s.Branch, s.Owner, c)
 		c.env = append(c.env, identityEnv(s.Name, s.Email)...)
-		run := func() ([]byte, error) { return r.runPastLocks(ctx, "", c) }
+		run := func() ([]byte, error) { return r.runPastLocks(ctx, headsPrefix+s.Branch, c) }
 		if c.stdin != nil { // cannot be read twice
 			run = func() ([]byte, error) { return r.m.run(ctx, c) }
 		}

@@ -33,6 +33,8 @@ type rig struct {
 
 	turn gate // serialises this process before the lock file does the others
 
+	lfsTurn gate // who brings objects of Git LFS: the others find them
+
 	// Guarded by turn.
 	opened    bool          // left-overs collected, permissions right
 	fetchDue  time.Time     // no fetch before
@@ -61,7 +63,7 @@ func newRig(m *Manager, id string) *rig {
 	dir := filepath.Join(m.c.Home, id)
 	return &rig{
 		m: m, id: id, dir: dir, repo: filepath.Join(dir, "repo.git"),
-		log: m.c.Log.With("rig", id), turn: newGate(), patience: fetchPatience, branches: map[string]*branchGate{},
+		log: m.c.Log.With("rig", id), turn: newGate(), lfsTurn: newGate(), patience: fetchPatience, branches: map[string]*branchGate{},
 	}
 }
 

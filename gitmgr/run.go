@@ -37,17 +37,18 @@ type command struct {
 	owner    Owner    // runs as this user; zero is our own
 	locks    []*lock  // inherited, so that they are held as long as git lives
 	timeout  time.Duration
-	remote   bool           // a failure is the remote's: ErrGit
-	retries  int            // of a remote that is not well
-	network  bool           // may have to call the remote, for objects that a partial clone lacks
-	rigID    string         // whose credential a remote is shown
-	url      string         // of the remote
-	program  string         // in place of git
-	ssh      []string       // further options of ssh
-	settings [][2]string    // of git, besides ours
-	tell     func(Progress) // hears how far git is; it is told when there is one
-	stdin    io.Reader      // nothing when nil
-	stdout   io.Writer      // takes the output in place of run's result
+	remote   bool            // a failure is the remote's: ErrGit
+	retries  int             // of a remote that is not well
+	network  bool            // may have to call the remote, for objects that a partial clone lacks
+	rigID    string          // whose credential a remote is shown
+	url      string          // of the remote
+	program  string          // in place of git
+	ssh      []string        // further options of ssh
+	settings [][2]string     // of git, besides ours
+	started  func(group int) // hears the process group
+	tell     func(Progress)  // hears how far git is; it is told when there is one
+	stdin    io.Reader       // nothing when nil
+	stdout   io.Writer       // takes the output in place of run's result
 }
 
 // run is the only way to git: its own process group, no input unless given, an environment
@@ -65,6 +66,9 @@ func (m *Manager) run(ctx context.Context, c command) ([]byte, error) {
 	out, err := m.exec(ctx, c)
 	if to := m.moved(ctx, c, err); to != "" {
 		c.settings = append(c.settings, [2]string{"url." + to + ".insteadOf", c.url})
+		out, err = m.exec(ctx, c)
+	}
+	if e, ok := errors.AsType[*runError](err); ok && e.other && c.stdin == nil && c.stdout == nil {
 		out, err = m.exec(ctx, c)
 	}
 	for n := 1; err != nil && m.again(ctx, n, c.retries, err); n++ {
@@ -92,9 +96,13 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	stdout, stderr := &capped{max: maxOutputBytes}, &tail{max: maxErrorBytes}
 	cmd := m.prepare(c, stdout, stderr)
 	var err error
-	if m.c.Credential != nil && c.url != "" && c.program == "" && c.owner.UID == 0 && (c.remote || c.network) {
-		err = m.runWithDesk(deadline, c, cmd, stderr)
-	} else {
+	var desk *credentialDesk
+	switch calls := c.url != "" && c.owner.UID == 0 && (c.remote || c.network); {
+	case calls && m.keys != nil && sshHost(c.url) != "":
+		err = m.runWithSSH(deadline, c, cmd)
+	case calls && m.c.Credential != nil && c.program == "":
+		desk, err = m.runWithDesk(deadline, c, cmd, stderr)
+	default:
 		err = runGroup(deadline, c, cmd)
 	}
 	switch why := context.Cause(deadline); {
@@ -107,7 +115,14 @@ func (m *Manager) exec(ctx context.Context, c command) ([]byte, error) {
 	case why != nil:
 		return nil, c.stopped(why)
 	}
-	return stdout.Bytes(), c.failed(err, stdout.String(), stderr.String())
+	failure := c.failed(err, stdout.String(), stderr.String())
+	if desk != nil {
+		failure.other = desk.other
+		if errors.Is(desk.err, town.ErrGit) {
+			failure.kind = desk.err // git only knows that it got none
+		}
+	}
+	return stdout.Bytes(), failure
 }
 
 // prepare puts together what c is to run.
@@ -150,15 +165,18 @@ func runGroup(ctx context.Context, c command, cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", c.name(), spaceKind(err))
 	}
+	if c.started != nil {
+		c.started(cmd.Process.Pid)
+	}
 	return waitGroup(ctx, cmd)
 }
 
 // runWithDesk is runGroup with somebody to ask for credentials. Why there were none
 // is added to what git said.
-func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, stderr io.Writer) error {
+func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, stderr io.Writer) (*credentialDesk, error) {
 	desk, err := m.openDesk(ctx, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cmd.Env = append(cmd.Env, desk.env(c, 3+len(cmd.ExtraFiles))...)
 	cmd.ExtraFiles = append(cmd.ExtraFiles, desk.child)
@@ -166,7 +184,19 @@ func (m *Manager) runWithDesk(ctx context.Context, c command, cmd *exec.Cmd, std
 	if why := desk.close(); why != nil && err != nil {
 		_, _ = fmt.Fprintf(stderr, "\n%v", why) // it takes everything
 	}
-	return err
+	return desk, err
+}
+
+// runWithSSH is runGroup with an agent that signs for its ssh.
+func (m *Manager) runWithSSH(ctx context.Context, c command, cmd *exec.Cmd) error {
+	desk, err := m.openSSHDesk(c)
+	if err != nil {
+		return err
+	}
+	defer desk.close()
+	cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+desk.path())
+	c.started = func(group int) { desk.started <- group }
+	return runGroup(ctx, c, cmd)
 }
 
 // name is what people call the command.
@@ -244,6 +274,7 @@ type runError struct {
 	stderr string
 	kind   error // nil for none
 	exit   int
+	other  bool // the remote refused a credential, and there is another now
 }
 
 func (e *runError) Error() string {
@@ -271,7 +302,7 @@ func (c command) stopped(why error) error {
 }
 
 // failed is the error of a command that ended by itself.
-func (c command) failed(err error, stdout, stderr string) error {
+func (c command) failed(err error, stdout, stderr string) *runError {
 	if c.args[0] == "push" {
 		stderr += refused(stdout)
 	}

@@ -30,12 +30,12 @@ func openTemp(t testing.TB) string {
 }
 
 // isolated returns a Manager that gives worktrees to users of their own.
-func isolated(t testing.TB) *Manager {
+func isolated(t testing.TB, change ...func(*Config)) *Manager {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("isolation by user needs root")
 	}
-	return newManager(t, home(filepath.Join(openTemp(t), "rigs")), func(c *Config) { c.GIDBase = gidBase })
+	return newManager(t, append(change, home(filepath.Join(openTemp(t), "rigs")), func(c *Config) { c.GIDBase = gidBase })...)
 }
 
 func ownedSpec(r *gittest.Remote, branch string, uid uint32) Spec {

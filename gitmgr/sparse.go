@@ -90,6 +90,17 @@ func sparseText(dirs []string) string {
 	return strings.Join(lines, "\n")
 }
 
+// inSparse reports whether a worktree of those directories holds a file.
+func inSparse(dirs []string, path string) bool {
+	if len(dirs) == 0 || !strings.Contains(path, "/") {
+		return true
+	}
+	up := filepath.Dir(path)
+	return slices.ContainsFunc(dirs, func(dir string) bool {
+		return up == dir || strings.HasPrefix(up, dir+"/") || strings.HasPrefix(dir, up+"/")
+	})
+}
+
 // within reports whether dir is one of all or below one.
 func within(all map[string]bool, dir string) bool {
 	for ; dir != "."; dir = filepath.Dir(dir) {
@@ -132,12 +143,23 @@ func (r *rig) makeSparse(admin string, s Spec) error {
 	return errors.Join(mkdir(info, 0o755), r.writeOwned(info, sparseName, text, s.Owner), r.give(info, s.Owner))
 }
 
-// isSparseAs reports whether a worktree holds what the rig's settings say.
-func (r *rig) isSparseAs(slot string) bool {
+// filledName is a file beside a worktree's HEAD that says what it was filled with.
+const filledName = "town-filled"
+
+// filled says what the rig's settings have a new worktree filled with besides git's files.
+func (r *rig) filled() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprintf("lfs=%v", r.settings.LFS)
+}
+
+// isAsSet reports whether a worktree holds what the rig's settings say.
+func (r *rig) isAsSet(slot string) bool {
 	want := sparseText(r.sparseDirs(slot))
 	have, err := readOwned(filepath.Join(r.admin(slot), "info"), sparseName)
 	if err != nil {
 		have = ""
 	}
-	return strings.TrimSpace(have) == want
+	filled, err := readOwned(r.admin(slot), filledName)
+	return err == nil && strings.TrimSpace(filled) == r.filled() && strings.TrimSpace(have) == want
 }

@@ -1,6 +1,7 @@
 package gitmgr
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,7 +26,7 @@ type Policy struct {
 
 	OlderThan    time.Duration // what was not used for this long is collected; 0 for none by age
 	MinFreeBytes int64         // with less left on the disk of Home the pools go, then worktrees, oldest first
-	QuotaBytes   int64         // of one rig, likewise; 0 for none
+	QuotaBytes   int64         // of one rig whose settings have no other, likewise; 0 for none
 
 	// A forgotten agent's checkpoint that holds work is deleted, here and on the remote,
 	// after this long; 0 for never. One that holds nothing which the remote's branches
@@ -108,7 +109,8 @@ func (s *sweeping) run(ctx context.Context) (err error) {
 			return errors.Join(append(errs, context.Cause(ctx))...)
 		}
 		u, err := r.usage()
-		u.OverQuota = s.p.QuotaBytes > 0 && u.Total() > s.p.QuotaBytes
+		quota := s.quota(r)
+		u.OverQuota = quota > 0 && u.Total() > quota
 		s.swept.Rigs = append(s.swept.Rigs, u)
 		errs = append(errs, err)
 	}
@@ -258,7 +260,7 @@ func (s *sweeping) drop(ctx context.Context, b idleBranch) (int64, error) {
 		ref, why, err := r.saveAll(ctx, own, b.name)
 		if why != "" {
 			s.swept.Unsaved++
-			r.log.Warn("worktree of a forgotten agent not collected", "branch", b.name, "why", why)
+			r.log.Warn("worktree of an ended agent not collected", "branch", b.name, "why", why)
 		}
 		if err != nil || why != "" {
 			return 0, err
@@ -267,7 +269,7 @@ func (s *sweeping) drop(ctx context.Context, b idleBranch) (int64, error) {
 		if err := r.remove(ctx, own, b.name, true); err != nil {
 			return 0, err
 		}
-		r.log.Info("worktree of a forgotten agent collected", "branch", b.name, "checkpoint", ref, "unused", s.start.Sub(b.used).Round(time.Second))
+		r.log.Info("worktree of an ended agent collected", "branch", b.name, "checkpoint", ref, "unused", s.start.Sub(b.used).Round(time.Second))
 		s.swept.Removed = append(s.swept.Removed, Removed{RigID: r.id, Branch: b.name, Checkpoint: ref, Bytes: freed})
 	}
 	gone, err := r.dropBranch(ctx, own, b.name)
@@ -326,14 +328,9 @@ func (r *rig) saveDetached(ctx context.Context, own *lock, branch, agent string)
 
 // innerWork says why a worktree holds repositories of its own, which no checkpoint does.
 func (r *rig) innerWork(ctx context.Context, own *lock, branch string, o Owner) (why string, err error) {
-	links, err := r.gitlinks(ctx, own, branch, o)
-	if err != nil {
-		return "", err
-	}
-	for _, path := range links {
-		if _, err := os.Lstat(filepath.Join(r.path(branch), path, ".git")); err == nil {
-			return "a submodule has a repository of its own: " + path, nil
-		}
+	whys, err := r.modulesWork(ctx, own, branch, o)
+	if err != nil || len(whys) > 0 {
+		return strings.Join(whys, "; "), err
 	}
 	err = r.changes(ctx, own, branch, o, func(_ bool, path string) {
 		if strings.HasSuffix(path, "/") {
@@ -397,12 +394,13 @@ func (r *rig) dropBranch(ctx context.Context, own *lock, branch string) (bool, e
 func (s *sweeping) makeRoom(ctx context.Context) error {
 	var errs []error
 	for _, r := range s.rigs {
-		if s.p.QuotaBytes <= 0 {
-			break
+		quota := s.quota(r)
+		if quota <= 0 {
+			continue
 		}
 		u, err := r.usage()
 		errs = append(errs, err)
-		over := u.Total() - s.p.QuotaBytes
+		over := u.Total() - quota
 		errs = append(errs, s.shrink(ctx, []*rig{r}, func() (bool, error) { return over > 0, nil }, func(freed int64) { over -= freed }))
 	}
 	short := func() (bool, error) {
@@ -411,6 +409,13 @@ func (s *sweeping) makeRoom(ctx context.Context) error {
 	}
 	errs = append(errs, s.shrink(ctx, s.rigs, short, func(int64) {}))
 	return errors.Join(errs...)
+}
+
+// quota returns how many bytes a rig may take, 0 for any number.
+func (s *sweeping) quota(r *rig) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return cmp.Or(r.settings.QuotaBytes, s.p.QuotaBytes)
 }
 
 // shrink collects from rigs as long as more is needed, and tells freed of each step.

@@ -87,7 +87,8 @@ func TestTricksAreRefusedAtEveryDoor(t *testing.T) {
 		},
 		"Remove":        func(s string) error { return m.Remove(ctx, "rig", s, true) },
 		"Remove rig":    func(s string) error { return m.Remove(ctx, s, "good", true) },
-		"Warm rig":      func(s string) error { return m.Warm(s, Owner{}) },
+		"Warm rig":      func(s string) error { return m.Warm(ctx, s, Owner{}) },
+		"DropReady rig": func(s string) error { return m.DropReady(ctx, s, Owner{}, 0) },
 		"SetRig sparse": func(s string) error { return m.SetRig("rig", RigSettings{Sparse: []string{s + "/*"}}) },
 	}
 	before := tree(t, m.c.Home)

@@ -33,11 +33,10 @@ func (x *exchange) forwardHTTP(remote *url.URL, body io.Reader, length int64) er
 			return fmt.Errorf("the remote's address is not public: %w", ErrDenied)
 		}
 	}
-	req, err := x.upstream(ctx, remote, body, length)
-	if err != nil {
+	req, res, err := x.ask(ctx, remote, body, length)
+	if req == nil {
 		return err
 	}
-	res, err := x.m.client.Do(req)
 	if err != nil {
 		if x.req.Context().Err() != nil {
 			return gone(err)
@@ -67,6 +66,26 @@ func (x *exchange) forwardHTTP(remote *url.URL, body io.Reader, length int64) er
 	}
 	x.answers(answer)
 	return x.stream(res.Body, func() { idle.Reset(proxyIdle) })
+}
+
+// ask sends the request to the remote, once more with another credential if it was
+// refused and can be sent again. There is no request where there is no credential.
+func (x *exchange) ask(ctx context.Context, remote *url.URL, body io.Reader, length int64) (*http.Request, *http.Response, error) {
+	for again := true; ; again = false {
+		req, err := x.upstream(ctx, remote, body, length)
+		if err != nil {
+			return nil, nil, err
+		}
+		res, err := x.m.client.Do(req)
+		if err != nil || res.StatusCode != http.StatusUnauthorized {
+			return req, res, err
+		}
+		user, secret, _ := req.BasicAuth()
+		if other := x.m.refused(req.URL.Host, Credential{user, secret}); !other || !again || body != nil {
+			return req, res, nil
+		}
+		_ = res.Body.Close() // it was not what was asked for
+	}
 }
 
 // watched tells of every read.

@@ -29,6 +29,8 @@ type facts struct {
 
 	Start     string `json:"start,omitempty"`     // while Making: commit that it is to be checked out at
 	Restoring string `json:"restoring,omitempty"` // checkpoint whose files are being written
+
+	Modules []module `json:"modules,omitempty"` // submodules that its worktree was given
 }
 
 // noBase is the base of a branch that began in a repository without commits.
@@ -48,6 +50,7 @@ func (r *rig) worktree(ctx context.Context, s Spec) (Worktree, error) {
 		return Worktree{}, err
 	}
 	defer releaseBranch()
+	r.freeBranch(s.Branch)
 
 	w := Worktree{Dir: r.path(s.Branch), Branch: s.Branch}
 	if r.m.c.GIDBase != 0 {
@@ -62,10 +65,19 @@ func (r *rig) worktree(ctx context.Context, s Spec) (Worktree, error) {
 	if err != nil || !w.Created {
 		return w, err
 	}
-	if err := r.populate(ctx, own, s, p); err != nil {
-		return w, errors.Join(err, r.discard(r.admin(s.Branch)), r.discard(w.Dir))
+	var modules []module
+	if err = r.populate(ctx, own, s, p); err == nil {
+		modules, err = r.fillModules(ctx, own, s, p.commit)
 	}
-	return w, r.writeFacts(facts{Branch: s.Branch, Base: cmp.Or(w.Base, noBase), Name: s.Name, Email: s.Email})
+	if err != nil {
+		err = errors.Join(err, r.discard(r.admin(s.Branch)), r.discard(w.Dir))
+		if p.isNew { // else the next try would begin where this one failed
+			_, dropErr := r.dropBranch(ctx, own, s.Branch)
+			err = errors.Join(err, dropErr)
+		}
+		return w, err
+	}
+	return w, r.writeFacts(facts{Branch: s.Branch, Base: cmp.Or(w.Base, noBase), Name: s.Name, Email: s.Email, Modules: modules})
 }
 
 // prepare does, with the rig held, what concerns the repository: clone, fetch,
@@ -279,13 +291,13 @@ func (r *rig) commonBase(ctx context.Context, l *lock, a, b string) (string, err
 
 // inspect reports whether the worktree of s.Branch is there and usable, and
 // clears away a half-made one: nobody was given it, and the index, which a
-// checkout writes last, is missing.
+// checkout writes last, is missing, or its submodules may be.
 func (r *rig) inspect(ctx context.Context, own *lock, s Spec, f facts) (bool, error) {
 	if err := r.checkPath(s.Branch); err != nil {
 		return false, err
 	}
 	admin, dir := r.admin(s.Branch), r.path(s.Branch)
-	if f.Making && !isRegular(filepath.Join(admin, "index")) {
+	if f.Making && (r.hasSubmodules() || !isRegular(filepath.Join(admin, "index"))) {
 		return false, errors.Join(r.discard(admin), r.discard(dir))
 	}
 	if isDir(admin) {
@@ -309,6 +321,11 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 	if p.commit == "" {
 		return nil
 	}
+	if !p.ready {
+		if err := r.fetchLFS(ctx, own, s.Branch, p.commit); err != nil {
+			return err
+		}
+	}
 	select {
 	case r.m.checkout <- struct{}{}:
 	case <-ctx.Done():
@@ -327,10 +344,10 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 	if len(r.m.checkout) == 1 {
 		// Git's helpers shorten a large checkout but cost processor time (20,000 files:
 		// a quarter less, a sixth more), so only when nobody else wants it.
-		c.env = append(c.env, settingsEnv(append(slices.Clone(settings),
-			[2]string{"checkout.workers", strconv.Itoa(cap(r.m.checkout))}, [2]string{"checkout.thresholdForParallelism", "2000"}))...)
+		c.settings = append(c.settings,
+			[2]string{"checkout.workers", strconv.Itoa(cap(r.m.checkout))}, [2]string{"checkout.thresholdForParallelism", "2000"})
 	}
-	_, err := r.runPastLocks(ctx, headsPrefix+s.Branch, c)
+	_, err := r.runPastLocks(ctx, headsPrefix+s.Branch, r.readingLFS(c))
 	return err
 }
 
@@ -340,7 +357,7 @@ func (r *rig) populate(ctx context.Context, own *lock, s Spec, p plan) error {
 func (r *rig) inWorktree(branch string, o Owner, c command) command {
 	c.dir, c.owner = r.path(branch), o
 	c.env = append(c.env, "GIT_DIR="+r.admin(branch), "GIT_COMMON_DIR="+r.repo, "GIT_WORK_TREE="+c.dir)
-	return c
+	return r.withLFS(branch, c)
 }
 
 // checkPath refuses a branch whose worktree would be inside another's or around it.

@@ -45,7 +45,7 @@ var points = map[town.Role][]point{
 		{"2.4 pre-existing failures", `A failure that was there before you is not yours`},
 		{"polecat 6 else escalate and then done", `One that you cannot repair: ask for help as below, then hand over and name it`},
 		{"2.4 clean and pushed", "`git status` shows nothing left over; everything is committed and pushed"},
-		{"N11 done flow, polecat 4 done", "push, then call `mcp__gastown__gt_done` with your branch and a summary"},
+		{"N11 done flow, polecat 4 done", "push, then call `mcp__gastown__gt_done` with a summary"},
 		{"2.3 a failed push is not done", `Report a push that failed as what it is, never as done`},
 		{"2.4 end: no changes", "If the work needs no change at all, call `mcp__gastown__gt_bead_close` and say why"},
 		{"2.4 end: done or close", `Every session ends with one of these calls`},
@@ -158,7 +158,7 @@ var points = map[town.Role][]point{
 
 func TestEveryPointIsSaid(t *testing.T) {
 	for role, list := range points {
-		check(t, render(t, role, "tools"), string(role), list)
+		check(t, render(t, role, "planned"), string(role), list)
 	}
 }
 

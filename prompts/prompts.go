@@ -24,6 +24,13 @@ type Data struct {
 	CustomInstructions                     string   // the town's own, as they are
 }
 
+// ShellPrefix is the ToolPrefix of an agent whose CLI takes no servers: it calls
+// the town's tools as commands in its shell.
+const ShellPrefix = "townd tool "
+
+// InShell reports whether the agent calls its tools as commands.
+func (d Data) InShell() bool { return d.ToolPrefix == ShellPrefix }
+
 // Tool returns the name under which the agent's CLI offers a tool of the town's,
 // "" when the agent does not have it: a prompt names no tool that is not there.
 func (d Data) Tool(name string) string {

@@ -80,6 +80,7 @@ func (s *Supervisor) forgetRun(run string) {
 func (a *agent) adopt(run keeper.Run, held bool) {
 	key := branchKey(a.rec.Request.RigID, a.rec.Request.Branch)
 	a.s.users.restore(key, a.rec.UID)
+	a.catchUp()
 	cli, err := agentcli.Lookup(a.rec.Agent.CLI)
 	if err != nil {
 		a.log.Error("agent's CLI is not known here", "error", err)

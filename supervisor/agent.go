@@ -30,6 +30,7 @@ type agent struct {
 	resources  atomic.Pointer[town.Resources]
 	stalled    atomic.Pointer[string]
 	structured atomic.Bool
+	busyWith   atomic.Pointer[[]string] // names of the tools that are being called; never changed, only replaced
 	uid        atomic.Uint32
 	request    atomic.Pointer[town.StartRequest] // as in rec; never changed, only replaced
 	metered    meter                             // what the gateway counted in this run
@@ -40,6 +41,7 @@ type agent struct {
 	note        note
 	cli         agentcli.CLI
 	launch      *launching    // a start or a next turn that is under way
+	restarting  bool          // the start that is under way is its restart policy's
 	restartAt   time.Time     // when a crashed agent is started again; zero if it is not
 	kept        string        // the ended run that the keeper still holds, for its note
 	ended       []func(error) // to be told when the agent has ended, or that it could not be
@@ -52,6 +54,8 @@ type agent struct {
 	interrupted string                 // id of the newest message that a turn was interrupted for
 	tools       map[string]toolCall    // calls under way, by id
 	typed       map[string]func(error) // by message id: who waits for its delivery
+	telling     map[string]bool        // runs whose end Reports was given in this process
+	whenTold    []func()               // to be called when no end is owed
 	dirty       bool                   // rec has changes that are not yet saved
 	adopted     bool                   // its process was started by an earlier server
 	runCtx      context.Context        // of the present run's goroutines; ended by stop
@@ -195,8 +199,17 @@ func (a *agent) save() {
 
 // emit adds an event that was not decoded from output.
 func (a *agent) emit(kind town.EventType, data any) {
-	if err := a.events.append(kind, data, "", nil, time.Now()); err != nil {
+	a.keep(kind, data, a.rec.Agent.RunID, nil)
+}
+
+// keep adds an event to the agent's log and reports it. pos is as in append.
+func (a *agent) keep(kind town.EventType, data any, run string, pos *position) {
+	e, added, err := a.events.append(kind, data, run, pos, time.Now())
+	if err != nil {
 		a.log.Error("event not kept", "event", kind, "error", err)
+	}
+	if added && a.s.cfg.Reports != nil {
+		a.s.cfg.Reports.Event(a.events.epoch, a.reported(e, run))
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"reflect"
 	"slices"
 	"sync"
@@ -221,15 +223,20 @@ func (a *agent) saveChanges() {
 }
 
 // worktree returns the worktree for a new run: that of its branch, or for an agent
-// that goes on with its work what is left of that, here or as a checkpoint. One
-// that is started again by itself has it here.
+// that goes on with its work, or whose worktree was collected meanwhile, what is left
+// of that, here or as a checkpoint. One that is started again by itself has it here.
 func (s *Supervisor) worktree(ctx context.Context, rec *record) (gitmgr.Worktree, error) {
+	return s.fromPool(ctx, rec, func() (gitmgr.Worktree, error) { return s.makeWorktree(ctx, rec) })
+}
+
+func (s *Supervisor) makeWorktree(ctx context.Context, rec *record) (gitmgr.Worktree, error) {
 	req := &rec.Request
 	spec := gitmgr.Spec{
 		RigID: req.RigID, URL: req.GitURL, Branch: req.Branch, DefaultBranch: req.DefaultBranch, StartPoint: req.StartPoint,
 		Owner: gitmgr.Owner{UID: rec.UID}, Name: req.Name, Email: authorEmail(req),
 	}
-	if restart := rec.Agent.Restart; !req.Resume || restart != nil && restart.Count > 0 {
+	resume := req.Resume || isCollected(rec.Agent.Workdir)
+	if restart := rec.Agent.Restart; !resume || restart != nil && restart.Count > 0 {
 		return s.cfg.Git.Worktree(ctx, spec)
 	}
 	restored, err := s.cfg.Git.Restore(ctx, spec, req.AgentID)
@@ -238,4 +245,10 @@ func (s *Supervisor) worktree(ctx context.Context, rec *record) (gitmgr.Worktree
 			"restored", restored.Applied, "why", restored.Why)
 	}
 	return restored.Worktree, err
+}
+
+// isCollected reports whether a worktree that an agent had is gone.
+func isCollected(workdir string) bool {
+	_, err := os.Lstat(workdir)
+	return workdir != "" && errors.Is(err, fs.ErrNotExist)
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"townd/gitmgr"
 	"townd/town"
 )
 
@@ -36,6 +37,12 @@ func (s *Supervisor) environ(rec *record, capability string, caller, cli map[str
 		"GASTOWN_AGENT_ROLE": string(req.Role), "GASTOWN_SESSION_TOKEN": capability,
 
 		"TOWND_RUN_ID": rec.Agent.RunID, // marks every process of the run
+	}
+	if a := s.cfg.Author; a != (gitmgr.Identity{}) {
+		env["GIT_AUTHOR_NAME"], env["GIT_AUTHOR_EMAIL"] = a.Name, a.Email
+	}
+	if req.BeadID != "" {
+		env["TOWND_BEAD_ID"] = req.BeadID
 	}
 	if s.cfg.Socket != "" {
 		env["TOWND_SOCKET"] = s.cfg.Socket

@@ -60,7 +60,9 @@ type eventLog struct {
 	size    int64
 	next    int64 // id of the next event
 	recent  []town.Event
-	bytes   int // of recent
+	bytes   int            // of recent
+	kind    town.EventType // of the newest, "" when there is none
+	at      time.Time      // of the newest
 	run     string
 	decoded position // newest decoded position of run
 	changed chan struct{}
@@ -127,7 +129,7 @@ func readEvents(path string, yield func(storedEvent)) error {
 
 // remember keeps e in memory and moves the counters past it.
 func (l *eventLog) remember(e storedEvent) {
-	l.next = e.ID + 1
+	l.next, l.kind, l.at = e.ID+1, e.Event.Event, e.Timestamp
 	if e.Pos != nil {
 		l.run, l.decoded = e.Run, *e.Pos
 	}
@@ -142,28 +144,29 @@ func (l *eventLog) remember(e storedEvent) {
 }
 
 // append adds one event. pos is nil unless the event was decoded from run's
-// transcript; one that was added before a restart is left out.
-func (l *eventLog) append(kind town.EventType, data any, run string, pos *position, now time.Time) error {
+// transcript; one that was added before a restart is left out. An event can be added
+// although there is an error: the log could not be continued in a new file.
+func (l *eventLog) append(kind town.EventType, data any, run string, pos *position, now time.Time) (_ town.Event, added bool, err error) {
 	raw, err := json.Marshal(data)
 	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
+		return town.Event{}, false, fmt.Errorf("encode event: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if pos != nil && run == l.run && !pos.after(l.decoded) {
-		return nil
+		return town.Event{}, false, nil
 	}
 	e := storedEvent{Event: town.Event{ID: l.next, Event: kind, Data: raw, Timestamp: now.UTC()}, Run: run, Pos: pos}
 	line, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
+		return town.Event{}, false, fmt.Errorf("encode event: %w", err)
 	}
 	n, err := l.file.Write(append(line, '\n'))
 	l.size += int64(n)
 	if err != nil {
 		// A half-written line would swallow the next one.
 		l.size -= int64(n)
-		return errors.Join(fmt.Errorf("write event: %w", err), l.file.Truncate(l.size), seekTo(l.file, l.size))
+		return town.Event{}, false, errors.Join(fmt.Errorf("write event: %w", err), l.file.Truncate(l.size), seekTo(l.file, l.size))
 	}
 	l.remember(e)
 	if l.changed != nil {
@@ -171,9 +174,9 @@ func (l *eventLog) append(kind town.EventType, data any, run string, pos *positi
 		l.changed = nil
 	}
 	if l.size >= eventFileBytes {
-		return l.rotate()
+		return e.Event, true, l.rotate()
 	}
-	return nil
+	return e.Event, true, nil
 }
 
 func seekTo(file *os.File, offset int64) error {
@@ -249,6 +252,30 @@ func (l *eventLog) wait(ctx context.Context, after int64) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// last returns the newest event's id, type and time; zero when there is none.
+func (l *eventLog) last() (id int64, kind town.EventType, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next - 1, l.kind, l.at
+}
+
+// since calls yield for every event that is held with an id above after, from the
+// files.
+func (l *eventLog) since(after int64, yield func(storedEvent)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, path := range []string{l.path + ".1", l.path} {
+		if err := readEvents(path, func(e storedEvent) {
+			if e.ID > after {
+				yield(e)
+			}
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newest returns the id of the last event, 0 when there is none.

@@ -22,7 +22,7 @@ func openLog(t *testing.T, dir string) *eventLog {
 
 func appendText(t *testing.T, l *eventLog, text string, pos *position) {
 	t.Helper()
-	if err := l.append(town.EventText, town.TextData{Text: text}, "run", pos, time.Now()); err != nil {
+	if _, _, err := l.append(town.EventText, town.TextData{Text: text}, "run", pos, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -194,9 +194,7 @@ func (a *agent) decoded(run string, events []agentcli.Decoded) {
 		}
 		d.Data = a.explain(d.Data)
 		a.learn(d)
-		if err := a.events.append(d.Event, d.Data, run, at, time.Now()); err != nil {
-			a.log.Error("event not kept", "event", d.Event, "error", err)
-		}
+		a.keep(d.Event, d.Data, run, at)
 	}
 	if len(events) > 0 {
 		a.publish()

@@ -30,7 +30,14 @@ func (s *Supervisor) Forget(ctx context.Context, id string) error {
 			reply(struct{}{}, fmt.Errorf("agent %s is %s; stop it first: %w", a.id, a.rec.Agent.Status, town.ErrConflict))
 			return
 		}
-		a.discard(func(err error) { reply(struct{}{}, err) })
+		a.cancelRestart()
+		a.afterTold(func() {
+			if a.discarding || a.rec.Agent.Status.Live() {
+				reply(struct{}{}, fmt.Errorf("agent %s has been started again, or is being forgotten: %w", a.id, town.ErrConflict))
+				return
+			}
+			a.discard(func(err error) { reply(struct{}{}, err) })
+		})
 	})
 	return err
 }
@@ -48,11 +55,13 @@ func (a *agent) discard(reply func(error)) {
 	a.discarding = true
 	a.s.wg.Go(func() {
 		err := a.s.removeWorktree(a.s.ctx, &rec)
+		if err == nil { // while the branch is held: whoever starts on it next gets a user that stays its own
+			a.s.users.release(key)
+		}
 		a.s.unclaim(key, a.id)
 		a.post(func() {
 			a.discarding = false
 			if err == nil {
-				a.s.users.release(key)
 				a.remove(reply)
 			} else {
 				reply(err)

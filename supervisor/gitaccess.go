@@ -24,5 +24,10 @@ func (s *Supervisor) gitEnv(rec *record, capability string) []string {
 	if s.cfg.GitProxy == "" {
 		return nil
 	}
-	return gitmgr.ConfigEnv(gitmgr.AgentConfig(s.cfg.GitProxy, rec.Request.RigID, rec.Request.GitURL, capability))
+	req := &rec.Request
+	lfs, env, err := s.cfg.Git.AgentLFS(req.RigID, req.Branch, s.cfg.GitProxy)
+	if err != nil { // the id of a rig that was checked before
+		s.log.Error("agent's git without Git LFS", "agent", req.AgentID, "error", err)
+	}
+	return append(env, gitmgr.ConfigEnv(append(gitmgr.AgentConfig(s.cfg.GitProxy, req.RigID, req.GitURL, capability), lfs...))...)
 }

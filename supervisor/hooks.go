@@ -1,10 +1,13 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
+	"townd/prompts"
 	"townd/supervisor/rules"
 	"townd/town"
 )
@@ -66,9 +69,15 @@ func (a *agent) reminder() string {
 	}
 	a.rec.Reminders++
 	a.dirty = true
+	done, blocked, waiting := "run `townd report done SUMMARY`", "`townd report blocked REASON`", "`townd report waiting QUESTION`"
+	if tools := a.s.townTools(a.rec.Request.Role); slices.Contains(tools, "gt_done") {
+		prefix := cmp.Or(a.cli.ToolPrefix(toolServer), prompts.ShellPrefix)
+		done = fmt.Sprintf("call `%sgt_done` with a summary", prefix)
+		blocked, waiting = fmt.Sprintf("`%sgt_escalate` with blocked true", prefix), fmt.Sprintf("`%sgt_status` with waiting true", prefix)
+	}
 	return fmt.Sprintf("Your work on %s is still open: the end of a turn does not end it. Go on with it. "+
-		"When it is finished, committed and checked, run `townd report done SUMMARY`; when you cannot go on, `townd report blocked REASON`; "+
-		"when you need an answer first, `townd report waiting QUESTION`.", a.rec.Request.BeadID)
+		"When it is finished, committed and checked, %s; when you cannot go on, %s; when you need an answer first, %s.",
+		a.rec.Request.BeadID, done, blocked, waiting)
 }
 
 // Report takes in what the agent with this capability says of its work. When it is

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,8 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 	spec.SessionID, spec.Fork = rec.Agent.SessionID, spec.Fork && rec.Seq == 0
 	spec.Model, spec.Models = rec.Agent.Model, s.models(cli, env, rec.Agent.Model, capability)
 	spec.Hooks, spec.ProjectHooks = s.cfg.Socket != "", s.cfg.ProjectHooks[req.RigID]
+	tools := s.townTools(req.Role)
+	spec.MCP = s.toolServers(cli, tools, capability)
 	if rec.System != "" {
 		spec.SystemPrompt = rec.System
 	}
@@ -55,6 +58,7 @@ func (s *Supervisor) prepare(ctx context.Context, cli agentcli.CLI, rec *record,
 			Name: req.Name, Identity: req.Identity, AgentID: req.AgentID, RigID: req.RigID, TownID: req.TownID,
 			Branch: req.Branch, DefaultBranch: req.DefaultBranch, BeadID: req.BeadID, Workdir: rec.Agent.Workdir,
 			Report: s.cfg.Socket != "", Rules: s.cfg.Rules.Sentences(),
+			Tools: tools, ToolPrefix: cmp.Or(cli.ToolPrefix(toolServer), prompts.ShellPrefix),
 		}); err != nil {
 			return m, err
 		}

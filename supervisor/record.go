@@ -55,6 +55,9 @@ type record struct {
 	Failures      []time.Time       `json:"failures,omitempty"`      // recent crashes, for the restart policy
 
 	Checkpoint town.CheckpointData `json:"checkpoint,omitzero"` // what was told last of its saved worktree
+
+	EndOwed string            `json:"endOwed,omitempty"` // the newest run whose end was, or is, in Owed
+	Owed    []town.Completion `json:"owed,omitempty"`    // ends of runs that Reports has not yet stored
 }
 
 // giving names the message that the program has been given, or is being given.

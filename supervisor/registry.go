@@ -41,6 +41,7 @@ func (s *Supervisor) newAgent(id string, rec record) (*agent, error) {
 	a := &agent{
 		id: id, s: s, dir: dir, log: s.log.With("agent", id), events: events,
 		inbox: make(chan func()), gone: make(chan struct{}), rec: rec, typed: make(map[string]func(error)), tools: make(map[string]toolCall),
+		telling: make(map[string]bool),
 	}
 	a.snapshot.Store(new(rec.Agent))
 	return a, nil

@@ -67,10 +67,20 @@ func outcome(exit keeper.Exit, intent, said town.Reason, failure town.ErrorKind)
 func (a *agent) cancelRestart() {
 	a.restartAt = time.Time{}
 	a.dropRun()
+	a.oweCrash()
 	if r := a.rec.Agent.Restart; r != nil && r.NextAt != nil {
 		state := *r
 		state.NextAt = nil
 		a.rec.Agent.Restart = &state
+	}
+	a.tellOwed()
+}
+
+// oweCrash has the end of a crashed run told that was to be followed by a restart,
+// and is not.
+func (a *agent) oweCrash() {
+	if r := a.rec.Agent.Restart; r != nil && r.NextAt != nil && !a.rec.Agent.Status.Live() {
+		a.owe(a.rec.Agent.Status, a.rec.Agent.Reason)
 	}
 }
 
@@ -110,10 +120,17 @@ func (a *agent) restart() {
 	state.Count, state.NextAt = state.Count+1, nil
 	req := a.rec.Request
 	req.Resume = true
+	a.restarting = true
 	a.begin(req, a.env, &state, func(_ town.Agent, err error) {
-		if err != nil {
-			a.log.Warn("not restarted", "error", err)
-			a.scheduleRestart()
+		a.restarting = false
+		if err == nil {
+			return
+		}
+		a.log.Warn("not restarted", "error", err)
+		if !a.scheduleRestart() && !a.rec.Agent.Status.Live() {
+			a.owe(a.rec.Agent.Status, a.rec.Agent.Reason)
+			a.save()
+			a.tellOwed()
 		}
 	})
 }

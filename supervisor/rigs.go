@@ -80,6 +80,7 @@ func (s *Supervisor) PrepareRig(ctx context.Context, id, url string) (gitmgr.Pre
 		return gitmgr.Prepared{}, err
 	}
 	s.rigs.set(Rig{ID: id, State: RigReady})
+	s.askPool(id)
 	return p, nil
 }
 
@@ -108,18 +109,29 @@ func (s *Supervisor) PrepareRigs(urls map[string]string) {
 const gateBranch = "-merge/gate"
 
 // Merge is gitmgr's Merge, with gates that run as a user of the rig's own where
-// there is isolation. What a gate leaves behind is ended with it.
+// there is isolation, by Config.Author if q names none. What a gate leaves behind is
+// ended with it.
 func (s *Supervisor) Merge(ctx context.Context, q gitmgr.MergeRequest) (gitmgr.MergeResult, error) {
+	if q.Author == (gitmgr.Identity{}) {
+		q.Author = s.cfg.Author
+	}
 	if len(q.Gates) > 0 && s.users.isolation() == "uid" {
 		// Kept: no agent is to have a user that gates ran as a moment ago.
-		uid, err := s.users.of(branchKey(q.RigID, gateBranch))
+		uid, err := s.users.of(branchKey(q.RigID, gateBranch), nil)
+		if err == nil {
+			err = s.leavePool(ctx, uid, "")
+		}
 		if err != nil {
 			return gitmgr.MergeResult{}, err
 		}
 		q.Owner = gitmgr.Owner{UID: uid}
 		q.Run = runGate
 	}
-	return s.cfg.Git.Merge(ctx, q)
+	res, err := s.cfg.Git.Merge(ctx, q)
+	if err == nil {
+		s.askPool(q.RigID) // it has fetched, and moved the default branch perhaps
+	}
+	return res, err
 }
 
 // runGate is gitmgr.RunGate that leaves no process of the gate's user.

@@ -152,13 +152,16 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 		return
 	}
 	a.held = key
-	uid, err := a.s.users.of(key)
+	uid, err := a.s.userFor(key, req.RigID)
 	if err != nil {
 		a.release()
 		refuse(err)
 		return
 	}
 	a.dropRun()
+	if again == nil {
+		a.oweCrash()
+	}
 	before := a.rec
 	a.cli, a.env, a.restartAt = cli, env, time.Time{}
 	a.structured.Store(cli.Structured())
@@ -171,7 +174,9 @@ func (a *agent) begin(req town.StartRequest, env map[string]string, again *town.
 	a.request.Store(new(a.rec.Request))
 	a.metered.set(a.rec.Metered)
 	clear(a.tools)
+	a.nameTools()
 	a.setFeed()
+	a.tellOwed()
 	a.s.linkBead(req.BeadID, a.rec.Agent.RunID)
 	a.become(town.StatusStarting, "")
 	first := a.firstMessage(again != nil, before.Cut)
@@ -216,6 +221,7 @@ func newRecord(req town.StartRequest, before record, uid uint32) record {
 			Workdir: before.Agent.Workdir,
 		},
 		Request: req, UID: uid, Epoch: before.Epoch, Base: before.Base, Receipts: before.Receipts, Checkpoint: before.Checkpoint,
+		EndOwed: before.EndOwed, Owed: before.Owed,
 	}
 	if before.Agent.RunID != "" {
 		rec.Runs = append(slices.Clone(before.Runs[max(0, len(before.Runs)-earlierRuns+1):]), before.Agent.RunID)
@@ -337,7 +343,7 @@ func (a *agent) launched(m made, err error) {
 func (a *agent) notStarted(err error) {
 	a.log.Warn("not started", "error", err)
 	a.rec.Agent.Error = err.Error()
-	a.finish(town.StatusFailed, town.ReasonStartFailed, false)
+	a.finish(town.StatusFailed, town.ReasonStartFailed, a.restarting && a.mayRestart())
 	a.s.unroute(a.rec.Agent.RunID)
 }
 

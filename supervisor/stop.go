@@ -197,7 +197,11 @@ func (a *agent) finish(status town.Status, reason town.Reason, again bool) {
 		a.stop(errStopped)
 		a.stop = nil
 	}
+	if !again {
+		a.owe(status, reason)
+	}
 	a.become(status, reason)
+	a.tellOwed()
 	if feed := a.feed.Load(); feed != nil {
 		feed.end()
 	}

@@ -38,13 +38,18 @@ type Config struct {
 	UIDBase      uint32          // first user id for agents, used when the keeper can isolate by user
 	UIDCount     uint32          // how many there are; 0 means no isolation
 	Retention    Retention
+	Housekeeping Housekeeping
 	Models       Models          // nil: agents reach models with their callers' credentials only
 	GitProxy     string          // base URL of the town's git proxy for agents, as http://127.0.0.1:8080; "" for none
 	Socket       string          // of the agents, absolute; CLIs' hooks are set up when it is set
 	ProjectHooks map[string]bool // rigs whose repositories' own hooks and settings may run
 	Rules        rules.Set       // what agents may not do, judged before each call of a tool
+	// Tools, if set, names the town's tools of a role. CLIs get them by the server
+	// `townd mcp`; needs Socket.
+	Tools func(town.Role) []string
 	// ToolUsed, if set, is told of every call of a tool that agents' CLIs tell of.
 	ToolUsed func(tool string, ok bool, took time.Duration)
+	Reports  Reports // what a coordinator is to be told; may be nil
 	// Env, if set, is told of the environment that callers gave to agents adopted
 	// from an earlier process, so that what is secret in it can be kept out of logs.
 	Env func(map[string]string)
@@ -52,6 +57,9 @@ type Config struct {
 
 	CheckpointEvery time.Duration // a live agent's worktree is saved so often, when its program has printed something; 0 means a minute
 	PushCheckpoints bool          // what is saved is brought to the rig's remote, too
+
+	Author   gitmgr.Identity // of agents' commits and of merges, if not who makes them
+	PoolSize int             // worktrees that are kept ready for the next starts, in each rig; 0 for none
 }
 
 // Retention says what happens to the transcripts of runs that have ended.
@@ -86,10 +94,13 @@ type Supervisor struct {
 	draining     bool                     // set by Drain and Shutdown: nothing starts any more
 	endBy        time.Time                // set by Shutdown: when everything has to be over
 
-	rigs     rigs
-	saveGate chan struct{} // holds a token per worktree that is being saved
-	counters counters
-	versions versions // of the installed CLIs
+	rigs        rigs
+	pools       pools
+	rigSettings rigSettings
+	disk        disk
+	saveGate    chan struct{} // holds a token per worktree that is being saved
+	counters    counters
+	versions    versions // of the installed CLIs
 }
 
 // counters are figures for Stats.
@@ -110,7 +121,9 @@ type Stats struct {
 	Isolation   string                // "uid" or "none"
 	KillRung    string                // how trees are ended: "uid" or "subreaper"
 	KeeperPID   int                   // 0 while there is none
+	Pools       map[string]int        // worktrees that are ready for the next starts, by rig
 	Draining    bool
+	Disk        Disk
 	Degraded    []string // what is wrong now, for /health; empty when all is well
 }
 
@@ -143,7 +156,7 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 		gate:   make(chan struct{}, 2*runtime.NumCPU()), // limits.md section 1: more in flight only queues
 		strays: make(map[string]bool),
 		agents: make(map[string]*agent), runs: make(map[string]*agent), branches: make(map[string]string),
-		capabilities: make(map[capabilityKey]*agent), saveGate: make(chan struct{}, 2*runtime.NumCPU()),
+		capabilities: make(map[capabilityKey]*agent), saveGate: make(chan struct{}, 2*runtime.NumCPU()), pools: newPools(),
 	}
 	s.counters.stops = make(map[town.Reason]int64)
 	s.ctx, s.stop = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -152,14 +165,24 @@ func Open(ctx context.Context, c Config) (*Supervisor, error) {
 		s.stop(err)
 		return nil, err
 	}
-	s.users = newUsers(c.UIDBase, c.UIDCount, s.keeper.rung() == "uid")
-	if err := s.adopt(ctx); err != nil {
+	if err := s.loadRigs(); err != nil {
 		return nil, multierror.Append(err, s.Close()).ErrorOrNil()
 	}
+	s.users = newUsers(c.UIDBase, c.UIDCount, s.keeper.rung() == "uid")
+	err := s.adopt(ctx)
+	var surplus map[string][]gitmgr.Owner
+	if err == nil {
+		surplus, err = s.adoptPools()
+	}
+	if err != nil {
+		return nil, multierror.Append(err, s.Close()).ErrorOrNil()
+	}
+	s.wg.Go(func() { s.keepPools(surplus) })
 	s.wg.Go(s.followKeeper)
 	s.wg.Go(s.sampleTrees)
 	s.wg.Go(s.keepTranscripts)
 	s.wg.Go(s.saveOnTime)
+	s.wg.Go(s.keepHouse)
 	return s, nil
 }
 
@@ -323,6 +346,8 @@ func (s *Supervisor) Stats() Stats {
 		Starts:      s.counters.starts.Load(),
 		Escalations: s.counters.escalations.Load(),
 		Isolation:   s.users.isolation(),
+		Pools:       s.poolsReady(),
+		Disk:        s.disk.get(),
 		Degraded:    []string{},
 	}
 	for _, a := range s.all() {
@@ -331,6 +356,7 @@ func (s *Supervisor) Stats() Stats {
 			st.Degraded = append(st.Degraded, fmt.Sprintf("agent %s waits: %s", a.id, *why))
 		}
 	}
+	st.Degraded = append(st.Degraded, st.Disk.wrong()...)
 	s.counters.mu.Lock()
 	st.Stops = make(map[town.Reason]int64, len(s.counters.stops))
 	maps.Copy(st.Stops, s.counters.stops)

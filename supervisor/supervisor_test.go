@@ -377,6 +377,7 @@ func TestTwoAgentsDoNotShareABranch(t *testing.T) {
 func TestEnvVarsArriveExactly(t *testing.T) {
 	tt := newTown(t)
 	req := tt.request("toast", "env", "env.json")
+	req.BeadID = "bead-1"
 	req.EnvVars = map[string]string{
 		"EMPTY": "", "NEWLINE": "a\nb\n", "UNICODE": "Köln 🐈 \u0301", "LARGE": strings.Repeat("x", 100_000),
 		"QUOTES": `"'$HOME` + "`id`\\", "_x1": "=", "GASTOWN_API_URL": "http://127.0.0.1:1/",
@@ -403,7 +404,7 @@ func TestEnvVarsArriveExactly(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"GASTOWN_AGENT_ID": "toast", "GASTOWN_RIG_ID": "rig", "GASTOWN_TOWN_ID": "town", "GASTOWN_AGENT_ROLE": "polecat",
-		"TOWND_RUN_ID": a.RunID, "GIT_AUTHOR_NAME": "toast",
+		"TOWND_RUN_ID": a.RunID, "TOWND_BEAD_ID": req.BeadID, "GIT_AUTHOR_NAME": "toast",
 	} {
 		if got[name] != want {
 			t.Errorf("%s = %q, want %q", name, got[name], want)

@@ -48,3 +48,13 @@ type Report struct {
 	State Reason `json:"state"` // ReasonDone, ReasonBlocked or ReasonWaiting
 	Text  string `json:"text,omitempty"`
 }
+
+// HandOver is how far an agent's work is from being handed over.
+type HandOver struct {
+	Branch       string
+	Commit       string   // tip of the branch
+	Commits      int      // of the branch beyond where it started, counted up to a bound
+	Changed      []string // files of the worktree that are not as in the tip: the first of them
+	ChangedCount int
+	PushError    string // why the remote may not have Commit, "" when it has it
+}

@@ -102,6 +102,7 @@ func primes(t *T) {
 	}
 }
 
+// checkpoints proves R11 and D7.
 func checkpoints(t *T) {
 	b := t.work(t.rig())
 	for _, data := range []string{`{"step":"tests","n":[1,2.5,null]}`, `"text"`, `7`} {
@@ -206,6 +207,7 @@ func escalations(t *T) {
 	t.must(err)
 }
 
+// questions proves K11.
 func questions(t *T) {
 	rig := t.rig()
 	b, other := t.work(rig), t.work(rig)

@@ -67,18 +67,23 @@ func convoyOneByOne(t *T) {
 	if made.Convoy.Status != town.ConvoyOpen || made.Convoy.Mode != town.LandOneByOne {
 		t.Errorf("the convoy is %s", raw(made.Convoy))
 	}
-	for _, b := range made.Beads {
+	t.goInto("main", made.Beads)
+	t.landed(made.Convoy.ID)
+}
+
+// goInto has beads worked on, one after another, and merged into a branch.
+func (t *T) goInto(branch string, beads []town.Bead) {
+	for _, b := range beads {
 		b = t.taken(b.ID, 1)
 		t.done(b, 1)
 		t.box.forget(b.AgentID)
 		m := t.merging(b.ID, 1)
-		if m.TargetBranch != "main" {
-			t.Errorf("a bead goes into %s, want main", m.TargetBranch)
+		if m.TargetBranch != branch {
+			t.Errorf("bead %s goes into %s, want %s", b.ID, m.TargetBranch, branch)
 		}
 		t.outcome(m, "merged")
 		t.is(b, town.BeadClosed)
 	}
-	t.landed(made.Convoy.ID)
 }
 
 // landed waits until a convoy has closed.
@@ -97,16 +102,7 @@ func convoyLands(t *T) {
 	if branch == "" || branch == "main" {
 		t.Fatalf("the convoy is %s, want a branch of its own", raw(made.Convoy))
 	}
-	for _, b := range made.Beads {
-		b = t.taken(b.ID, 1)
-		t.done(b, 1)
-		t.box.forget(b.AgentID)
-		m := t.merging(b.ID, 1)
-		if m.TargetBranch != branch {
-			t.Errorf("a bead goes into %s, want the convoy's %s", m.TargetBranch, branch)
-		}
-		t.outcome(m, "merged")
-	}
+	t.goInto(branch, made.Beads)
 	landing := find(t, "the request to merge the convoy's branch", func(c *Container) []api.MergeRequest { return c.merges },
 		func(m api.MergeRequest) bool { return m.RigID == rig && m.Branch == branch })
 	if landing.TargetBranch != "main" {

@@ -65,9 +65,12 @@ func retryFailed(t *T) {
 }
 
 func closeFailed(t *T) {
-	rig := t.rig()
-	b := t.failed(rig)
-	second := t.create(rig, "second", after(b))
+	t.closeReleases(t.failed(t.rig()))
+}
+
+// closeReleases closes a bead and checks that one that depends on it is taken then.
+func (t *T) closeReleases(b town.Bead) {
+	second := t.create(b.RigID, "second", after(b))
 	_, err := t.hall.CloseBead(t.ctx, b.ID, api.CloseRequest{Reason: "done by hand"})
 	t.must(err)
 	t.is(b, town.BeadClosed)

@@ -25,6 +25,7 @@ var openCases = []Case{
 	{Name: "beads are found by what they are", run: search},
 }
 
+// madeAsAsked proves Q2 too: of one dedupeKey there is one bead.
 func madeAsAsked(t *T) {
 	rig := t.rig(paused)
 	first := t.create(rig, "first")
@@ -59,6 +60,7 @@ func madeAsAsked(t *T) {
 	}
 }
 
+// claimed proves C9.
 func claimed(t *T) {
 	rig := t.rig(func(s *town.RigSettings) { s.Model, s.EnvVars = "small", map[string]string{"A": "secret-value"} })
 	b := t.work(rig)
@@ -89,7 +91,7 @@ func claimed(t *T) {
 	}
 }
 
-// notReady lets one polecat into a rig: had any other bead been ready, it would
+// notReady proves Q7. It lets one polecat into a rig: had any other bead been ready, it would
 // have been taken before the least urgent one.
 func notReady(t *T) {
 	rig := t.rig(paused, serial)
@@ -157,6 +159,7 @@ func heldAndLetGo(t *T) {
 	t.taken(b.ID, 1)
 }
 
+// retryOpen proves R5: a person lets it begin anew.
 func retryOpen(t *T) {
 	rig := t.rig()
 	b := t.work(rig)
@@ -230,6 +233,7 @@ func endedTwice(t *T) {
 	t.same(open)
 }
 
+// circles proves Q7.
 func circles(t *T) {
 	rig := t.rig(paused)
 	a := t.create(rig, "a")

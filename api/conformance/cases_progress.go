@@ -30,6 +30,7 @@ var progressCases = []Case{
 	{Name: "an agent that waits keeps its bead", run: waits},
 }
 
+// renewed proves C22.
 func renewed(t *T) {
 	b := t.work(t.rig())
 	until := b.Lease.ExpiresAt
@@ -63,6 +64,7 @@ func (t *T) again(rig string) town.Bead {
 	return t.taken(b.ID, 2)
 }
 
+// doneReviewed proves K8.
 func doneReviewed(t *T) {
 	rig := t.rig(func(s *town.RigSettings) {
 		s.Gates = []town.Gate{{Name: "test", Command: "make test", TimeoutSeconds: 60}}
@@ -124,6 +126,7 @@ func finishedLate(t *T) {
 	t.attempts(b, 1)
 }
 
+// crashed proves Q6 and C26.
 func crashed(t *T) {
 	b := t.work(t.rig())
 	t.end(b, 1, town.CompletionFailed, town.ReasonCrashed)
@@ -147,6 +150,7 @@ func endedLate(t *T) {
 	t.is(b, town.BeadInProgress)
 }
 
+// expires proves C8 and C27.
 func expires(t *T) {
 	b := t.work(t.rig())
 	t.target.Advance(4 * time.Minute)
@@ -170,6 +174,7 @@ func authFails(t *T) {
 	t.toldOf(second, second.Why)
 }
 
+// lastAttempt proves Q5, R7 and R8.
 func lastAttempt(t *T) {
 	b := t.work(t.rig(), attempts(1))
 	t.end(b, 1, town.CompletionFailed, town.ReasonCrashed)
@@ -212,15 +217,7 @@ func stopsAgent(t *T) {
 	}
 }
 
-func closesWork(t *T) {
-	rig := t.rig()
-	b := t.work(rig)
-	second := t.create(rig, "second", after(b))
-	_, err := t.hall.CloseBead(t.ctx, b.ID, api.CloseRequest{Reason: "enough"})
-	t.must(err)
-	t.is(b, town.BeadClosed)
-	t.taken(second.ID, 1)
-}
+func closesWork(t *T) { t.closeReleases(t.work(t.rig())) }
 
 func failsWork(t *T) {
 	rig := t.rig()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"townd/api"
@@ -30,10 +31,8 @@ func noToken(t *T) {
 		"no header": nil, "another token": {"Authorization", "Bearer not-the-token"}, "another scheme": {"Authorization", "Basic " + t.target.Token},
 		"an empty token": {"Authorization", "Bearer "},
 	} {
-		for _, method := range []string{"GET", "POST"} {
-			if a := t.send(method, path, nil, header...); a.status != http.StatusUnauthorized && !(method == "POST" && a.status == http.StatusMethodNotAllowed) {
-				t.Errorf("%s with %s is answered %v, want 401", method, name, a)
-			}
+		if a := t.send("GET", path, nil, header...); a.status != http.StatusUnauthorized {
+			t.Errorf("a call with %s is answered %v, want 401", name, a)
 		}
 	}
 	if a := t.send("POST", "/api/towns/"+t.target.TownID+"/heartbeat", []byte(`{}`)); a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") == "" {
@@ -126,22 +125,13 @@ func wrongFields(t *T) {
 		{"POST", "/events", `{"events":[]}`, "instanceId"},
 	} {
 		got := t.issues(t.want(http.StatusBadRequest, c.method, c.path, c.body))
-		for _, name := range strings.Fields(c.names) {
-			if !contains(got, name) {
+		for name := range strings.FieldsSeq(c.names) {
+			if !slices.Contains(got, name) {
 				t.Errorf("%s %s %s names %q, want %s too", c.method, c.path, c.body, got, name)
 			}
 		}
 	}
 	t.same(b)
-}
-
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }
 
 func noJSON(t *T) {
@@ -162,8 +152,8 @@ func huge(t *T) {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	t.want(http.StatusRequestEntityTooLarge, "POST", "/rigs/"+rig+"/beads", `{"title":"x","body":"`+long(api.MaxBodyBytes)+`"}`)
 	for _, c := range []struct{ method, path, body string }{
-		{"POST", "/rigs/" + rig + "/beads", `{"title":"` + long(5000) + `"}`},
-		{"POST", "/rigs/" + rig + "/beads", `{"title":"x","body":"` + long(2<<20) + `"}`},
+		{"POST", "/rigs/" + rig + "/beads", `{"title":"` + long(501) + `"}`},
+		{"POST", "/rigs/" + rig + "/beads", `{"title":"x","body":"` + long(300<<10) + `"}`},
 		{"POST", "/agents/" + b.AgentID + "/status", `{"message":"` + long(281) + `"}`},
 		{"POST", "/agents/" + b.AgentID + "/checkpoint", `{"epoch":1,"data":"` + long(64<<10) + `"}`},
 		{"POST", "/agents/" + b.AgentID + "/ask", `{"question":"x","options":["a","b","c","d","e"]}`},
@@ -171,7 +161,7 @@ func huge(t *T) {
 		{"POST", "/agents/" + b.AgentID + "/ask", `{"question":"x","options":["a","b"],"waitSeconds":3601}`},
 		{"POST", "/agents/" + b.AgentID + "/nudge", `{"message":""}`},
 		{"POST", "/agents/" + b.AgentID + "/nudge", `{"message":"x","mode":"loud"}`},
-		{"POST", "/escalations", `{"title":"x","body":"` + long(2<<20) + `"}`},
+		{"POST", "/escalations", `{"title":"x","body":"` + long(300<<10) + `"}`},
 	} {
 		if a := t.call(c.method, c.path, c.body); a.status != http.StatusBadRequest && a.status != http.StatusRequestEntityTooLarge {
 			t.Errorf("%s %s %.60s… is answered %v, want 400 or 413", c.method, c.path, c.body, a)

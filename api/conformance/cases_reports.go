@@ -108,6 +108,7 @@ func (t *T) append(events ...town.AgentEvent) int {
 	return n
 }
 
+// events proves D2.
 func events(t *T) {
 	b, run := t.work(t.rig()), newID()
 	if n := t.append(eventsOf(b, run, 1, 10)...); n != 10 {
@@ -230,6 +231,7 @@ func eventsSent(t *T) {
 	}
 }
 
+// runs proves D4.
 func runs(t *T) {
 	rig := t.rig()
 	b := t.work(rig)

@@ -167,12 +167,8 @@ func retryReview(t *T) {
 func closeReview(t *T) {
 	rig := t.rig()
 	b, m := t.review(rig)
-	second := t.create(rig, "second", after(b))
-	_, err := t.hall.CloseBead(t.ctx, b.ID, api.CloseRequest{Reason: "merged by hand"})
-	t.must(err)
-	t.is(b, town.BeadClosed)
+	t.closeReleases(b)
 	t.cancelled(rig, m)
-	t.taken(second.ID, 1)
 }
 
 func failReview(t *T) {

@@ -18,8 +18,8 @@ import (
 	"townd/api"
 )
 
-// document is api/openapi.yaml and a router of its paths.
-var document = sync.OnceValues(func() (*openapi3.T, error) {
+// Document is api/openapi.yaml.
+var Document = sync.OnceValues(func() (*openapi3.T, error) {
 	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 })
 
 var documentRouter = sync.OnceValues(func() (routers.Router, error) {
-	doc, err := document()
+	doc, err := Document()
 	if err != nil {
 		return nil, err
 	}

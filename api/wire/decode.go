@@ -117,7 +117,7 @@ func (d *decoder) value(raw json.RawMessage, v reflect.Value, path string) {
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
-	if _, own := v.Addr().Interface().(json.Unmarshaler); own { // a time, or JSON that is kept as it is
+	if _, own := reflect.TypeAssert[json.Unmarshaler](v.Addr()); own { // a time, or JSON that is kept as it is
 		d.leaf(raw, v, path)
 		return
 	}

@@ -33,6 +33,23 @@ func FuzzStopAndMessageBody(f *testing.F) {
 	})
 }
 
+func FuzzHallBodies(f *testing.F) {
+	f.Add([]byte(`{"title":"x","notBefore":"2026-01-02T03:04:05.678+02:00","metadata":{"a":[1,null]},"dependsOn":["b"],"maxAttempts":3}`))
+	f.Add([]byte(`{"instanceId":"i","agents":[{"agentId":"a","turn":{"state":"idle"},"lastEventAt":null}],"events":[{"agentId":"a","id":1,"event":"text","data":{}}]}`))
+	f.Add([]byte(`{"entry_id":"m","commit_sha":null,"conflicts":[],"gates":"x","tasks":[{"title":"x","dependsOn":[0,-1]}],"data":"\ud800"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fuzzDecode[town.RigSettings](t, data)
+		fuzzDecode[town.BeadRequest](t, data)
+		fuzzDecode[town.BeadPatch](t, data)
+		fuzzDecode[town.ConvoyRequest](t, data)
+		fuzzDecode[town.Heartbeat](t, data)
+		fuzzDecode[town.Completion](t, data)
+		fuzzDecode[api.AgentEventBatch](t, data)
+		fuzzDecode[api.OutcomeRequest](t, data)
+		fuzzDecode[api.CheckpointRequest](t, data)
+	})
+}
+
 // fuzzDecode checks that Decode takes what encoding/json takes, with the same
 // result, where both say that names are right; and that it says why it refuses.
 func fuzzDecode[T any](t *testing.T, data []byte) {

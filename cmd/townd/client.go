@@ -36,7 +36,8 @@ func urlOf(address string) string {
 // remote is the town that a command talks to.
 type remote struct {
 	*api.Client
-	url string
+	hall hall // its coordinator
+	url  string
 }
 
 // connect returns the town that the environment names. It does not talk to it.
@@ -50,7 +51,8 @@ func connect(std stdio) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &remote{api.New(strings.TrimSuffix(address, "/"), token, nil), address}, nil
+	base, id := strings.TrimSuffix(address, "/"), cmp.Or(std.getenv("TOWND_TOWN_ID"), defaultTown)
+	return &remote{Client: api.New(base, token, nil), hall: hall{api.NewHall(base, id, token, nil)}, url: address}, nil
 }
 
 // findToken returns TOWND_TOKEN, else, for a town on this machine, the token that

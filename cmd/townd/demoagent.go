@@ -4,18 +4,22 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"townd/coordinator/tools"
 )
 
 // demoIdle is what the demo agent prints when it has nothing to do and stays.
@@ -43,10 +47,15 @@ func newDemoAgentCommand(std stdio) *cobra.Command {
 				plain: std.getenv("NO_COLOR") != "",
 				typed: make(chan string, demoQueue),
 			}
+			if bead := std.getenv(beadVariable); bead != "" {
+				if client, err := agentClient(std); err == nil {
+					a.town = client
+				}
+			}
 			ctx, release := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 			defer release()
 			go a.listen(std.in) // ends with the process: a read of a terminal cannot be cancelled
-			return a.live(ctx, string(task))
+			return a.work(ctx, string(task))
 		},
 	}
 }
@@ -59,9 +68,76 @@ type demoAgent struct {
 	stay  bool   // wait for messages when done, else end
 	plain bool   // no colours
 	typed chan string
+	town  *tools.Client // of an agent with a bead on its hook, else nil
 
 	mu  sync.Mutex // one line at a time: listen answers while live works
 	out io.Writer
+}
+
+// work is live for an agent that may have a bead: then its first task is that, and
+// the town is told how it went.
+func (a *demoAgent) work(ctx context.Context, task string) error {
+	if !a.begin(ctx) {
+		return a.live(ctx, task)
+	}
+	task = describedIn(task)
+	if err := a.do(ctx, task); err != nil {
+		if ctx.Err() == nil {
+			_, toldErr := a.tool(ctx, "gt_escalate", map[string]any{"title": "the demo agent cannot do this", "body": err.Error(), "blocked": true})
+			err = errors.Join(err, toldErr)
+		}
+		return err
+	}
+	if _, err := a.tool(ctx, "gt_checkpoint", map[string]any{"done": firstLine(task)}); err != nil {
+		return err
+	}
+	const summary = "The demo agent did the task and committed it: "
+	ok, err := a.tool(ctx, "gt_done", map[string]any{"summary": summary + firstLine(task), "verified": "ALIGNED"})
+	if err == nil && !ok { // as when there was nothing to do
+		ok, err = a.tool(ctx, "gt_bead_close", map[string]any{"reason": "There was nothing to change: " + firstLine(task)})
+	}
+	if err == nil && !ok {
+		err = errors.New("the town takes neither gt_done nor gt_bead_close")
+	}
+	return err
+}
+
+// describedIn takes what is to be done out of the prompt of a bead.
+func describedIn(prompt string) string {
+	_, task, ok := strings.Cut(prompt, "\n## Title\n")
+	if !ok {
+		return prompt
+	}
+	task, _, _ = strings.Cut(task, "\n-----")
+	return strings.Replace(task, "\n## Description\n", "\n\n", 1)
+}
+
+// begin reports whether the town has tools, having called the first of them.
+func (a *demoAgent) begin(ctx context.Context) bool {
+	if a.town == nil {
+		return false
+	}
+	list, err := a.town.Tools(ctx)
+	if err != nil || !slices.ContainsFunc(list, func(t tools.Tool) bool { return t.Name == "gt_done" }) {
+		return false
+	}
+	_, err = a.tool(ctx, "gt_prime", map[string]any{})
+	return err == nil
+}
+
+// tool shows and calls a tool of the town's.
+func (a *demoAgent) tool(ctx context.Context, name string, arguments map[string]any) (ok bool, err error) {
+	data, err := json.Marshal(arguments)
+	if err != nil {
+		return false, err
+	}
+	a.say(dim, "$ townd tool %s", name)
+	r, err := a.town.Tool(ctx, name, data, nil)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", name, err)
+	}
+	a.say(normal, "%s", firstLine(r.Text()))
+	return !r.IsError, nil
 }
 
 // live does the first task and then what was typed meanwhile.

@@ -1,19 +1,18 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/spf13/pflag"
 
-	"townd/container"
 	"townd/gitmgr"
+	"townd/gitmgr/forge"
+	"townd/gitmgr/githubapp"
 	"townd/town"
 )
 
@@ -22,16 +21,44 @@ type gitSettings struct {
 	Token  string                       // for github.com
 	Tokens map[string]gitmgr.Credential // by host, with its port if it has one
 	Push   bool                         // checkpoints to the rig's remote
+	Pool   int                          // worktrees kept ready for the next starts, per rig
 	Repos  map[string]string            // URLs of those to have before anyone asks, by rig
+	App    githubApp
+	SSH    sshSettings
+	Author gitmgr.Identity // of what agents commit and the town merges; the zero value for themselves
+
+	PullRequests map[string]bool       // rigs whose merges are by pull request
+	Forges       map[string]forge.Kind // by host
+
+	PublicOnly bool     // remotes at addresses that are not public are refused,
+	AllowHosts []string // but for these
 }
 
 func (g *gitSettings) settings() []setting {
-	return []setting{
+	all := []setting{
 		{"", "GH_TOKEN", "token for repositories on github.com; agents never get it, the town shows it to the remote for them", text(&g.Token, "")},
 		{"", "GIT_TOKENS", "tokens for repositories on other hosts, as HOST=TOKEN or HOST=USER:TOKEN, several with commas", tokens(&g.Tokens)},
 		{"push-checkpoints", "TOWND_PUSH_CHECKPOINTS", "bring what agents have not committed to their remote too, to refs/town/checkpoints, for a town whose disk may be lost", yes(&g.Push)},
+		{"pool-size", "TOWND_POOL_SIZE", "worktrees that are kept ready for the next starts, in each rig; 0 makes each when it is needed", whole(&g.Pool, 2)},
 		{"preclone-repos", "GH_PRECLONE_REPOS", "repositories to clone when the server starts: OWNER/NAME on github.com or URL, or RIG=one of these, several with commas", repos(&g.Repos)},
+		{"git-author", "TOWND_GIT_AUTHOR", "author of what agents commit and the town merges, as Name <mail>: agents are then its committers, and named in trailers of merges", author(&g.Author)},
+		{"pull-requests", "TOWND_PULL_REQUESTS", "rigs whose merges are by pull request where a request names no mode, several with commas, or all", set(&g.PullRequests)},
+		{"git-forges", "GIT_FORGES", "what a host's forge is, where it is not GitHub for github.com and the host of GITHUB_API_URL and Forgejo elsewhere: HOST=github or HOST=forgejo, several with commas", forges(&g.Forges)},
+		{"git-public-only", "TOWND_GIT_PUBLIC_ONLY", "refuse repositories at addresses that are not public: private, loopback, link-local", yes(&g.PublicOnly)},
+		{"git-allow-hosts", "TOWND_GIT_ALLOW_HOSTS", "hosts that may be anywhere with TOWND_GIT_PUBLIC_ONLY", list(&g.AllowHosts, "")},
 	}
+	return append(append(all, g.App.settings()...), g.SSH.settings()...)
+}
+
+// check returns what is wrong with settings that have to be looked at together.
+func (g *gitSettings) check() error {
+	_, appErr := g.App.open(nil, nil)
+	_, _, sshErr := g.SSH.read()
+	_, hostErr := githubapp.GitHost(g.App.API)
+	if hostErr != nil {
+		hostErr = fmt.Errorf("GITHUB_API_URL: %w", hostErr)
+	}
+	return errors.Join(appErr, sshErr, hostErr)
 }
 
 const githubHost = "github.com"
@@ -105,61 +132,3 @@ func repos(p *map[string]string) pflag.Value {
 
 // allProtocols are those that TOWND_GIT_PROTOCOLS may name.
 var allProtocols = []string{"https", "ssh", "http", "git", "file"}
-
-// checkToken returns why c cannot be a credential for host, nil if it can.
-func checkToken(host string, c gitmgr.Credential) error {
-	switch {
-	case host == "" || strings.ContainsAny(host, "/@ \t\r\n"):
-		return errors.New("host must be a name, with its port if it has one")
-	case c.User == "" || c.Secret == "" || strings.ContainsAny(c.User+c.Secret, " \t\r\n\x00"):
-		return errors.New("token must not be empty or hold white space")
-	}
-	return nil
-}
-
-// gitTokens are the town's credentials for git remotes, in memory alone. Safe for
-// concurrent use.
-type gitTokens struct {
-	mu     sync.RWMutex
-	byHost map[string]gitmgr.Credential
-}
-
-func newGitTokens(g gitSettings, secrets *container.Secrets) *gitTokens {
-	t := &gitTokens{byHost: maps.Clone(g.Tokens)}
-	if t.byHost == nil {
-		t.byHost = make(map[string]gitmgr.Credential)
-	}
-	if g.Token != "" {
-		t.byHost[githubHost] = gitmgr.Credential{User: tokenUser, Secret: g.Token}
-	}
-	for _, c := range t.byHost {
-		secrets.Add(c.Secret)
-	}
-	return t
-}
-
-// credential is a gitmgr.CredentialFunc.
-func (t *gitTokens) credential(_ context.Context, _, host string) (gitmgr.Credential, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.byHost[strings.ToLower(host)], nil
-}
-
-// set changes the token for a host, github.com when that is empty. Its user stays.
-func (t *gitTokens) set(host, token string) error {
-	if host = strings.ToLower(host); host == "" {
-		host = githubHost
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	c := t.byHost[host]
-	if c.Secret = token; c.User == "" {
-		c.User = tokenUser
-	}
-	if err := checkToken(host, c); err != nil {
-		field, message, _ := strings.Cut(err.Error(), " ")
-		return &town.InvalidError{Issues: []town.Issue{{Path: field, Message: message}}}
-	}
-	t.byHost[host] = c
-	return nil
-}

@@ -98,6 +98,7 @@ func askHook(ctx context.Context, std stdio, call town.HookCall) (town.HookAnswe
 const (
 	socketVariable     = "TOWND_SOCKET"
 	capabilityVariable = "GASTOWN_SESSION_TOKEN"
+	beadVariable       = "TOWND_BEAD_ID" // of an agent with a bead on its hook
 )
 
 // agentClient returns the way to the town of the agent that we run in.

@@ -94,7 +94,7 @@ func (f *requestFlags) request(ctx context.Context, std stdio, command []string,
 		return req, err
 	}
 	req.Limits.Seconds, req.Limits.IdleSeconds = f.limitTime.Seconds(), f.limitIdle.Seconds()
-	req.TownID = cmp.Or(req.TownID, std.getenv("TOWND_TOWN_ID"), "local")
+	req.TownID = cmp.Or(req.TownID, std.getenv("TOWND_TOWN_ID"), defaultTown)
 	req.RigID = cmp.Or(req.RigID, rigOf(req.GitURL))
 	req.Name = cmp.Or(req.Name, freeName(taken))
 	req.AgentID = cmp.Or(req.AgentID, slug(req.Name))

@@ -29,6 +29,7 @@ the town on this machine when unset). "townd try" shows all of it in a minute.`,
 		return usageError(cmd, err)
 	})
 	root.AddGroup(
+		&cobra.Group{ID: "work", Title: "Work:"},
 		&cobra.Group{ID: "agents", Title: "Agents:"},
 		&cobra.Group{ID: "watch", Title: "Watching:"},
 		&cobra.Group{ID: "town", Title: "The town:"},
@@ -40,10 +41,11 @@ the town on this machine when unset). "townd try" shows all of it in a minute.`,
 			root.AddCommand(c)
 		}
 	}
-	add("agents", newRunCommand(std), newStartCommand(std), newPsCommand(std), newMessageCommand(std), newStopCommand(std), newRmCommand(std), newReportCommand(std))
+	add("work", newRigCommand(std), newBeadCommand(std), newSlingCommand(std), newConvoyCommand(std), newAskCommand(std), newEscalationsCommand(std), newMailCommand(std))
+	add("agents", newRunCommand(std), newStartCommand(std), newPsCommand(std), newMessageCommand(std), newStopCommand(std), newRmCommand(std), newReportCommand(std), newToolCommand(std))
 	add("watch", newAttachCommand(std), newLogsCommand(std), newScreenCommand(std), newDiffCommand(std), newEventsCommand(std))
-	add("town", newTryCommand(std), newServeCommand(std), newKeeperCommand(std), newHealthCommand(std), newAgentsCommand(std), newPromptCommand(std), newTokenCommand(std))
-	add("", newDemoAgentCommand(std), newDriveCommand(std), newHookCommand(std))
+	add("town", newTownCommand(std), newTryCommand(std), newServeCommand(std), newKeeperCommand(std), newHealthCommand(std), newAgentsCommand(std), newPromptCommand(std), newTokenCommand(std))
+	add("", newDemoAgentCommand(std), newDriveCommand(std), newHookCommand(std), newMCPCommand(std))
 	root.SetCompletionCommandGroupID("town")
 	root.SetHelpCommandGroupID("town")
 	return root

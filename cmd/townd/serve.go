@@ -20,8 +20,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"townd/container"
+	"townd/coordinator"
 	"townd/coordinator/tools"
 	"townd/gitmgr"
+	"townd/gitmgr/forge"
 	"townd/llm"
 	"townd/supervisor"
 	"townd/town"
@@ -118,6 +120,8 @@ type townServer struct {
 	budget time.Duration
 	git    *gitmgr.Manager
 	models *llm.Gateway
+	hall   *townHall // nil where the coordinator is elsewhere
+	link   *coordinator.Link
 	agents *supervisor.Supervisor
 	socket *tools.Server
 	face   *container.Server
@@ -145,7 +149,16 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.git, err = openGit(c, tokens, metrics, log); err != nil {
 		return nil, err
 	}
+	if tokens.app, err = c.Git.App.open(t.git.HTTPClient(), func(token string) { secrets.Add(token) }); err != nil {
+		return nil, err
+	}
 	if t.models, err = openModels(c, address, secrets, log); err != nil {
+		return nil, err
+	}
+	if t.hall, err = openTownHall(ctx, c, token, secrets, log); err != nil {
+		return nil, err
+	}
+	if t.link, err = openCoordinator(ctx, c, token, t.hall.handlerOf(), secrets, log); err != nil {
 		return nil, err
 	}
 	socket := filepath.Join(c.Home, "agents.sock")
@@ -161,29 +174,62 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Models:          t.models,
 		GitProxy:        "http://" + forThisMachine(address.String()),
 		PushCheckpoints: c.Git.Push,
+		Author:          c.Git.Author,
+		PoolSize:        c.Git.Pool,
 		Socket:          socket,
 		ProjectHooks:    c.ProjectHooks,
 		Rules:           c.Rules,
+		Tools:           tools.Names,
 		ToolUsed:        metrics.ToolUsed,
 		Retention:       supervisor.Retention{TotalBytes: c.TranscriptBytes, GzipAfter: c.GzipAfter, DeleteAfter: c.DeleteAfter},
+		Housekeeping:    c.House.Housekeeping,
+		Reports:         t.link,
 		Log:             log,
 	}); err != nil {
 		return nil, err
 	}
-	if t.socket, err = tools.New(tools.Config{Path: socket, Agents: t.agents, Log: log.With("room", "tools")}); err != nil {
+	if t.socket, err = tools.New(tools.Config{
+		Path: socket, Agents: t.agents, Desk: openDesk(c, t.link, t.agents, t.hall.handlerOf(), log.With("room", "tools")), Log: log.With("room", "tools"),
+	}); err != nil {
+		return nil, err
+	}
+	warnings, err := warningsOf(c, log)
+	if err != nil {
 		return nil, err
 	}
 	t.face = container.New(container.Config{
 		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
-		Metrics: metrics, Secrets: secrets, Log: log,
+		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
+		ByPullRequest: c.Git.byPullRequest,
+		Metrics:       metrics, Secrets: secrets, Log: log, Warnings: warnings,
+		Coordinator: linkFace{t.link, t.hall != nil}, Hall: t.hall.handlerOf(),
 	})
+	t.link.Start(&linkTown{agents: t.agents, face: t.face, token: token, log: log})
+	if t.hall != nil {
+		t.hall.start(ctx, t.face.Handler(), token, c.Coordinator.Polecats)
+	}
 	return t, nil
 }
 
+// warningsOf says and logs what people should know of the place they gave the town.
+func warningsOf(c *Config, log *slog.Logger) ([]string, error) {
+	warning, err := homeWarning(c.Home)
+	if warning == "" || err != nil {
+		return nil, err
+	}
+	log.Warn("home is not on a real disk", "home", c.Home, "warning", warning)
+	return []string{warning}, nil
+}
+
 func openGit(c *Config, tokens *gitTokens, metrics *container.Metrics, log *slog.Logger) (*gitmgr.Manager, error) {
+	key, hosts, err := c.Git.SSH.read()
+	if err != nil {
+		return nil, err
+	}
 	config := gitmgr.Config{
 		Home: filepath.Join(c.Home, "rigs"), Protocols: c.GitProtocols, Log: log.With("room", "git"), Observe: metrics.Observe,
-		Credential: tokens.credential,
+		Credential: tokens.credential, Refused: tokens.refused, SSHKey: key, KnownHosts: hosts,
+		PublicOnly: c.Git.PublicOnly, AllowHosts: c.Git.AllowHosts,
 	}
 	if os.Geteuid() == 0 && c.UIDCount > 0 {
 		config.GIDBase = c.GIDBase
@@ -248,6 +294,7 @@ func (t *townServer) run(ctx context.Context, signals <-chan os.Signal, listener
 	var errs *multierror.Error
 	if why == nil {
 		errs = multierror.Append(errs, t.stopAgents(ctx, signals))
+		t.lastReports(ctx)
 	} else if !errors.Is(why, errLeave) {
 		errs = multierror.Append(errs, why)
 	}
@@ -277,6 +324,17 @@ func (t *townServer) stopAgents(ctx context.Context, signals <-chan os.Signal) e
 	}
 }
 
+// lastReports gives the reports of the agents' ends a moment to arrive: the disk that
+// keeps them may go with this machine.
+func (t *townServer) lastReports(ctx context.Context) {
+	// Owed as stopAgents is; short, for whoever stops us counts the seconds.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := t.link.Flush(last); err != nil {
+		t.log.Warn("reports are left for the next server", "error", err)
+	}
+}
+
 func (t *townServer) kill(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, a := range t.agents.Agents() {
@@ -294,6 +352,9 @@ func (t *townServer) kill(ctx context.Context) {
 // close lets go of everything, callers first. Viewers are told to come back.
 func (t *townServer) close(ctx context.Context, web *http.Server) error {
 	var errs *multierror.Error
+	if t.hall != nil {
+		t.hall.endWaits()
+	}
 	t.face.Close()
 	// Calls under way may finish, within reason.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -307,6 +368,9 @@ func (t *townServer) close(ctx context.Context, web *http.Server) error {
 // closeRooms closes the rooms that are open, those that ask others first.
 func (t *townServer) closeRooms() error {
 	var errs *multierror.Error
+	if t.link != nil { // orders first, for they ask agents
+		t.link.Stop()
+	}
 	if t.socket != nil {
 		errs = multierror.Append(errs, t.socket.Close())
 	}
@@ -315,6 +379,12 @@ func (t *townServer) closeRooms() error {
 	}
 	if t.agents != nil {
 		errs = multierror.Append(errs, t.agents.Close())
+	}
+	if t.link != nil { // takes the agents' last reports
+		errs = multierror.Append(errs, t.link.Close())
+	}
+	if t.hall != nil {
+		errs = multierror.Append(errs, t.hall.close())
 	}
 	if t.git != nil {
 		errs = multierror.Append(errs, t.git.Close())

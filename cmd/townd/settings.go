@@ -38,7 +38,9 @@ type Config struct {
 	LogLevel        slog.Level
 	ProjectHooks    map[string]bool // rigs whose repositories' own hooks and settings agents' programs run
 	Rules           rules.Set       // what agents' hooks deny
+	Coordinator     coordinatorSettings
 	Git             gitSettings
+	House           houseSettings
 	Models          modelSettings
 }
 
@@ -70,7 +72,7 @@ func (c *Config) settings() []setting {
 		{"rules", "TOWND_RULES", "what agents' programs are kept from, where they have hooks: " + joined(rules.Names()) + ", all or none", ruleSet(&c.Rules)},
 		{"project-hooks", "TOWND_PROJECT_HOOKS", "rigs whose repositories' own hooks and settings agents' programs may run", set(&c.ProjectHooks)},
 		{"log-level", "LOG_LEVEL", "least of the server's own log: debug, info, warn or error", level(&c.LogLevel, slog.LevelInfo)},
-	}, append(c.Git.settings(), c.Models.settings()...)...)
+	}, slices.Concat(c.Coordinator.settings(), c.Git.settings(), c.House.settings(), c.Models.settings())...)
 }
 
 // defaultHome is where a town lives that is told nothing.
@@ -118,12 +120,16 @@ func (c *Config) load(flags *pflag.FlagSet, settings []setting, getenv func(stri
 	if c.Home == "" {
 		c.Home = defaultHome(getenv)
 	}
+	c.Coordinator.inherit(getenv)
 	return c.validate()
 }
 
 // maxID is the largest user or group id; the one above it means "no change" to
 // chown(2).
 const maxID = math.MaxUint32 - 1
+
+// maxPool bounds the worktrees that wait in each rig: every one is a whole checkout.
+const maxPool = 32
 
 // validate returns every reason why c cannot be used, each with the name of the
 // variable that sets it.
@@ -138,9 +144,10 @@ func (c *Config) validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("TOWND_LISTEN", "must be host:port, as 127.0.0.1:8080: %v", err)
 	}
-	if strings.ContainsAny(c.Token, " \t\r\n") {
-		bad("TOWND_TOKEN", "must not contain white space: it travels in an HTTP header")
+	if err := checkHeader(c.Token); err != nil {
+		bad("TOWND_TOKEN", "%v", err)
 	}
+	c.Coordinator.validate(bad)
 	if len(c.GitProtocols) == 0 {
 		bad("TOWND_GIT_PROTOCOLS", "must name at least one protocol")
 	}
@@ -154,8 +161,14 @@ func (c *Config) validate() error {
 			bad("GH_PRECLONE_REPOS", "%s: %v", rig, err)
 		}
 	}
+	if c.Git.Pool < 0 || c.Git.Pool > maxPool {
+		bad("TOWND_POOL_SIZE", "must be 0 to %d", maxPool)
+	}
 	if c.StopBudget < time.Second || c.StopBudget > time.Hour {
 		bad("TOWND_STOP_SECONDS", "must be 1 to 3600")
+	}
+	if c.House.Every > 0 && c.House.Every < time.Second {
+		bad("TOWND_SWEEP_SECONDS", "must be 0, or 1 or more")
 	}
 	if c.MaxAgents < 1 {
 		bad("TOWND_MAX_AGENTS", "must be at least 1")
@@ -169,10 +182,21 @@ func (c *Config) validate() error {
 	if c.TranscriptBytes < 1<<20 {
 		bad("TOWND_TRANSCRIPT_BYTES", "must be at least %d", 1<<20)
 	}
+	if err := c.Git.check(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := c.Models.config(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// checkHeader returns why a token cannot be one, nil if it can.
+func checkHeader(token string) error {
+	if strings.ContainsAny(token, " \t\r\n") {
+		return errors.New("must not contain white space: it travels in an HTTP header")
+	}
+	return nil
 }
 
 // value is a pflag.Value of any type.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 
+	"townd/supervisor"
 	"townd/supervisor/rules"
 )
 
@@ -33,6 +34,8 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 			"TOWND_HOME": "/srv/town", "TOWND_LISTEN": "127.0.0.1:2", "TOWND_TOKEN": "t", "TOWND_GIT_PROTOCOLS": " https, file ",
 			"TOWND_STOP_SECONDS": "120", "TOWND_MAX_AGENTS": "", "AGENT_LOG_DELETE_AFTER_DAYS": "0", "TOWND_NEVER_HEARD_OF": "x",
 			"TOWND_RULES": "release,server", "TOWND_PROJECT_HOOKS": "mine, ours",
+			"WORKSPACE_CLEANUP_TTL_MS": "60000", "TOWND_GIT_PUBLIC_ONLY": "true", "TOWND_GIT_ALLOW_HOSTS": "git.lan, forge",
+			"TOWND_COORDINATOR_URL": "https://example.com/base", "TOWND_HEARTBEAT_SECONDS": "90", "GASTOWN_API_URL": "https://earlier.example.com",
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +45,11 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		StopBudget: 2 * time.Minute, MaxAgents: 256, UIDBase: 40000, UIDCount: 1000, GIDBase: 50000,
 		TranscriptBytes: 64 << 20, GzipAfter: 30 * time.Minute,
 		Rules: rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},
+		Git: gitSettings{Pool: 2, App: githubApp{API: "https://api.github.com"}, PublicOnly: true, AllowHosts: []string{"git.lan", "forge"}},
+		House: houseSettings{supervisor.Housekeeping{
+			Every: 10 * time.Minute, KeepWorktrees: time.Minute, MinFreeBytes: 1 << 30, CheckpointsOlderThan: 30 * 24 * time.Hour,
+		}},
+		Coordinator: coordinatorSettings{URL: "https://example.com/base", Polecats: 5, TownID: "local", Heartbeat: 90 * time.Second},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Config (-want +got):\n%s", diff)
@@ -67,10 +75,10 @@ func TestSettingsThatCannotBeUsedAreAllNamed(t *testing.T) {
 		{"out of range", nil, map[string]string{
 			"TOWND_HOME": "relative", "TOWND_LISTEN": "8080", "TOWND_TOKEN": "two words", "TOWND_GIT_PROTOCOLS": "https,gopher",
 			"TOWND_STOP_SECONDS": "0.5", "TOWND_MAX_AGENTS": "0", "TOWND_UID_BASE": "4294967000", "TOWND_TRANSCRIPT_BYTES": "1024",
-			"TOWND_GID_BASE": "0",
+			"TOWND_GID_BASE": "0", "TOWND_POOL_SIZE": "33",
 		}, []string{
 			"TOWND_HOME", "TOWND_LISTEN", "TOWND_TOKEN", `"gopher"`, "TOWND_STOP_SECONDS", "TOWND_MAX_AGENTS", "TOWND_UID_BASE",
-			"TOWND_TRANSCRIPT_BYTES", "TOWND_GID_BASE",
+			"TOWND_TRANSCRIPT_BYTES", "TOWND_GID_BASE", "TOWND_POOL_SIZE",
 		}},
 		{"no protocol", nil, map[string]string{"TOWND_GIT_PROTOCOLS": ","}, []string{"at least one"}},
 		{"a flag", []string{"--max-agents", "x"}, nil, []string{"--max-agents", "whole number"}},

@@ -22,7 +22,6 @@ import (
 
 	"townd/api"
 	"townd/supervisor/agentcli"
-	"townd/town"
 )
 
 // sample is the repository of `townd try`: a program with a failing test.
@@ -30,18 +29,24 @@ import (
 //go:embed sample
 var sample embed.FS
 
-const sampleTask = "sh test.sh fails. Find out why, fix slug.sh, run sh test.sh until it passes, and commit."
+// The first bead, and the rig it is of.
+const (
+	sampleRig   = "slug"
+	sampleTitle = "sh test.sh fails"
+	sampleTask  = "Find out why, fix slug.sh, run sh test.sh until it passes, commit, push your branch and hand it over."
+	sampleTest  = "sh test.sh"
+)
 
 func newTryCommand(std stdio) *cobra.Command {
 	t := &trial{std: std}
 	programs := slices.DeleteFunc(agentcli.Names(), func(name string) bool { return name == "command" })
 	cmd := &cobra.Command{
 		Use:   "try",
-		Short: "Show it all: a town for the moment, with a first agent at work",
-		Long: `Start a town on this machine and a first agent in it, on a small repository with a
-failing test. It shows what the agent does, the change and the test's result, and how
-to watch, talk to and stop the agent from another terminal. Ctrl-C ends the town and
-removes everything it made.
+		Short: "Show it all: a town for the moment, from a failing test to a merged fix",
+		Long: `Start a town on this machine and give it a first piece of work: a small repository with
+a failing test. It shows how an agent takes the work, what that does, and how the fix is
+tested and merged, and then what to type in another terminal: more work, watching,
+talking, stopping. Ctrl-C ends the town and removes everything it made.
 
 The agent is the first program that is installed and for whose models the environment
 has a key, else one built in that needs no model. Keys and model settings are those of
@@ -80,12 +85,8 @@ func (t *trial) run(ctx context.Context) (err error) {
 		return errors.Join(err, t.close())
 	}
 	defer func() { err = errors.Join(err, t.close()) }()
-	a, err := t.work(ctx)
-	if err == nil {
-		err = t.show(ctx, a)
-	}
-	if err == nil {
-		t.invite(a)
+	if err = t.work(ctx); err == nil {
+		t.invite()
 		select {
 		case <-ctx.Done():
 		case <-t.ended:
@@ -265,58 +266,19 @@ func (t *trial) awaitTown(ctx context.Context) error {
 	return err
 }
 
-// show prints what the agent changed and runs the test on what it committed, by
-// an agent of its own in a worktree of its own.
-func (t *trial) show(ctx context.Context, a town.Agent) error {
-	t.say("what it changed:")
-	fmt.Fprintln(t.std.out)
-	if err := printPatch(ctx, t.std, t.r, a.AgentID); err != nil {
-		return err
-	}
-	fmt.Fprintln(t.std.out)
-	t.say("the test, run on what it committed, in a worktree of its own:")
-	fmt.Fprintln(t.std.out)
-	flags := requestFlags{repo: "file://" + t.remote()}
-	flags.req.Name, flags.req.Role, flags.req.StartPoint = "judge", town.RoleRefinery, a.Branch
-	req, err := flags.request(ctx, t.std, []string{"sh", "test.sh"}, nil)
-	if err != nil {
-		return err
-	}
-	judge, err := t.r.Start(ctx, req)
-	if err != nil {
-		return err
-	}
-	exit, err := followOutput(ctx, t.std, t.r, judge.AgentID)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(t.std.out)
-	if exit.Status != town.StatusExited {
-		t.say("the test fails")
-	} else {
-		t.say("the test passes")
-	}
-	return t.r.Delete(ctx, judge.AgentID)
-}
-
 // invite tells what to type next.
-func (t *trial) invite(a town.Agent) {
-	program, id := t.program(), a.AgentID
-	t.say("the agent goes on and waits for you. In another terminal:")
-	watch := program + " attach " + id + `            # watch it; Ctrl-\ twice detaches; --write types`
-	if structured(a) {
-		watch = program + " logs -f " + id + "           # watch it"
-	}
+func (t *trial) invite() {
+	program := t.program()
+	t.say("the town goes on and waits for work. In another terminal:")
 	fmt.Fprintf(t.std.out, `
   export TOWND_HOME=%s TOWND_URL=%s
-  %s ps
-  %s
-  %s message %s "write a haiku"
-  %s diff %s
-  kill -9 $(cat %s/server.lock)  # the server comes back; the agent did not notice
-  %s stop %s
+  %s sling %s "write a haiku"    # more work
+  %s town status                # who does what, and why
+  %s bead ls                    # all work, and what became of it
+  %s logs -f AGENT              # watch an agent; %s attach AGENT for one on a terminal
+  kill -9 $(cat %s/server.lock)  # the server comes back; no agent notices
 
-`, t.home, urlOf(t.listen), program, watch, program, id, program, id, t.home, program, id)
+`, t.home, urlOf(t.listen), program, sampleRig, program, program, program, program, t.home)
 	t.say("Ctrl-C ends the town and removes all of it")
 }
 

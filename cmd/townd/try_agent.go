@@ -1,49 +1,53 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"townd/api"
 	"townd/town"
 )
 
-// work starts the first agent and shows it until its task is done.
-func (t *trial) work(ctx context.Context) (town.Agent, error) {
-	a, err := t.startFirst(ctx)
+// work gives the town its first bead and shows its way until it is merged.
+func (t *trial) work(ctx context.Context) error {
+	cli, err := t.choose(ctx)
 	if err != nil {
-		return town.Agent{}, err
+		return err
 	}
-	t.say("an agent on branch %s, its program is %s", a.Branch, a.CLI)
+	b, err := t.giveWork(ctx, cli)
+	if err != nil {
+		return t.r.explain(err)
+	}
+	t.say("bead %s: %s", shortID(b.ID), b.Title)
+	b, err = t.await(ctx, b.ID, func(b town.Bead) bool { return b.AgentID != "" })
+	if err != nil {
+		return err
+	}
+	t.say("%s takes it, on branch %s; its program is %s", b.AgentID, b.Branch, cli)
 	fmt.Fprintln(t.std.out)
-	err = t.follow(ctx, a)
+	err = t.follow(ctx, b.AgentID)
 	fmt.Fprintln(t.std.out)
-	return a, err
+	if err != nil {
+		return err
+	}
+	t.say("what it changed:")
+	fmt.Fprintln(t.std.out)
+	if err := printPatch(ctx, t.std, t.r, b.AgentID); err != nil {
+		return err
+	}
+	fmt.Fprintln(t.std.out)
+	return t.land(ctx, b.ID)
 }
 
 // builtIn is the agent program that needs no model.
 const builtIn = "demo"
 
-// startFirst starts the best agent that can be started here.
-func (t *trial) startFirst(ctx context.Context) (town.Agent, error) {
-	cli, err := t.choose(ctx)
-	if err != nil {
-		return town.Agent{}, err
-	}
-	a, err := t.start(ctx, cli)
-	if err != nil && t.cli == "" && cli != builtIn {
-		t.say("%s is installed and has a key, but cannot be started: %v", cli, err)
-		a, err = t.start(ctx, builtIn)
-	}
-	return a, err
-}
-
-// choose returns the program of the first agent: the one that was asked for, else
+// choose returns the program of the agents: the one that was asked for, else
 // the first that is installed and has a key. The built-in one is the last of all.
 func (t *trial) choose(ctx context.Context) (string, error) {
 	noModels := !slices.ContainsFunc(t.modelEnv(), func(entry string) bool { return !strings.HasSuffix(entry, "=") })
@@ -69,56 +73,100 @@ func (t *trial) choose(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("the town does not know %s: %w", t.cli, town.ErrNotFound)
 }
 
-func (t *trial) start(ctx context.Context, cli string) (town.Agent, error) {
-	flags := requestFlags{repo: "file://" + t.remote()}
-	flags.req.CLI, flags.req.Prompt, flags.req.Name, flags.req.Role = cli, sampleTask, "toast", town.RolePolecat
-	req, err := flags.request(ctx, t.std, nil, nil)
-	if err != nil {
-		return town.Agent{}, err
+// giveWork makes the rig, whose merges its own test must pass, and the first bead.
+func (t *trial) giveWork(ctx context.Context, cli string) (town.Bead, error) {
+	rig := town.RigSettings{
+		GitURL: "file://" + t.remote(), DefaultBranch: "main", CLI: cli, Gates: []town.Gate{{Name: "test", Command: sampleTest}},
 	}
 	if cli == builtIn {
-		req.EnvVars = map[string]string{"DEMO_STAY": "1", "DEMO_FAST": t.std.getenv("DEMO_FAST"), "NO_COLOR": t.std.getenv("NO_COLOR")}
+		rig.EnvVars = map[string]string{"DEMO_FAST": t.std.getenv("DEMO_FAST"), "NO_COLOR": t.std.getenv("NO_COLOR")}
 		if terminalOf(t.std.out) == nil {
-			req.EnvVars["NO_COLOR"] = "1"
+			rig.EnvVars["NO_COLOR"] = "1"
 		}
 	}
-	started, err := t.r.Start(ctx, req)
-	return started.Agent, t.r.explain(err)
+	if _, _, err := t.r.hall.PutRig(ctx, sampleRig, rig); err != nil {
+		return town.Bead{}, err
+	}
+	b, _, err := t.r.hall.CreateBead(ctx, sampleRig, town.BeadRequest{Type: town.BeadBug, Title: sampleTitle, Body: sampleTask, Source: "person"})
+	return b, err
 }
 
-// errTaskDone ends the first look at the agent, which goes on.
-var errTaskDone = errors.New("task done")
+// await waits until a bead is as wanted, or has failed or is held.
+func (t *trial) await(ctx context.Context, id string, wanted func(town.Bead) bool) (b town.Bead, err error) {
+	err = t.poll(ctx, func() (bool, error) {
+		switch b, err = t.r.hall.Bead(ctx, id); {
+		case err != nil:
+			return false, err
+		case wanted(b):
+			return true, nil
+		case b.Status == town.BeadFailed || b.Hold != "":
+			return false, fmt.Errorf("bead %s: %s: %s", shortID(b.ID), b.Status, b.Why)
+		}
+		return false, nil
+	})
+	return b, err
+}
 
-// follow shows what the agent does until it waits for more. It returns an error
-// when the agent's turn fails or its program ends.
-func (t *trial) follow(ctx context.Context, a town.Agent) error {
+// started waits until an agent that was given a bead has been started.
+func (t *trial) started(ctx context.Context, id string) (a town.Agent, err error) {
+	err = t.poll(ctx, func() (bool, error) {
+		a, err = t.r.Agent(ctx, id)
+		if errors.Is(err, town.ErrNotFound) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	return a, err
+}
+
+// poll asks again and again until it is done: beads have no stream of their own.
+func (t *trial) poll(ctx context.Context, done func() (bool, error)) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-t.ended:
+			return fmt.Errorf("the town ended by itself: %w", t.endErr)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// follow shows what the agent does until its program ends, which it does when its
+// work is handed over. It returns an error when it ends otherwise.
+func (t *trial) follow(ctx context.Context, id string) error {
+	a, err := t.started(ctx, id)
+	if err != nil {
+		return err
+	}
 	options, show := api.StreamOptions{}, t.printer()
 	if structured(a) {
 		options, show = api.StreamOptions{Events: "0", After: "live"}, t.drawer(a)
 	}
-	exit, err := t.r.Follow(ctx, a.AgentID, options, show)
+	exit, err := t.r.Follow(ctx, id, options, show)
 	switch {
-	case errors.Is(err, errTaskDone):
-		return nil
 	case err != nil:
 		return err
+	case exit.Reason != town.ReasonDone:
+		return fmt.Errorf("%s ended before its task was done: %s", a.CLI, cmp.Or(string(exit.Reason), string(exit.Status)))
 	}
-	return fmt.Errorf("%s ended before its task was done: %s", a.CLI, cmp.Or(string(exit.Reason), string(exit.Status)))
+	return nil
 }
 
-// printer shows the bytes of a terminal until the built-in agent waits.
+// printer shows the bytes of a terminal.
 func (t *trial) printer() func(api.Message) error {
-	seen := &seeker{text: []byte(demoIdle)}
 	return func(m api.Message) error {
 		_, err := t.std.out.Write(m.Data)
-		if err == nil && seen.write(m.Data) {
-			err = errTaskDone
-		}
 		return err
 	}
 }
 
-// drawer shows events until the first turn's end.
+// drawer shows events, until a turn fails.
 func (t *trial) drawer(a town.Agent) func(api.Message) error {
 	return func(m api.Message) error {
 		frame, ok := m.Frame.(api.EventFrame)
@@ -129,25 +177,34 @@ func (t *trial) drawer(a town.Agent) func(api.Message) error {
 			return err
 		}
 		turn, err := dataOf[town.TurnEndedData](frame.Event)
-		switch {
-		case err != nil:
-			return err
-		case !turn.OK:
-			return fmt.Errorf("%s could not do its task: %s", a.CLI, printable(turn.Text))
+		if err == nil && !turn.OK {
+			err = fmt.Errorf("%s could not do its task: %s", a.CLI, printable(turn.Text))
 		}
-		return errTaskDone
+		return err
 	}
 }
 
-// seeker finds a text in what is written to it in parts.
-type seeker struct {
-	text []byte
-	tail []byte // the end of what was written, shorter than text
-}
-
-func (s *seeker) write(p []byte) bool {
-	s.tail = append(s.tail, p...)
-	found := bytes.Contains(s.tail, s.text)
-	s.tail = bytes.Clone(s.tail[max(0, len(s.tail)-len(s.text)+1):])
-	return found
+// land shows how the bead goes through the merge queue.
+func (t *trial) land(ctx context.Context, id string) error {
+	t.say("the refinery runs `%s` on what main comes to with it, and merges", sampleTest)
+	shown := int64(0)
+	b, err := t.await(ctx, id, func(b town.Bead) bool {
+		notes, err := t.r.hall.Notes(ctx, id)
+		if err != nil {
+			return false // so is asking for the bead, which tells it
+		}
+		for _, n := range notes {
+			if n.ID > shown {
+				shown = n.ID
+				fmt.Fprintf(t.std.out, "  %s  %s\n", n.CreatedAt.Local().Format("15:04:05"), printable(clip(n.Text, 120)))
+			}
+		}
+		return b.Status == town.BeadClosed
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(t.std.out)
+	t.say("merged into main as %.10s, and bead %s is closed", b.Commit, shortID(b.ID))
+	return nil
 }

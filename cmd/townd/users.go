@@ -42,12 +42,15 @@ func claimUsers(c *Config) (io.Closer, error) {
 	return f, nil
 }
 
-// checkUsers returns an error when a town that never ran an agent finds processes
-// of its agents' users: they are another's, whose server is down for the moment.
-// Later such processes are our own, whatever they say of themselves.
+// checkUsers returns an error when a town that never ran an agent, nor had a rig,
+// where git runs as their users, finds processes of these users: they are another's,
+// whose server is down for the moment. Later such processes are our own, whatever
+// they say of themselves.
 func checkUsers(c *Config) error {
-	if runs, err := os.ReadDir(filepath.Join(c.Home, "runs")); err == nil && len(runs) > 0 {
-		return nil
+	for _, signs := range []string{"runs/*", "rigs/[!.]*"} {
+		if found, err := filepath.Glob(filepath.Join(c.Home, signs)); err == nil && len(found) > 0 {
+			return nil
+		}
 	}
 	procs, err := keeper.Scan()
 	if err != nil {

@@ -17,9 +17,13 @@ import (
 	"townd/town"
 )
 
-// Patience is how long a call may take, the waiting for a server that restarts
-// included.
+// Patience is how long a call waits for a server that restarts; a hook's answer and
+// that to a report come within it.
 const Patience = 30 * time.Second
+
+// answerPatience is how long a server may take for a call of a tool: it looks at the
+// worktree, and pushes.
+const answerPatience = time.Minute
 
 // The wait between attempts grows from the first to the second.
 const (
@@ -48,27 +52,55 @@ func NewClient(path, capability string) *Client {
 // Hook asks what is to be done at a point of a CLI's work.
 func (c *Client) Hook(ctx context.Context, call town.HookCall) (town.HookAnswer, error) {
 	var answer town.HookAnswer
-	err := c.call(ctx, "/hook", call, &answer)
+	err := c.call(ctx, http.MethodPost, "/hook", call, &answer)
 	return answer, err
 }
 
 // Report says what became of the agent's work.
 func (c *Client) Report(ctx context.Context, r town.Report) error {
-	return c.call(ctx, "/report", r, &struct{}{})
+	return c.call(ctx, http.MethodPost, "/report", r, &struct{}{})
+}
+
+// Tools returns the tools that the agent has.
+func (c *Client) Tools(ctx context.Context) ([]Tool, error) {
+	var list toolList
+	err := c.call(ctx, http.MethodGet, "/tools", nil, &list)
+	return list.Tools, err
+}
+
+// Tool calls a tool and waits for its answer, which for a question to people may take
+// as long as the call says. waiting, if set, is told now and then meanwhile.
+func (c *Client) Tool(ctx context.Context, name string, arguments json.RawMessage, waiting func()) (Result, error) {
+	call := Call{Tool: name, Arguments: arguments, CallID: town.NewID(time.Now())}
+	for {
+		var r Result
+		if err := c.call(ctx, http.MethodPost, "/tool", call, &r); err != nil || !r.Pending {
+			return r, err
+		}
+		if waiting != nil {
+			waiting()
+		}
+	}
 }
 
 // call asks until it is answered. What was answered is not asked again: its error
 // has the kind of its status. town.ErrUnavailable means that no server answered
 // within Patience.
-func (c *Client) call(ctx context.Context, path string, in, out any) error {
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return fmt.Errorf("encode %s: %v: %w", path, err, town.ErrInvalid)
 	}
 	limited, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
+	answered := limited
+	if path == "/tool" {
+		var cancel context.CancelFunc
+		answered, cancel = context.WithTimeout(ctx, Patience+answerPatience)
+		defer cancel()
+	}
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
-		err := c.once(limited, path, body, out)
+		err := c.once(answered, method, path, body, out)
 		again, ok := errors.AsType[*unanswered](err)
 		if !ok {
 			return err
@@ -92,8 +124,8 @@ type unanswered struct{ err error }
 
 func (e *unanswered) Error() string { return e.err.Error() }
 
-func (c *Client) once(ctx context.Context, path string, body []byte, out any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://town"+path, bytes.NewReader(body))
+func (c *Client) once(ctx context.Context, method, path string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://town"+path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("ask the town: %w", err)
 	}

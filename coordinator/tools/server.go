@@ -1,7 +1,8 @@
 // Package tools is the agents' socket: what an agent may ask of its town, with the
 // capability that it was given when it was started. Hooks of the agents' CLIs ask
-// here, and an agent reports here what became of its work. Who an agent is and
-// what it may do is decided by Agents.
+// here, an agent reports here what became of its work, and calls the tools that the
+// town has for its role (Desk). Who an agent is and what its hooks may do is decided
+// by Agents.
 package tools
 
 import (
@@ -41,10 +42,11 @@ type Agents interface {
 	Report(ctx context.Context, capability string, r town.Report) error
 }
 
-// Config is what a Server needs. Every field is required.
+// Config is what a Server needs. Every field but Desk is required.
 type Config struct {
 	Path   string // of the socket: absolute
 	Agents Agents
+	Desk   *Desk // nil in a town without a coordinator, whose agents have no tools
 	Log    *slog.Logger
 }
 
@@ -80,6 +82,8 @@ func New(c Config) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /hook", s.hook)
 	mux.HandleFunc("POST /report", s.report)
+	mux.HandleFunc("GET /tools", s.tools)
+	mux.HandleFunc("POST /tool", s.tool)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, fmt.Errorf("%s %s: the agents' socket has no such call: %w", r.Method, r.URL.Path, town.ErrNotFound))
 	})
@@ -163,12 +167,40 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) {
 		if len(report.Text) > MaxReportBytes {
 			return nil, invalid("text", "must be at most %d bytes, not %d", MaxReportBytes, len(report.Text))
 		}
+		if s.cfg.Desk != nil {
+			return struct{}{}, s.cfg.Desk.Report(r.Context(), capability, report)
+		}
 		return struct{}{}, s.cfg.Agents.Report(r.Context(), capability, report)
 	})
 }
 
-// answer reads a call into in, unknown fields being left out, and writes what do
-// returns.
+// toolList is the answer to GET /tools.
+type toolList struct {
+	Tools []Tool `json:"tools"`
+}
+
+func (s *Server) tools(w http.ResponseWriter, r *http.Request) {
+	s.answer(w, r, nil, func(capability string) (any, error) {
+		if s.cfg.Desk == nil {
+			return toolList{[]Tool{}}, nil
+		}
+		list, err := s.cfg.Desk.Tools(capability)
+		return toolList{list}, err
+	})
+}
+
+func (s *Server) tool(w http.ResponseWriter, r *http.Request) {
+	var call Call
+	s.answer(w, r, &call, func(capability string) (any, error) {
+		if s.cfg.Desk == nil {
+			return nil, fmt.Errorf("this town has no coordinator, and so no tools: %w", town.ErrNotFound)
+		}
+		return s.cfg.Desk.Do(r.Context(), capability, call)
+	})
+}
+
+// answer reads a call into in, unless that is nil, unknown fields being left out,
+// and writes what do returns.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, in any, do func(capability string) (any, error)) {
 	capability, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok || capability == "" {
@@ -180,7 +212,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, in any, do func(
 		err = fmt.Errorf("a call is at most %d bytes: %w", MaxBodyBytes, town.ErrTooLarge)
 	} else if err != nil {
 		err = fmt.Errorf("read the call: %v: %w", err, town.ErrInvalid)
-	} else if jsonErr := json.Unmarshal(body, in); jsonErr != nil {
+	} else if jsonErr := decodeBody(body, in); jsonErr != nil {
 		err = invalid("body", "must be a JSON object as the contract has it: %v", jsonErr)
 	}
 	var out any
@@ -192,6 +224,14 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, in any, do func(
 		return
 	}
 	write(w, http.StatusOK, "application/json", out)
+}
+
+// decodeBody reads a body into in; a call without one has none to be read into.
+func decodeBody(body []byte, in any) error {
+	if in == nil {
+		return nil
+	}
+	return json.Unmarshal(body, in)
 }
 
 // fail answers with err as a problem. An error of no kind is logged, and its

@@ -23,7 +23,10 @@ const agentColumns = `a.id, a.rig_id, a.role, a.name, a.bead_id, a.status, a.rea
 	a.last_seen_at, a.last_activity_at, a.last_event_type, a.active_tools, a.input_tokens, a.output_tokens, a.cache_read_tokens,
 	a.cache_write_tokens, a.cost_usd, a.tool_calls, a.rss_bytes, a.cpu_percent, a.processes, a.started_at, coalesce(b.title, '')`
 
-const agentTables = ` FROM agents a LEFT JOIN beads b ON b.id = a.bead_id`
+const (
+	agentTables = ` FROM agents a LEFT JOIN beads b ON b.id = a.bead_id`
+	liveAgents  = ` FROM agents a INDEXED BY agents_live LEFT JOIN beads b ON b.id = a.bead_id WHERE a.status IN ('starting', 'running', 'stopping')`
+)
 
 func scanAgentRow(row scanner) (agentRow, error) {
 	var (

@@ -14,12 +14,16 @@ import (
 // maxAgentsShown bounds lists of agents: an agent is as old as its bead.
 const maxAgentsShown = 500
 
-const agentIsLive = `a.status IN ('starting', 'running', 'stopping')`
-
-// Agents returns the agents that the town knows, live ones first, at most 500.
+// Agents returns the agents that the town knows, live ones first, then those that
+// were seen last, at most 500 of these.
 func (h *Hall) Agents(ctx context.Context) (agents []town.TownAgent, err error) {
 	err = h.read(ctx, func(r reader) error {
-		agents, err = collect(r, scanAgent, `SELECT `+agentColumns+agentTables+` ORDER BY `+agentIsLive+` DESC, a.last_seen_at DESC, a.id LIMIT ?`, maxAgentsShown)
+		if agents, err = collect(r, scanAgent, `SELECT `+agentColumns+liveAgents+` ORDER BY a.id`); err != nil {
+			return err
+		}
+		others, err := collect(r, scanAgent, `SELECT `+agentColumns+agentTables+` WHERE a.status NOT IN ('starting', 'running', 'stopping')
+			ORDER BY a.last_seen_at DESC LIMIT ?`, maxAgentsShown)
+		agents = append(agents, others...)
 		return err
 	})
 	return agents, err
@@ -55,12 +59,9 @@ func prime(r reader, agentID string) (p town.Prime, err error) {
 	if p.Mail, err = collect(r, scanMail, `SELECT `+mailColumns+` FROM mail WHERE recipient = ? AND acked_at IS NULL ORDER BY n LIMIT ?`, agentID, maxMail); err != nil {
 		return p, err
 	}
-	open, err := collect(r, scanBead, `SELECT `+beadColumns+` FROM beads WHERE (rig_id = ?1 OR ?1 = '' OR ?2) AND status IN ('open', 'in_progress', 'in_review')
-		AND agent_id <> ?3 ORDER BY due LIMIT 20`, a.RigID, a.Role == town.RoleMayor, agentID)
-	if err != nil {
+	if p.OpenBeads, err = othersBeads(r, a.TownAgent); err != nil {
 		return p, err
 	}
-	p.OpenBeads = open
 	if p.Questions, err = questionsOf(r, agentID); err != nil {
 		return p, err
 	}
@@ -72,6 +73,31 @@ func prime(r reader, agentID string) (p town.Prime, err error) {
 		p.Reviews, err = collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges WHERE reviewer = ? AND status = 'reviewing' ORDER BY n`, agentID)
 	}
 	return p, err
+}
+
+// maxOpenBeads is how many beads of others an agent is shown.
+const maxOpenBeads = 20
+
+// othersBeads returns beads of an agent's rig (of all rigs for the mayor) that have
+// not ended: those that someone works on, then the next ones.
+func othersBeads(r reader, a town.TownAgent) (beads []town.Bead, err error) {
+	beads = []town.Bead{}
+	rig := a.RigID
+	if a.Role == town.RoleMayor {
+		rig = ""
+	}
+	for _, of := range []string{
+		` FROM beads INDEXED BY beads_status WHERE status IN ('in_progress', 'in_review')`,
+		` FROM beads INDEXED BY beads_open WHERE status = 'open'`,
+	} {
+		some, err := collect(r, scanBead, `SELECT `+beadColumns+of+` AND (rig_id = ?1 OR ?1 = '') AND agent_id <> ?2 ORDER BY due LIMIT ?3`,
+			rig, a.AgentID, maxOpenBeads-len(beads))
+		if err != nil {
+			return nil, err
+		}
+		beads = append(beads, some...)
+	}
+	return beads, nil
 }
 
 // DoneAnswer is the answer to gt_done.
@@ -350,10 +376,10 @@ func beadCompleted(t *tx, b *beadRow, c town.Completion) error {
 	if err != nil || outcome != Applied {
 		return err
 	}
-	switch call.Event {
-	case EventDone:
+	if call.Event == EventDone {
 		return mergeNothing(t, b)
-	case EventRelease, EventGiveUp:
+	}
+	if call.Event == EventRelease || call.Event == EventGiveUp {
 		return failed(t, b.ID, call.Reason)
 	}
 	return nil

@@ -3,6 +3,7 @@ package townhall
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,8 +16,7 @@ func completion(b town.Bead, reason town.Reason) town.Completion {
 	c := town.Completion{
 		AgentID: b.AgentID, RigID: b.RigID, BeadID: b.ID, RunID: shown(b).RunID, Generation: b.Epoch, Status: town.CompletionCompleted, Reason: reason, Branch: b.Branch,
 	}
-	switch reason {
-	case town.ReasonCrashed, town.ReasonAuth, town.ReasonBudget, town.ReasonOOM:
+	if slices.Contains([]town.Reason{town.ReasonCrashed, town.ReasonAuth, town.ReasonBudget}, reason) {
 		c.Status = town.CompletionFailed
 	}
 	return c

@@ -112,10 +112,7 @@ func init() { // not where it is declared: enqueueMerge leads back to apply
 			return err
 		},
 		EffectDequeue: func(t *tx, b *beadRow, call Call) error {
-			_, err := t.exec(`UPDATE merges SET status = 'cancelled', message = ?, updated_at = ?
-				WHERE bead_id = ? AND status IN ('waiting', 'reviewing', 'merging', 'pull_request')`,
-				fmt.Sprintf("%s by %s", call.Event, call.By), ms(t.now), b.ID)
-			return err
+			return cancelMerge(t, b.ID, fmt.Sprintf("%s by %s", call.Event, call.By))
 		},
 		EffectReleaseDependants: func(t *tx, b *beadRow, _ Call) error {
 			_, err := t.exec(`UPDATE beads SET blockers = blockers - 1, why = CASE
@@ -192,7 +189,7 @@ func failed(t *tx, beadID, reason string) error {
 func spareLeases(t *tx) error {
 	least := t.now.Add(2 * t.h.cfg.HeartbeatEvery)
 	most := t.now.Add(max(t.h.cfg.Lease, 2*t.h.cfg.HeartbeatEvery))
-	_, err := t.exec(`UPDATE beads SET lease_expires_at = CASE
+	_, err := t.exec(`UPDATE beads INDEXED BY beads_leases SET lease_expires_at = CASE
 		WHEN lease_expires_at < ?1 THEN ?1
 		WHEN lease_expires_at > ?2 AND NOT EXISTS (SELECT 1 FROM questions WHERE status = 'open' AND questions.agent_id = beads.agent_id) THEN ?2
 		ELSE lease_expires_at END

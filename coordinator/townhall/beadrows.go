@@ -66,7 +66,7 @@ func loadBead(r reader, id string) (beadRow, error) {
 
 // agentsBead returns the bead that an agent has, or had last.
 func agentsBead(r reader, agentID string) (beadRow, error) {
-	b, err := scanBeadRow(r.row(`SELECT `+beadColumns+` FROM beads WHERE agent_id = ? AND agent_id <> ''
+	b, err := scanBeadRow(r.row(`SELECT `+beadColumns+` FROM beads INDEXED BY beads_agent WHERE agent_id = ? AND agent_id <> ''
 		ORDER BY lease_expires_at IS NOT NULL DESC, n DESC LIMIT 1`, agentID))
 	if errors.Is(err, sql.ErrNoRows) {
 		return b, fmt.Errorf("agent %s has no bead: %w", agentID, town.ErrNotFound)

@@ -25,7 +25,7 @@ func (h *Hall) CreateBead(ctx context.Context, c Caller, rigID string, req town.
 			return made[town.Bead]{}, err
 		}
 		if req.DedupeKey != "" {
-			first, err := scanBead(t.row(`SELECT `+beadColumns+` FROM beads WHERE rig_id = ? AND dedupe_key = ? AND dedupe_key <> ''`, rigID, req.DedupeKey))
+			first, err := scanBead(t.row(`SELECT `+beadColumns+` FROM beads INDEXED BY beads_dedupe WHERE rig_id = ? AND dedupe_key = ? AND dedupe_key <> ''`, rigID, req.DedupeKey))
 			if !errors.Is(err, sql.ErrNoRows) {
 				return made[town.Bead]{It: first}, err
 			}

@@ -61,21 +61,14 @@ func (b breaker) judgeProbe(bead town.Bead) probeEnd {
 
 // checkBreaker opens and closes the breaker.
 func (d *dispatcher) checkBreaker(ctx context.Context, now time.Time) error {
-	b, err := d.h.breaker(ctx)
-	if err != nil {
-		return err
-	}
-	paused, err := d.h.setting(ctx, settingPaused)
-	if err != nil {
-		return err
-	}
+	b, paused := d.town.breaker, d.town.paused
 	switch {
 	case !b.open() && paused == "":
 		return d.maybeTrip(ctx, b, now)
 	case !b.open():
 		return nil // a person has paused it
 	case !strings.HasPrefix(paused, breakerPrefix): // a person lets it go on, or pauses it for a reason of their own
-		return d.h.setBreaker(ctx, breaker{OpenedAt: b.OpenedAt, ClosedAt: now}, paused)
+		return d.setBreaker(ctx, breaker{OpenedAt: b.OpenedAt, ClosedAt: now}, paused)
 	case b.ProbeBead == "":
 		d.wakeAt(b.OpenedAt.Add(breakerRest))
 		return nil
@@ -87,10 +80,10 @@ func (d *dispatcher) checkBreaker(ctx context.Context, now time.Time) error {
 	switch b.judgeProbe(bead) {
 	case probeSucceeded:
 		d.log.Info("breaker closed", "probe", b.ProbeBead)
-		return d.h.setBreaker(ctx, breaker{OpenedAt: b.OpenedAt, ClosedAt: now}, "")
+		return d.setBreaker(ctx, breaker{OpenedAt: b.OpenedAt, ClosedAt: now}, "")
 	case probeFailed:
 		d.wakeAt(now.Add(breakerRest))
-		return d.h.setBreaker(ctx, breaker{OpenedAt: now, ClosedAt: b.ClosedAt}, paused)
+		return d.setBreaker(ctx, breaker{OpenedAt: now, ClosedAt: b.ClosedAt}, paused)
 	case probeRuns:
 	}
 	return nil
@@ -104,7 +97,7 @@ func (d *dispatcher) maybeTrip(ctx context.Context, b breaker, now time.Time) er
 	}
 	why := fmt.Sprintf("%s%d attempts failed within %d minutes", breakerPrefix, n, int(breakerWindow.Minutes()))
 	d.log.Error("breaker opened", "failures", n)
-	if err := d.h.setBreaker(ctx, breaker{OpenedAt: now, ClosedAt: b.ClosedAt}, why); err != nil {
+	if err := d.setBreaker(ctx, breaker{OpenedAt: now, ClosedAt: b.ClosedAt}, why); err != nil {
 		return err
 	}
 	d.wakeAt(now.Add(breakerRest))
@@ -116,54 +109,40 @@ func (d *dispatcher) maybeTrip(ctx context.Context, b breaker, now time.Time) er
 
 // room returns how many more polecats there may be beside those that are live: none
 // while the town is paused, but one as the probe of a breaker that has rested.
-func (d *dispatcher) room(ctx context.Context, live int, now time.Time) (int, error) {
-	paused, err := d.h.setting(ctx, settingPaused)
-	if err != nil || paused == "" {
-		return d.cfg.MaxAgents - live, err
+func (d *dispatcher) room(live int, now time.Time) int {
+	b, paused := d.town.breaker, d.town.paused
+	if paused == "" {
+		return d.cfg.MaxAgents - live
 	}
-	b, err := d.h.breaker(ctx)
-	if err != nil || !strings.HasPrefix(paused, breakerPrefix) || !b.open() || b.ProbeBead != "" {
-		return 0, err
+	if !strings.HasPrefix(paused, breakerPrefix) || !b.open() || b.ProbeBead != "" {
+		return 0
 	}
 	if due := b.OpenedAt.Add(breakerRest); now.Before(due) {
 		d.wakeAt(due)
-		return 0, nil
+		return 0
 	}
-	return 1, nil
+	return 1
 }
 
 // claimed takes in that a bead was claimed: the first one while the breaker is open
 // is its probe.
 func (d *dispatcher) claimed(ctx context.Context, bead town.Bead) error {
-	b, err := d.h.breaker(ctx)
-	if err != nil || !b.open() {
-		return err
-	}
-	paused, err := d.h.setting(ctx, settingPaused)
-	if err != nil {
-		return err
+	b := d.town.breaker
+	if !b.open() {
+		return nil
 	}
 	b.ProbeBead, b.ProbeEpoch = bead.ID, bead.Epoch
-	return d.h.setBreaker(ctx, b, paused)
-}
-
-// breaker reads the breaker's state; one that cannot be read is a new one.
-func (h *Hall) breaker(ctx context.Context) (breaker, error) {
-	var b breaker
-	text, err := h.setting(ctx, settingBreaker)
-	if err == nil && text != "" {
-		_ = json.Unmarshal([]byte(text), &b)
-	}
-	return b, err
+	return d.setBreaker(ctx, b, d.town.paused)
 }
 
 // setBreaker writes the breaker's state, and with it why the town is paused.
-func (h *Hall) setBreaker(ctx context.Context, b breaker, paused string) error {
+func (d *dispatcher) setBreaker(ctx context.Context, b breaker, paused string) error {
 	text, err := json.Marshal(b)
 	if err != nil {
 		return err
 	}
-	return h.write(ctx, fact, func(tx *tx) error {
+	d.town.breaker, d.town.paused = b, paused
+	return d.h.write(ctx, fact, func(tx *tx) error {
 		if err := setSetting(tx, settingBreaker, string(text)); err != nil {
 			return err
 		}

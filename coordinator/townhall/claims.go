@@ -49,7 +49,7 @@ func (h *Hall) claimNext(ctx context.Context, rigID string, name func(taken map[
 // wakeLater takes the notBefore of beads whose time has come, so that they are in
 // the queue.
 func wakeLater(t *tx) error {
-	_, err := t.exec(`UPDATE beads SET not_before = NULL, why = CASE WHEN hold = '' AND blockers = 0 THEN ? ELSE why END
+	_, err := t.exec(`UPDATE beads INDEXED BY beads_later SET not_before = NULL, why = CASE WHEN hold = '' AND blockers = 0 THEN ? ELSE why END
 		WHERE status = 'open' AND not_before IS NOT NULL AND not_before <= ?`, waitsForAgent, ms(t.now))
 	return err
 }
@@ -82,10 +82,10 @@ func claim(t *tx, b *beadRow, name func(taken map[string]bool) string) error {
 // the last attempt. It returns the beads whose lease it ended.
 func (h *Hall) expired(ctx context.Context, now time.Time) (beads []town.Bead, err error) {
 	err = h.write(ctx, news, func(t *tx) error {
-		if now.Before(t.now) {
+		if now.After(t.now) {
 			now = t.now
 		}
-		over, err := collect(t, scanBeadRow, `SELECT `+beadColumns+` FROM beads WHERE lease_expires_at IS NOT NULL AND lease_expires_at <= ?`, ms(t.now))
+		over, err := collect(t, scanBeadRow, `SELECT `+beadColumns+` FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL AND lease_expires_at <= ?`, ms(now))
 		if err != nil {
 			return err
 		}
@@ -128,20 +128,13 @@ func (h *Hall) released(ctx context.Context, beadID string, epoch int64, reason 
 func (h *Hall) live(ctx context.Context) (map[string]int, error) {
 	counts := map[string]int{}
 	err := h.read(ctx, func(r reader) error {
-		rows, err := r.query(`SELECT rig_id, count(*) FROM beads WHERE lease_expires_at IS NOT NULL GROUP BY rig_id`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+		return each(r, func(row scanner) error {
 			var rig string
 			var n int
-			if err := rows.Scan(&rig, &n); err != nil {
-				return err
-			}
+			err := row.Scan(&rig, &n)
 			counts[rig] = n
-		}
-		return rows.Err()
+			return err
+		}, `SELECT rig_id, count(*) FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL GROUP BY rig_id`)
 	})
 	return counts, err
 }
@@ -151,27 +144,20 @@ func (h *Hall) live(ctx context.Context) (map[string]int, error) {
 func (h *Hall) ready(ctx context.Context) (map[string]time.Time, error) {
 	first := map[string]time.Time{}
 	err := h.read(ctx, func(r reader) error {
-		rows, err := r.query(`SELECT id, (SELECT min(due) FROM (
+		return each(r, func(row scanner) error {
+			var rig string
+			var at sql.NullInt64
+			err := row.Scan(&rig, &at)
+			if at.Valid {
+				first[rig] = timeOf(at.Int64)
+			}
+			return err
+		}, `SELECT id, (SELECT min(due) FROM (
 				SELECT * FROM (SELECT due FROM beads INDEXED BY beads_ready WHERE rig_id = rigs.id AND `+beadIsReady+` ORDER BY due LIMIT 1)
 				UNION ALL
 				SELECT due FROM beads INDEXED BY beads_later WHERE status = 'open' AND not_before IS NOT NULL AND not_before <= ?
 				AND rig_id = rigs.id AND blockers = 0 AND hold = '' AND type <> 'convoy'))
 			FROM rigs`, ms(r.at()))
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var rig string
-			var at sql.NullInt64
-			if err := rows.Scan(&rig, &at); err != nil {
-				return err
-			}
-			if at.Valid {
-				first[rig] = timeOf(at.Int64)
-			}
-		}
-		return rows.Err()
 	})
 	return first, err
 }
@@ -183,7 +169,7 @@ func (h *Hall) nextDeadline(ctx context.Context) (at time.Time, ok bool, err err
 		var first sql.NullInt64
 		now := ms(r.at())
 		err := r.row(`SELECT min(at) FROM (
-			SELECT min(lease_expires_at) AS at FROM beads WHERE lease_expires_at IS NOT NULL
+			SELECT min(lease_expires_at) AS at FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL
 			UNION ALL SELECT min(not_before) FROM beads INDEXED BY beads_later WHERE status = 'open' AND not_before IS NOT NULL AND not_before > ?1
 			UNION ALL SELECT min(not_before) FROM merges WHERE status IN ('waiting', 'reviewing', 'merging', 'pull_request') AND not_before > ?1
 			UNION ALL SELECT min(expires_at) FROM questions WHERE status = 'open')`, now).Scan(&first)
@@ -218,7 +204,7 @@ func (h *Hall) stuck(ctx context.Context, before time.Time) ([]idleBead, error) 
 
 func (h *Hall) quiet(ctx context.Context, turn town.TurnState, before time.Time) (quiet []idleBead, err error) {
 	err = h.read(ctx, func(r reader) error {
-		rows, err := collect(r, scanBeadRow, `SELECT `+beadColumns+` FROM beads WHERE lease_expires_at IS NOT NULL AND agent_id IN
+		rows, err := collect(r, scanBeadRow, `SELECT `+beadColumns+` FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL AND agent_id IN
 			(SELECT a.id FROM agents a WHERE a.id = beads.agent_id AND a.generation = beads.epoch AND a.status IN ('starting', 'running')
 			AND a.turn_state = ? AND a.last_activity_at <= ?) ORDER BY n`, string(turn), ms(before))
 		if err != nil {

@@ -293,11 +293,6 @@ func (h *Hall) CloseConvoy(ctx context.Context, c Caller, id, reason string) (to
 				return convoy, err
 			}
 		}
-		// Landing merges are of the convoy's own bead, which stays open till they end.
-		if _, err := t.exec(`UPDATE merges SET status = 'cancelled', message = 'its convoy was closed', updated_at = ? WHERE bead_id = ? AND `+mergeIsLive,
-			ms(t.now), id); err != nil {
-			return convoy, err
-		}
 		return loadConvoy(t, id)
 	})
 }
@@ -344,10 +339,10 @@ func (h *Hall) AddToConvoy(ctx context.Context, c Caller, id, beadID string) (to
 // afterLanding turns what a merge means for a bead into what it means for a convoy,
 // whose own bead stays open till its branch is in.
 func afterLanding(v verdict) verdict {
-	switch v.call.Event {
-	case EventMerged:
+	if v.call.Event == EventMerged {
 		v.call.Event = EventClose
-	case EventRework, EventGiveUp:
+	}
+	if v.call.Event == EventRework || v.call.Event == EventGiveUp {
 		v.call.Event = EventFail
 		v.call.Reason = cmp.Or(v.call.Feedback, v.call.Reason)
 	}
@@ -368,6 +363,11 @@ func followBead(t *tx, b town.Bead) error {
 			return err
 		}
 	case town.BeadOpen, town.BeadInProgress, town.BeadInReview:
+	}
+	if status != town.ConvoyOpen { // the landing of a convoy that is over is not waited for; no transition says so, its bead is never in review
+		if err := cancelMerge(t, b.ID, "its convoy is "+string(status)); err != nil {
+			return err
+		}
 	}
 	return setConvoy(t, b.ID, status)
 }

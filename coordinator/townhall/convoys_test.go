@@ -91,6 +91,35 @@ func TestAConvoyFollowsItsOwnBead(t *testing.T) {
 	want(town.ConvoyClosed)
 }
 
+func TestAConvoyThatIsClosedWhileItLandsStaysClosed(t *testing.T) {
+	h, _ := newHall(t)
+	id := makeConvoy(t, h, town.ConvoyRequest{Mode: town.LandAtEnd, Tasks: []town.ConvoyTask{{Title: "x"}}}).Convoy.ID
+	var m town.Merge
+	b := bead(t, h, id)
+	err := h.write(t.Context(), fact, func(t *tx) (err error) {
+		if m, err = enqueueMerge(t, b); err != nil {
+			return err
+		}
+		m, err = setMerge(t, m.ID, town.MergeMerging, "", nil)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.CloseBead(t.Context(), Person, id, CloseRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.MergeCompleted(t.Context(), "rig", m.ID, town.MergeOutcome{Status: "conflict"}); err != nil {
+		t.Errorf("a late outcome is refused for ever: %v", err)
+	}
+	if c, err := h.Convoy(t.Context(), id); err != nil || c.Status != town.ConvoyClosed {
+		t.Errorf("convoy %+v, %v", c, err)
+	}
+	if merges, err := h.Merges(t.Context(), MergeQuery{Status: town.MergeCancelled}); err != nil || len(merges) != 1 {
+		t.Errorf("Merges() = %+v, %v", merges, err)
+	}
+}
+
 func TestAConvoyThatCannotBeIsRefused(t *testing.T) {
 	h, _ := newHall(t)
 	for path, tasks := range map[string][]town.ConvoyTask{

@@ -57,6 +57,10 @@ type dispatcher struct {
 	recovered bool                   // beads that were in progress at the start are looked after
 	failures  int                    // passes in a row in which something failed
 
+	town     townState // as of the pass that runs
+	watched  time.Time // the heartbeat by which agents were looked at last
+	watchDue time.Time // when they are to be looked at without another one
+
 	due   time.Time // of the pass that runs: when the next is needed, zero for never
 	calls sync.WaitGroup
 
@@ -101,22 +105,21 @@ func (d *dispatcher) pass(ctx context.Context) time.Duration {
 		what string
 		do   func(context.Context, time.Time) error
 	}{
+		{"state", d.look},
 		{"leases", d.endLeases},
 		{"breaker", d.checkBreaker},
-		{"idle agents", d.watchIdle},
-		{"silent agents", d.watchSilent},
-		{"strays", d.clearStrays},
+		{"agents", d.watch},
 		{"convoys", d.landConvoys},
 		{"merges", d.moveMerges},
 		{"orders", d.sendOrders},
 		{"beads", d.handOut},
-		{"deadlines", d.lookAhead},
 	} {
 		if err := step.do(ctx, now); err != nil && ctx.Err() == nil {
 			failed = true
 			d.log.Error("town hall pass failed", "step", step.what, "error", err)
 		}
 	}
+	d.show(now)
 	if failed {
 		d.failures++
 		d.wakeAt(now.Add(gateDelays[min(d.failures, len(gateDelays))-1]))
@@ -136,17 +139,10 @@ func (d *dispatcher) wakeAt(at time.Time) {
 	}
 }
 
-// lookAhead finds when time alone changes something in the store.
-func (d *dispatcher) lookAhead(ctx context.Context, now time.Time) error {
-	at, ok, err := d.h.nextDeadline(ctx)
-	if err != nil || !ok {
-		return err
-	}
-	// Something that is past due is waiting for something else; that will wake us.
-	if at.After(now) {
-		d.wakeAt(at)
-	}
-	return nil
+// look reads what several steps need.
+func (d *dispatcher) look(ctx context.Context, _ time.Time) (err error) {
+	d.town, err = d.h.townState(ctx)
+	return err
 }
 
 // call runs fn beside the dispatcher; what it returns is done by the dispatcher.

@@ -3,6 +3,7 @@ package townhall
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,20 +32,20 @@ func TestEventsAreKeptOnceAndInOrder(t *testing.T) {
 			t.Errorf("AppendEvents() = %d, %v; want %d", n, err, batch.want)
 		}
 	}
-	var got string
+	var got []string
 	for after := int64(0); ; {
 		page, next, err := h.Events(t.Context(), EventQuery{After: after, AgentID: "agent", BeadID: "bead", RigID: "rig", Limit: 3}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range page {
-			got += fmt.Sprintf("%s.%d ", e.RunID, e.ID)
+			got = append(got, fmt.Sprintf("%s.%d", e.RunID, e.ID))
 		}
 		if after = next; len(page) == 0 {
 			break
 		}
 	}
-	if got != "r1.1 r1.2 r1.3 r2.1 " {
+	if !slices.Equal(got, []string{"r1.1", "r1.2", "r1.3", "r2.1"}) {
 		t.Errorf("events %s", got)
 	}
 	if page, _, err := h.Events(t.Context(), EventQuery{AgentID: "other"}, 0); err != nil || len(page) != 0 {

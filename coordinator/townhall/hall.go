@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"townd/town"
@@ -40,6 +41,8 @@ type Hall struct {
 	store *store
 	told  signals
 	clock clock
+
+	dispatching atomic.Pointer[dispatchView] // what Dispatch shows, nil before it first ran
 
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
@@ -138,14 +141,14 @@ func (c *clock) now() time.Time { return c.wall().UTC().Truncate(time.Millisecon
 // maxDrift is how far the clocks may part between two operations before it counts as a jump.
 const maxDrift = 5 * time.Second
 
-// jumped reports whether the wall clock was set since the last call.
+// jumped reports whether the wall clock was set since it was last seen.
 func (c *clock) jumped(now time.Time) bool {
-	elapsed := c.elapsed()
-	drift := now.Sub(c.lastWall) - (elapsed - c.lastElapsed)
-	first := c.lastWall.IsZero()
-	c.lastWall, c.lastElapsed = now, elapsed
-	return !first && drift.Abs() > maxDrift
+	drift := now.Sub(c.lastWall) - (c.elapsed() - c.lastElapsed)
+	return !c.lastWall.IsZero() && drift.Abs() > maxDrift
 }
+
+// seen remembers the clocks as they are. It is called when what followed from a jump is kept.
+func (c *clock) seen(now time.Time) { c.lastWall, c.lastElapsed = now, c.elapsed() }
 
 // topic is what someone may wait for.
 type topic int
@@ -184,15 +187,7 @@ func (s *signals) tell(of topic) {
 
 const settingTown = "town"
 
-// setting returns a small value that was kept, "" for none.
-func (h *Hall) setting(ctx context.Context, name string) (value string, err error) {
-	err = h.read(ctx, func(r reader) error {
-		value, err = getSetting(r, name)
-		return err
-	})
-	return value, err
-}
-
+// getSetting returns a small value that was kept, "" for none.
 func getSetting(r reader, name string) (value string, err error) {
 	err = r.row(`SELECT value FROM settings WHERE name = ?`, name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -50,7 +51,7 @@ func (c *testClock) set(by time.Duration) {
 }
 
 func testConfig(path string, clock *testClock) Config {
-	return Config{Path: path, TownID: "town", Now: clock.now, Elapsed: clock.since}
+	return Config{Path: path, TownID: "town", Now: clock.now, Elapsed: clock.since, Log: slog.New(slog.DiscardHandler)}
 }
 
 func openHall(t testing.TB, path string, clock *testClock) *Hall {

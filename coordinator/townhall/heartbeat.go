@@ -172,7 +172,7 @@ func seeRun(t *tx, a *town.AgentHeartbeat, runs map[string]town.Usage) (used tow
 // those of earlier containers that this one does not show. A lease that is younger
 // than a heartbeat may be of an agent that is being started.
 func seeLeases(t *tx, agents []town.AgentHeartbeat, epoch int64) error {
-	leases, err := collect(t, scanLease, `SELECT id, agent_id, epoch, lease_expires_at, lease_since, lease_instance FROM beads WHERE lease_expires_at IS NOT NULL`)
+	leases, err := collect(t, scanLease, `SELECT id, agent_id, epoch, lease_expires_at, lease_since, lease_instance FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL`)
 	if err != nil {
 		return err
 	}

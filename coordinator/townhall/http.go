@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -231,7 +232,7 @@ func (f *face) waiting(c *request, call func(ctx context.Context) error) error {
 		}()
 	}
 	err := call(ctx)
-	if err != nil && context.Cause(ctx) == errServerEnds {
+	if err != nil && errors.Is(context.Cause(ctx), errServerEnds) {
 		return errServerEnds // whatever it broke
 	}
 	return err

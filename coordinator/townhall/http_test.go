@@ -4,20 +4,21 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
-
 	"townd/api"
+	"townd/api/conformance"
 	"townd/town"
 )
 
 func TestEveryRouteIsInTheDocumentAndTheOtherWayRound(t *testing.T) {
-	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	doc, err := conformance.Document()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,4 +75,45 @@ func TestEveryRouteSaysWhichAgentsMayCall(t *testing.T) {
 			t.Errorf("%s %s refuses a person: %v", rt.method, rt.path, err)
 		}
 	}
+}
+
+// FuzzCalls sends anything to every call: what cannot be carried out is refused, and
+// never by a 500.
+func FuzzCalls(f *testing.F) {
+	routes := (&face{}).routes()
+	for i := range routes {
+		f.Add(i, "r1", "limit=1", "", "", `{"title":"x","gitUrl":"https://git.example.com/x.git","epoch":1}`)
+	}
+	f.Add(6, "r%2f1", "after=%zz", "k", "polecat", `{"title":"\ud800","notBefore":"never"}`)
+	hall, err := Open(f.Context(), Config{Path: ":memory:", TownID: "t1", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { hall.Close() })
+	done := make(chan struct{})
+	close(done) // nothing waits
+	handler := hall.Handler(HandlerConfig{Authorize: func(*http.Request) error { return nil }, Log: slog.New(slog.DiscardHandler), Done: done})
+	f.Fuzz(func(t *testing.T, i int, id, query, key, agent, body string) {
+		rt := routes[((i%len(routes))+len(routes))%len(routes)]
+		path := strings.ReplaceAll(townPath, "{townId}", "t1") + rt.path
+		for _, name := range []string{"rigId", "beadId", "agentId", "convoyId", "escalationId", "questionId", "mergeId"} {
+			path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(id))
+		}
+		r := httptest.NewRequest(rt.method, "http://hall/", strings.NewReader(body))
+		r.URL.Path, r.URL.RawPath, r.URL.RawQuery = path, path, query
+		if key != "" {
+			r.Header.Set("Idempotency-Key", key)
+		}
+		if agent != "" {
+			r.Header.Set(api.AgentHeader, agent)
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if w.Code == http.StatusInternalServerError {
+			t.Errorf("%s %s?%s %q is answered %d %s", rt.method, path, query, body, w.Code, w.Body)
+		}
+		if got := w.Header().Get("Content-Type"); w.Code >= 400 && got != "application/problem+json" {
+			t.Errorf("%s %s is refused as %s", rt.method, path, got)
+		}
+	})
 }

@@ -83,6 +83,13 @@ func enqueueMerge(t *tx, bead town.Bead) (town.Merge, error) {
 	return m, err
 }
 
+// cancelMerge ends the merge of a bead that is no longer wanted.
+func cancelMerge(t *tx, beadID, why string) error {
+	t.tell(topicWork)
+	_, err := t.exec(`UPDATE merges SET status = 'cancelled', message = ?, updated_at = ? WHERE bead_id = ? AND `+mergeIsLive, why, ms(t.now), beadID)
+	return err
+}
+
 // nextMerge returns the first merge of a rig that waits and whose time has come: by
 // its bead's priority and age. ok is false when there is none, or one of the rig is
 // reviewed or merged; a pull request that is open holds nothing up.
@@ -132,8 +139,8 @@ func mergeEnded(s town.MergeStatus) bool {
 	return true
 }
 
-// outcomes are the words of town.MergeOutcome.Status.
-var outcomes = []string{"merged", "nothing", "conflict", "race", "gates_failed", "auth", "network", "pull_request", "failed"}
+// outcomes are the words of town.MergeOutcome.Status; closed is a pull request that was.
+var outcomes = []string{"merged", "nothing", "conflict", "race", "gates_failed", "auth", "network", "pull_request", "closed", "failed"}
 
 // MergeCompleted takes the outcome of a merge that the container was asked for.
 // One of a merge that has ended changes nothing.

@@ -3,6 +3,7 @@ package townhall
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -60,26 +61,37 @@ func (h *Hall) handBack(ctx context.Context, bead town.Bead, reason string, notB
 	})
 }
 
-// rigsToMerge returns the rigs that have a merge which waits and whose time has come.
-func (h *Hall) rigsToMerge(ctx context.Context, now time.Time) (rigs []string, err error) {
-	err = h.read(ctx, func(r reader) error {
-		rigs, err = collect(r, scanString, `SELECT DISTINCT rig_id FROM merges
-			WHERE status = 'waiting' AND (not_before IS NULL OR not_before <= ?) ORDER BY rig_id`, now.UnixMilli())
-		return err
-	})
-	return rigs, err
+// townState is what each pass of the dispatcher needs of the town as a whole.
+type townState struct {
+	paused   string // why nothing is handed out
+	breaker  breaker
+	instance string    // id of the container, "" before its first heartbeat
+	seen     time.Time // its newest heartbeat
 }
 
-// instance returns the id of the town's container, "" before its first heartbeat.
-func (h *Hall) instance(ctx context.Context) (id string, err error) {
+func (h *Hall) townState(ctx context.Context) (s townState, err error) {
 	err = h.read(ctx, func(r reader) error {
-		err := r.row(`SELECT instance_id FROM instance ORDER BY epoch DESC LIMIT 1`).Scan(&id)
+		if s.paused, err = getSetting(r, settingPaused); err != nil {
+			return err
+		}
+		text, err := getSetting(r, settingBreaker)
+		if err != nil {
+			return err
+		}
+		if text != "" {
+			if err := json.Unmarshal([]byte(text), &s.breaker); err != nil {
+				return fmt.Errorf("state of the breaker: %w", err)
+			}
+		}
+		var seen int64
+		err = r.row(`SELECT instance_id, seen_at FROM instance ORDER BY epoch DESC LIMIT 1`).Scan(&s.instance, &seen)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
+		s.seen = timeOf(seen)
 		return err
 	})
-	return id, err
+	return s, err
 }
 
 // stray is an agent in the container whose bead is no longer its own.
@@ -123,13 +135,36 @@ func forget(t *tx, agentID string) error {
 	return err
 }
 
-// mergesUnderWay returns the merges that the container was asked for.
-func (h *Hall) mergesUnderWay(ctx context.Context) (merges []town.Merge, err error) {
+// mergeWork is what there is to do about merges.
+type mergeWork struct {
+	rigs    []string     // that have a merge which waits and whose time has come
+	asked   []town.Merge // that the container was asked for
+	reviews []review
+}
+
+func (h *Hall) mergeWork(ctx context.Context, now time.Time) (w mergeWork, err error) {
 	err = h.read(ctx, func(r reader) error {
-		merges, err = collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges WHERE `+mergeIsLive+` AND status IN ('merging', 'pull_request') ORDER BY n`)
+		merges, err := collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges WHERE `+mergeIsLive+` AND status <> 'waiting' ORDER BY n`)
+		if err != nil {
+			return err
+		}
+		for _, m := range merges {
+			if m.Status != town.MergeReviewing {
+				w.asked = append(w.asked, m)
+				continue
+			}
+			one, err := h.reviewOf(r, m)
+			if err != nil {
+				return err
+			}
+			w.reviews = append(w.reviews, one)
+		}
+		w.rigs, err = collect(r, scanString, `SELECT id FROM rigs
+			WHERE EXISTS (SELECT 1 FROM merges m WHERE m.rig_id = rigs.id AND `+mergeIsLive+` AND status = 'waiting' AND (not_before IS NULL OR not_before <= ?))
+			AND NOT EXISTS (SELECT 1 FROM merges m WHERE m.rig_id = rigs.id AND `+mergeIsLive+` AND status IN ('reviewing', 'merging'))`, ms(now))
 		return err
 	})
-	return merges, err
+	return w, err
 }
 
 // review is a merge that a refinery looks at.
@@ -175,26 +210,16 @@ func (h *Hall) beginReview(ctx context.Context, m town.Merge) (generation int64,
 	return generation, err
 }
 
-// reviews returns the merges that refineries look at.
-func (h *Hall) reviews(ctx context.Context) (all []review, err error) {
-	err = h.read(ctx, func(r reader) error {
-		merges, err := collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges WHERE `+mergeIsLive+` AND status = 'reviewing' ORDER BY n`)
-		if err != nil {
-			return err
-		}
-		for _, m := range merges {
-			a, err := loadAgent(r, m.Reviewer)
-			if err != nil && !errors.Is(err, town.ErrNotFound) {
-				return err
-			}
-			known := err == nil && a.BeadID == m.BeadID
-			all = append(all, review{
-				Merge: m, Ended: known && !a.Status.Live(), Live: known && a.Status.Live() && r.at().Sub(a.LastSeenAt) < h.cfg.Lease,
-			})
-		}
-		return nil
-	})
-	return all, err
+// reviewOf tells how the review of a merge is.
+func (h *Hall) reviewOf(r reader, m town.Merge) (review, error) {
+	a, err := loadAgent(r, m.Reviewer)
+	if err != nil && !errors.Is(err, town.ErrNotFound) {
+		return review{}, err
+	}
+	known := err == nil && a.BeadID == m.BeadID
+	return review{
+		Merge: m, Ended: known && !a.Status.Live(), Live: known && a.Status.Live() && r.at().Sub(a.LastSeenAt) < h.cfg.Lease,
+	}, nil
 }
 
 // reviewEnded puts a merge back whose refinery has ended without a verdict, or fails it

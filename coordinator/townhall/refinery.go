@@ -34,27 +34,19 @@ func (d *dispatcher) moveMerges(ctx context.Context, now time.Time) error {
 	if c == nil {
 		return nil
 	}
-	rigs, err := d.h.rigsToMerge(ctx, now)
+	work, err := d.h.mergeWork(ctx, now)
 	if err != nil {
 		return err
 	}
-	for _, id := range rigs {
+	for _, id := range work.rigs {
 		if err := d.beginMerge(ctx, c, id, now); err != nil {
 			return err
 		}
 	}
-	asked, err := d.h.mergesUnderWay(ctx)
-	if err != nil {
-		return err
-	}
-	instance, err := d.h.instance(ctx)
-	if err != nil {
-		return err
-	}
 	current := map[string]bool{}
-	for _, m := range asked {
+	for _, m := range work.asked {
 		current[m.ID] = true
-		if err := d.askMerge(ctx, c, m, instance, now); err != nil {
+		if err := d.askMerge(ctx, c, m, d.town.instance, now); err != nil {
 			return err
 		}
 	}
@@ -63,7 +55,7 @@ func (d *dispatcher) moveMerges(ctx context.Context, now time.Time) error {
 			delete(d.asked, id)
 		}
 	}
-	return d.watchReviews(ctx, now)
+	return d.watchReviews(ctx, work.reviews, now)
 }
 
 // beginMerge takes the next merge of a rig out of its queue.
@@ -155,7 +147,7 @@ func (d *dispatcher) mergeAnswered(ctx context.Context, m town.Merge, rig town.R
 		a.failures++
 		return
 	}
-	if res.Status == "" || res.Status == "accepted" {
+	if res.Status == "" || res.Status == api.MergeStatusAccepted {
 		return // its outcome is reported
 	}
 	d.owe(ctx, "merge outcome", func(ctx context.Context) error {
@@ -167,7 +159,11 @@ func (d *dispatcher) mergeAnswered(ctx context.Context, m town.Merge, rig town.R
 func outcomeOf(entryID string, res api.MergeResult) town.MergeOutcome {
 	conflicts, _ := json.Marshal(res.Conflicts) // strings and numbers only
 	gates, _ := json.Marshal(res.Gates)
-	return town.MergeOutcome{EntryID: entryID, Status: res.Status, Message: res.Message, Commit: res.Commit, Conflicts: conflicts, Gates: gates}
+	out := town.MergeOutcome{EntryID: entryID, Status: res.Status, Message: res.Message, Commit: res.Commit, Conflicts: conflicts, Gates: gates}
+	if res.PullRequest != nil {
+		out.PR = res.PullRequest.URL
+	}
+	return out
 }
 
 // mergeRequest is what the container is asked for.
@@ -176,6 +172,10 @@ func mergeRequest(townID string, m town.Merge, b town.Bead, rig town.Rig) api.Me
 		RigID: m.RigID, GitURL: rig.GitURL, Branch: m.Branch, TargetBranch: cmp.Or(m.Target, rig.DefaultBranch), Strategy: rig.Merge.Strategy,
 		Message: fmt.Sprintf("%s (%s)", shorten(b.Title, 200), b.ID), DeleteBranch: rig.Merge.DeleteBranch, CreateTarget: b.ConvoyID != "" && m.Target != "",
 		TownID: townID, EntryID: m.ID, BeadID: m.BeadID, AgentID: b.AgentID,
+	}
+	if req.Mode = string(town.MergeDirect); rig.Merge.Mode == town.MergePullRequest && !req.CreateTarget { // a convoy's branch is the town's own
+		req.Mode = string(rig.Merge.Mode)
+		req.PullRequest = &town.Proposal{Title: shorten(b.Title, 200), Body: shorten(b.Summary, maxSectionBytes), AutoMerge: rig.Merge.AutoMerge}
 	}
 	for _, g := range rig.Gates {
 		req.Gates = append(req.Gates, api.Gate(g))

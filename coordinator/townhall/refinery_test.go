@@ -3,6 +3,7 @@ package townhall
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -141,24 +142,25 @@ func TestMergeThatTheRemoteForbidsIsToldAtOnce(t *testing.T) {
 func TestMergeWithoutOutcomeIsAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatching(t, []string{"site"}, nil)
-		fail := true
+		var fail atomic.Bool
+		fail.Store(true)
 		d.onMerge = func(api.MergeRequest) (api.MergeResult, error) {
-			if fail {
+			if fail.Load() {
 				return api.MergeResult{}, errCut
 			}
-			return api.MergeResult{Status: "accepted"}, nil
+			return api.MergeResult{Status: api.MergeStatusAccepted}, nil
 		}
 		b := d.doneBead(t, "site", town.BeadRequest{})
 		d.beatFor(t, 11*time.Second)
 		if n := len(d.asked()); n != 2 {
 			t.Errorf("asked %d times after a call that was cut", n)
 		}
-		fail = false
+		fail.Store(false)
 		d.beatFor(t, time.Minute)
 		n := len(d.asked())
-		d.scripted.mu.Lock()
-		d.scripted.instance = "two"
-		d.scripted.mu.Unlock()
+		d.mu.Lock()
+		d.instance = "two"
+		d.mu.Unlock()
 		d.beatFor(t, time.Minute)
 		if got := len(d.asked()); got != n+1 {
 			t.Errorf("asked %d times after the container was replaced, want %d", got, n+1)
@@ -201,12 +203,18 @@ func TestPullRequestIsLookedAtSlowlyUntilItIsMerged(t *testing.T) {
 		d := newDispatching(t, []string{"site"}, func(d *dispatching) {
 			d.rig(t, "site", func(s *town.RigSettings) { s.Merge.Mode = town.MergePullRequest })
 		})
-		open := true
+		var open atomic.Bool
+		open.Store(true)
 		d.onMerge = func(q api.MergeRequest) (api.MergeResult, error) {
-			if open {
-				return api.MergeResult{Status: "pull_request"}, nil
+			if q.Mode != "pull-request" || q.PullRequest == nil || q.PullRequest.Title != "work" {
+				t.Errorf("asked for %+v", q)
 			}
-			return merged(q)
+			if open.Load() {
+				return api.MergeResult{Status: "pull_request", PullRequest: &town.PullRequest{URL: "https://git.example.com/site/pulls/7"}}, nil
+			}
+			res, err := merged(q)
+			res.PullRequest = &town.PullRequest{URL: "https://git.example.com/site/pulls/7"}
+			return res, err
 		}
 		b := d.doneBead(t, "site", town.BeadRequest{})
 		other := d.doneBead(t, "site", town.BeadRequest{})
@@ -218,9 +226,11 @@ func TestPullRequestIsLookedAtSlowlyUntilItIsMerged(t *testing.T) {
 			t.Errorf("asked %d times in an hour", n)
 		}
 		d.want(t, b.ID, town.BeadInReview)
-		open = false
+		open.Store(false)
 		d.beatFor(t, 6*time.Minute)
-		d.want(t, b.ID, town.BeadClosed)
+		if got := d.want(t, b.ID, town.BeadClosed); got.PullRequest == "" {
+			t.Error("the bead does not name its pull request")
+		}
 		d.want(t, other.ID, town.BeadClosed)
 	})
 }
@@ -252,7 +262,7 @@ func TestRefineryApprovesOrSendsBack(t *testing.T) {
 		if _, err := d.RequestChanges(t.Context(), caller(t, d.Hall, r.AgentID), r.AgentID, ChangesRequest{Feedback: "no test", Files: []string{"a.go"}}); err != nil {
 			t.Fatal(err)
 		}
-		d.scripted.end(t, r.AgentID, town.ReasonDone, "")
+		d.end(t, r.AgentID, town.ReasonDone, "")
 		synctest.Wait()
 		if got := d.want(t, b.ID, town.BeadInProgress); !strings.Contains(got.Feedback, "no test") {
 			t.Errorf("feedback %q", got.Feedback)
@@ -283,7 +293,7 @@ func TestRefineryWithoutVerdictIsAskedAgainButNotForEver(t *testing.T) {
 			if req.Role == town.RoleRefinery {
 				go func() {
 					time.Sleep(time.Minute)
-					d.scripted.end(t, req.AgentID, town.ReasonExited, "")
+					d.end(t, req.AgentID, town.ReasonExited, "")
 				}()
 			}
 		}
@@ -398,7 +408,7 @@ func TestConvoyFailsWithABeadThatTheRestNeedsAndGoesOnWithItsRetry(t *testing.T)
 		d.done(t, d.started()[0].AgentID)
 		synctest.Wait()
 		failed := d.want(t, made.Beads[1].ID, town.BeadInProgress)
-		d.scripted.end(t, failed.AgentID, town.ReasonAuth, "bad key")
+		d.end(t, failed.AgentID, town.ReasonAuth, "bad key")
 		synctest.Wait()
 		d.wantConvoy(t, made.Convoy.ID, town.ConvoyFailed)
 		if _, err := d.RetryBead(t.Context(), Person, failed.ID, ""); err != nil {

@@ -70,11 +70,7 @@ func (d *dispatcher) reviewStarted(ctx context.Context, m town.Merge, end startE
 }
 
 // watchReviews takes back what a refinery looked at that is gone without a verdict.
-func (d *dispatcher) watchReviews(ctx context.Context, now time.Time) error {
-	reviews, err := d.h.reviews(ctx)
-	if err != nil {
-		return err
-	}
+func (d *dispatcher) watchReviews(ctx context.Context, reviews []review, now time.Time) error {
 	for _, r := range reviews {
 		end := r.Merge.UpdatedAt.Add(d.h.cfg.Lease)
 		switch {

@@ -288,10 +288,10 @@ func TestNextHallGoesOnWithTheClaimsOfTheLast(t *testing.T) {
 		runs, lost, ended := d.add(t, "site", town.BeadRequest{}), d.add(t, "site", town.BeadRequest{}), d.add(t, "site", town.BeadRequest{})
 		synctest.Wait()
 		d.stop()
-		d.scripted.mu.Lock()
-		delete(d.scripted.agents, d.bead(t, lost.ID).AgentID)
-		d.scripted.starts = nil
-		d.scripted.mu.Unlock()
+		d.mu.Lock()
+		delete(d.agents, d.bead(t, lost.ID).AgentID)
+		d.starts = nil
+		d.mu.Unlock()
 		d.set(d.bead(t, ended.ID).AgentID, func(a *town.AgentHeartbeat) { a.Status = town.StatusExited })
 		d.reopen(t)
 		synctest.Wait()

@@ -29,9 +29,9 @@ type scripted struct {
 	agents  map[string]town.AgentHeartbeat
 	starts  []town.StartRequest
 	merges  []api.MergeRequest
-	said    []string // messages, as "agent: text"
-	stopped []string
-	deleted []string
+	words   []string // messages, as "agent: text"
+	stops   []string
+	deletes []string
 
 	onStart func(req town.StartRequest) error // before the agent lives; it does not when it returns an error
 	onLive  func(req town.StartRequest)       // after
@@ -96,14 +96,14 @@ func (c *scripted) Stop(_ context.Context, id string, _ town.StopRequest) (town.
 	c.set(id, func(a *town.AgentHeartbeat) { a.Status, a.Reason = town.StatusExited, town.ReasonStopped })
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopped = append(c.stopped, id)
+	c.stops = append(c.stops, id)
 	return town.Agent{}, nil
 }
 
 func (c *scripted) Message(_ context.Context, id string, req town.MessageRequest, _ string) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.said = append(c.said, id+": "+req.Prompt)
+	c.words = append(c.words, id+": "+req.Prompt)
 	return "m", nil
 }
 
@@ -111,7 +111,7 @@ func (c *scripted) Delete(_ context.Context, id string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.agents, id)
-	c.deleted = append(c.deleted, id)
+	c.deletes = append(c.deletes, id)
 	return nil
 }
 
@@ -184,6 +184,16 @@ func (c *scripted) started() []town.StartRequest {
 	return slices.Clone(c.starts)
 }
 
+func (c *scripted) said() []string    { return c.copyOf(&c.words) }
+func (c *scripted) stopped() []string { return c.copyOf(&c.stops) }
+func (c *scripted) deleted() []string { return c.copyOf(&c.deletes) }
+
+func (c *scripted) copyOf(list *[]string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(*list)
+}
+
 func (c *scripted) asked() []api.MergeRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -243,7 +253,7 @@ func (d *dispatching) open(t testing.TB) {
 
 // begin starts the dispatcher.
 func (d *dispatching) begin(t testing.TB) {
-	d.scripted.beat(t)
+	d.beat(t)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error)
 	h, cfg := d.Hall, d.cfg
@@ -264,7 +274,9 @@ func (d *dispatching) reopen(t testing.TB) {
 		t.Fatal(err)
 	}
 	d.open(t)
-	d.scripted.hall = d.Hall
+	d.mu.Lock()
+	d.hall = d.Hall
+	d.mu.Unlock()
 	d.begin(t)
 }
 

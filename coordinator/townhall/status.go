@@ -37,38 +37,38 @@ func (h *Hall) status(r reader) (s town.TownStatus, err error) {
 	if s.Beads, err = countBeads(r); err != nil {
 		return s, err
 	}
-	if s.Agents, err = collect(r, scanAgent, `SELECT `+agentColumns+agentTables+` WHERE `+agentIsLive+` ORDER BY a.role, a.id`); err != nil {
+	if s.Agents, err = collect(r, scanAgent, `SELECT `+agentColumns+liveAgents+` ORDER BY a.role, a.id`); err != nil {
 		return s, err
 	}
 	if s.Waiting, err = waiting(r, s.Rigs); err != nil {
 		return s, err
 	}
-	if s.Merges, err = collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges WHERE `+mergeIsLive+` ORDER BY n`); err != nil {
+	if err := h.explain(r, s.Waiting, s.Rigs, s.Paused); err != nil {
+		return s, err
+	}
+	if s.Merges, err = collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges INDEXED BY merges_queue WHERE `+mergeIsLive+` ORDER BY n`); err != nil {
 		return s, err
 	}
 	if s.Questions, err = listQuestions(r, questionOpen); err != nil {
 		return s, err
 	}
-	s.Escalations, err = collect(r, scanEscalation, `SELECT `+escalationColumns+` FROM escalations WHERE status <> 'closed' ORDER BY n DESC LIMIT 500`)
+	s.Escalations, err = collect(r, scanEscalation, `SELECT `+escalationColumns+` FROM escalations INDEXED BY escalations_open WHERE status <> 'closed'
+		ORDER BY n DESC LIMIT 500`)
 	return s, err
 }
 
 func countBeads(r reader) (map[town.BeadStatus]int64, error) {
 	counts := map[town.BeadStatus]int64{town.BeadOpen: 0, town.BeadInProgress: 0, town.BeadInReview: 0, town.BeadClosed: 0, town.BeadFailed: 0}
-	rows, err := r.query(`SELECT status, count(*) FROM beads WHERE type <> 'convoy' GROUP BY status`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	// The first part reads an index only, however many there are.
+	err := each(r, func(row scanner) error {
 		var status town.BeadStatus
 		var n int64
-		if err := rows.Scan(&status, &n); err != nil {
-			return nil, err
-		}
+		err := row.Scan(&status, &n)
 		counts[status] = n
-	}
-	return counts, rows.Err()
+		return err
+	}, `SELECT status, sum(n) FROM (SELECT status, count(*) AS n FROM beads GROUP BY status
+		UNION ALL SELECT b.status, -count(*) FROM convoys c JOIN beads b ON b.id = c.id GROUP BY b.status) GROUP BY status`)
+	return counts, err
 }
 
 // waiting returns open beads: those that are ready, the next first, then the others.

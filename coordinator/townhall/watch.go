@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,13 +36,35 @@ func (w *WatchConfig) setDefaults() {
 // clock jumped.
 func (d *dispatcher) endLeases(ctx context.Context, now time.Time) error {
 	at, ok, err := d.h.nextDeadline(ctx)
-	if err != nil || !ok || at.After(now) {
+	if err != nil || !ok {
 		return err
 	}
+	if at.After(now) {
+		d.wakeAt(at)
+		return nil
+	}
+	d.wakeAt(now.Add(time.Second)) // for what comes after
 	beads, err := d.h.expired(ctx, now)
 	for _, b := range beads {
 		d.log.Warn("lease ended", "bead", b.ID, "agent", b.AgentID, "epoch", b.Epoch, "status", b.Status)
 	}
+	return err
+}
+
+// watch looks after agents that do not move: after each heartbeat, for it alone tells
+// of agents, and when the time has come for one of them.
+func (d *dispatcher) watch(ctx context.Context, now time.Time) error {
+	others := d.due
+	if d.town.seen.Equal(d.watched) && (d.watchDue.IsZero() || now.Before(d.watchDue)) {
+		d.wakeAt(d.watchDue)
+		return nil
+	}
+	d.due = time.Time{}
+	err := errors.Join(d.watchIdle(ctx, now), d.watchSilent(ctx, now), d.clearStrays(ctx, now))
+	if err == nil {
+		d.watched, d.watchDue = d.town.seen, d.due
+	}
+	d.wakeAt(others)
 	return err
 }
 

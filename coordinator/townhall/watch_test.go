@@ -3,6 +3,7 @@ package townhall
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,17 +11,24 @@ import (
 	"townd/town"
 )
 
+// atWork returns a town with one bead that an agent has.
+func atWork(t *testing.T) (*dispatching, town.Bead) {
+	t.Helper()
+	d := newDispatching(t, []string{"site"}, nil)
+	b := d.add(t, "site", town.BeadRequest{})
+	synctest.Wait()
+	return d, d.bead(t, b.ID)
+}
+
 // Idle is not done: nudged, nudged, then people are told and the bead is held.
 func TestIdleAgentIsNudgedTwiceThenPeopleAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		d.set(id, func(a *town.AgentHeartbeat) { a.Turn.State = town.TurnIdle })
 		for n, after := range []time.Duration{9 * time.Minute, 2 * time.Minute, 8 * time.Minute, 2 * time.Minute} {
 			d.beatFor(t, after)
-			if got, want := len(d.said), []int{0, 1, 1, 2}[n]; got != want {
+			if got, want := len(d.said()), []int{0, 1, 1, 2}[n]; got != want {
 				t.Errorf("step %d: %d nudges, want %d", n, got, want)
 			}
 		}
@@ -33,39 +41,35 @@ func TestIdleAgentIsNudgedTwiceThenPeopleAreTold(t *testing.T) {
 			t.Errorf("escalations %+v", e)
 		}
 		d.beatFor(t, 3*time.Minute)
-		if len(d.stopped) != 1 || d.stopped[0] != id { // it lost its bead
-			t.Errorf("stopped %q", d.stopped)
+		if len(d.stopped()) != 1 || d.stopped()[0] != id { // it lost its bead
+			t.Errorf("stopped %q", d.stopped())
 		}
 		d.beatFor(t, 2*time.Hour)
-		if len(d.said) != 2 || len(d.started()) != 1 || len(d.stopped) != 1 {
-			t.Errorf("later: %d nudges, %d starts, %d stops", len(d.said), len(d.started()), len(d.stopped))
+		if len(d.said()) != 2 || len(d.started()) != 1 || len(d.stopped()) != 1 {
+			t.Errorf("later: %d nudges, %d starts, %d stops", len(d.said()), len(d.started()), len(d.stopped()))
 		}
 	})
 }
 
 func TestAgentThatWorksIsNotNudged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		for range 20 {
 			d.beatFor(t, 9*time.Minute)
 			now := time.Now().UTC()
 			d.set(id, func(a *town.AgentHeartbeat) { a.LastActivityAt = &now })
 		}
-		if len(d.said) != 0 || len(d.escalations(t)) != 0 {
-			t.Errorf("said %q, escalations %+v", d.said, d.escalations(t))
+		if len(d.said()) != 0 || len(d.escalations(t)) != 0 {
+			t.Errorf("said %q, escalations %+v", d.said(), d.escalations(t))
 		}
 	})
 }
 
 func TestSilentAgentIsToldToPeopleThenEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		d.beatFor(t, time.Hour+time.Minute)
 		if e := d.escalations(t); len(e) != 1 || e[0].AgentID != id || e[0].Count != 1 {
 			t.Errorf("escalations %+v", e)
@@ -75,8 +79,8 @@ func TestSilentAgentIsToldToPeopleThenEnded(t *testing.T) {
 			t.Errorf("bead is %s of epoch %d", got.Status, got.Epoch)
 		}
 		d.beatFor(t, 5*time.Minute)
-		if len(d.stopped) != 1 {
-			t.Errorf("stopped %q", d.stopped)
+		if len(d.stopped()) != 1 {
+			t.Errorf("stopped %q", d.stopped())
 		}
 	})
 }
@@ -85,37 +89,33 @@ func TestSilentAgentIsToldToPeopleThenEnded(t *testing.T) {
 // come back from review is kept.
 func TestContainerForgetsAgentsWhoseBeadHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		d.done(t, id)
 		d.beatFor(t, 10*time.Minute)
-		if len(d.deleted) != 0 {
-			t.Errorf("deleted %q while in review", d.deleted)
+		if len(d.deleted()) != 0 {
+			t.Errorf("deleted %q while in review", d.deleted())
 		}
 		if _, err := d.CloseBead(t.Context(), Person, b.ID, CloseRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		d.beatFor(t, time.Hour)
-		if len(d.deleted) != 1 || d.deleted[0] != id {
-			t.Errorf("deleted %q", d.deleted)
+		if len(d.deleted()) != 1 || d.deleted()[0] != id {
+			t.Errorf("deleted %q", d.deleted())
 		}
 	})
 }
 
 func TestAnswersReachAgentsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		if _, err := d.Nudge(t.Context(), Person, id, NudgeRequest{Message: "look at the cache"}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if len(d.said) != 1 || !strings.Contains(d.said[0], "look at the cache") {
-			t.Errorf("said %q", d.said)
+		if len(d.said()) != 1 || !strings.Contains(d.said()[0], "look at the cache") {
+			t.Errorf("said %q", d.said())
 		}
 		if orders, err := d.Orders(t.Context()); err != nil || len(orders) != 0 {
 			t.Errorf("orders left: %+v, %v", orders, err)
@@ -127,10 +127,11 @@ func TestAnswersReachAgentsAtOnce(t *testing.T) {
 // and goes on by itself when one gets anywhere.
 func TestBreakerPausesAFailingTownAndProbesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		d := newDispatching(t, []string{"site"}, func(d *dispatching) {
 			d.onStart = func(town.StartRequest) error {
-				if broken {
+				if broken.Load() {
 					return fmt.Errorf("no model: %w", town.ErrStartFailed)
 				}
 				return nil
@@ -153,7 +154,7 @@ func TestBreakerPausesAFailingTownAndProbesIt(t *testing.T) {
 		if n := len(d.started()) - before; n < 5 || n > 6 {
 			t.Errorf("%d probes in an hour", n)
 		}
-		broken = false
+		broken.Store(false)
 		d.beatFor(t, 11*time.Minute)
 		starts := d.started()
 		if n := len(starts); n > before+8 {
@@ -176,10 +177,11 @@ func TestBreakerPausesAFailingTownAndProbesIt(t *testing.T) {
 
 func TestPersonClosesTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		broken := true
+		var broken atomic.Bool
+		broken.Store(true)
 		d := newDispatching(t, []string{"site"}, func(d *dispatching) {
 			d.onStart = func(town.StartRequest) error {
-				if broken {
+				if broken.Load() {
 					return town.ErrStartFailed
 				}
 				return nil
@@ -189,7 +191,7 @@ func TestPersonClosesTheBreaker(t *testing.T) {
 			d.add(t, "site", town.BeadRequest{})
 		}
 		synctest.Wait()
-		broken = false
+		broken.Store(false)
 		if _, err := d.Pause(t.Context(), Person, ""); err != nil {
 			t.Fatal(err)
 		}

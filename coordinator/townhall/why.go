@@ -1,7 +1,9 @@
 package townhall
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -28,7 +30,7 @@ func whyOpen(b town.Bead, s surroundings) string {
 	case b.Type == town.BeadConvoy:
 		return "stands for its convoy"
 	case b.Hold != "":
-		return "on hold: " + b.Hold
+		return "is held: " + b.Hold
 	case len(s.blockers) > 0:
 		return whyBlocked(s.blockers)
 	case b.NotBefore != nil && b.NotBefore.After(s.now):
@@ -89,4 +91,71 @@ func whyLater(b town.Bead) string {
 		}
 	}
 	return text
+}
+
+// dispatchView is what a dispatcher lets others see of what it remembers.
+type dispatchView struct {
+	noContainer  bool
+	containerWhy string            // why the container is left alone for now
+	remoteWhy    map[string]string // by rig
+	maxAgents    int
+}
+
+// show publishes what the dispatcher remembers.
+func (d *dispatcher) show(now time.Time) {
+	v := dispatchView{noContainer: d.cfg.Container() == nil, maxAgents: d.cfg.MaxAgents, remoteWhy: map[string]string{}}
+	if !d.container.lets(now) {
+		v.containerWhy = d.container.why
+	}
+	for id, g := range d.rigs {
+		if !g.lets(now) {
+			v.remoteWhy[id] = g.why
+		}
+	}
+	d.h.dispatching.Store(&v)
+}
+
+// explain sets what open beads, in the order in which they are next, wait for.
+func (h *Hall) explain(r reader, beads []town.Bead, rigs []town.Rig, paused string) error {
+	common := surroundings{now: r.at(), paused: paused, townMax: math.MaxInt}
+	v := h.dispatching.Load()
+	if v != nil {
+		common.noContainer, common.containerWhy, common.townMax = v.noContainer, v.containerWhy, v.maxAgents
+	}
+	live := map[string]int{}
+	rigIDs, err := collect(r, scanString, `SELECT rig_id FROM beads WHERE lease_expires_at IS NOT NULL`)
+	if err != nil {
+		return err
+	}
+	for _, id := range rigIDs {
+		live[id]++
+	}
+	common.townLive = len(rigIDs)
+	byID := map[string]town.Rig{}
+	for _, rig := range rigs {
+		byID[rig.RigID] = rig
+	}
+	ahead := map[string]int{}
+	for i := range beads {
+		b, s := &beads[i], common
+		s.rig, s.rigLive = byID[b.RigID], live[b.RigID]
+		s.rigMax = cmp.Or(s.rig.MaxAgents, town.DefaultRigAgents)
+		if v != nil {
+			s.remoteWhy = v.remoteWhy[b.RigID]
+		}
+		if len(b.DependsOn) > 0 {
+			if s.blockers, err = collect(r, func(row scanner) (need town.Bead, err error) {
+				err = row.Scan(&need.ID, &need.Status)
+				return need, err
+			}, `SELECT id, status FROM beads WHERE status <> 'closed' AND id IN (SELECT needs_id FROM bead_deps WHERE bead_id = ?) ORDER BY n`, b.ID); err != nil {
+				return err
+			}
+		}
+		s.ahead = ahead[b.RigID]
+		if b.Hold == "" && len(s.blockers) == 0 && (b.NotBefore == nil || !b.NotBefore.After(s.now)) {
+			ahead[b.RigID]++
+		}
+		b.Why = whyOpen(*b, s)
+	}
+	return nil
 }

@@ -30,6 +30,11 @@ type Forge interface {
 	Create(ctx context.Context, p NewPull) (Pull, error)
 	// Find returns the open pull request from head into base, ErrNotFound if there is none.
 	Find(ctx context.Context, head, base string) (Pull, error)
+	// Last returns the open pull request from head into base, else the newest closed or
+	// merged one, ErrNotFound if there is none among those that changed last.
+	Last(ctx context.Context, head, base string) (Pull, error)
+	// DefaultBranch returns the branch that pull requests go into by themselves.
+	DefaultBranch(ctx context.Context) (string, error)
 	// Update changes what c names.
 	Update(ctx context.Context, number int, c Change) (Pull, error)
 	// AutoMerge has the forge merge the pull request as soon as it may, at once if it
@@ -51,12 +56,13 @@ const (
 
 // Config says which repository is meant and how it is reached. Remote is required.
 type Config struct {
-	Remote     string                // URL that git clones from; its host is the forge's
-	RigID      string                // what Credential is asked for
-	Kind       Kind                  // KindGitHub for github.com and KindForgejo elsewhere, when empty
-	API        string                // base URL of the API, made from Remote when empty
-	Credential gitmgr.CredentialFunc // its secret is the token; nil for none
-	Client     *http.Client          // see gitmgr.Manager.HTTPClient; required
+	Remote     string                                      // URL that git clones from; its host is the forge's
+	RigID      string                                      // what Credential is asked for
+	Kind       Kind                                        // KindGitHub for github.com and KindForgejo elsewhere, when empty
+	API        string                                      // base URL of the API, made from Remote when empty
+	Credential gitmgr.CredentialFunc                       // its secret is the token; nil for none
+	Refused    func(host string, c gitmgr.Credential) bool // see gitmgr.Config.Refused; may be nil
+	Client     *http.Client                                // see gitmgr.Manager.HTTPClient; required
 }
 
 // NewPull is a pull request to open.
@@ -154,11 +160,11 @@ func New(c Config) (Forge, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Kind == "" && (at.host == "github.com" || at.host == "ssh.github.com") {
+	if c.Kind == "" && at.host == "github.com" {
 		c.Kind = KindGitHub
 	}
 	c.Kind = cmp.Or(c.Kind, KindForgejo)
-	w := wire{host: at.host, rigID: c.RigID, ask: c.Credential, client: c.Client}
+	w := wire{host: at.host, rigID: c.RigID, ask: c.Credential, refused: c.Refused, client: c.Client}
 	switch c.Kind {
 	case KindGitHub:
 		w.scheme, w.base = "Bearer ", cmp.Or(c.API, at.github())
@@ -202,6 +208,7 @@ func locate(remote string) (place, error) {
 		}
 		host, file = rest[:end], rest[end+1:]
 	}
+	host = strings.ToLower(host)
 	parts := strings.Split(strings.Trim(strings.TrimSuffix(strings.TrimRight(file, "/"), ".git"), "/"), "/")
 	n := len(parts)
 	if n < 2 || parts[n-1] == "" || parts[n-2] == "" {
@@ -212,6 +219,9 @@ func locate(remote string) (place, error) {
 			return place{}, fmt.Errorf("remote's path holds %q: %w", p, town.ErrInvalid)
 		}
 	}
+	if host == "ssh.github.com" {
+		host = "github.com" // by another port
+	}
 	site := url.URL{Scheme: scheme, Host: host}
 	if n > 2 {
 		site.Path = "/" + strings.Join(parts[:n-2], "/")
@@ -221,7 +231,7 @@ func locate(remote string) (place, error) {
 
 // github returns the API of GitHub, or of a server of one's own.
 func (p place) github() string {
-	if p.host == "github.com" || p.host == "ssh.github.com" {
+	if p.host == "github.com" {
 		return "https://api.github.com"
 	}
 	return p.site + "/api/v3"

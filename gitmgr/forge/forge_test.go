@@ -328,3 +328,33 @@ func wantKind(t *testing.T, err, kind error, says string) {
 		t.Errorf("error is %v, want %q of the kind %q", err, says, kind)
 	}
 }
+
+func TestRefusedCredentialIsReplacedOnce(t *testing.T) {
+	each(t, func(t *testing.T, s *server, _ Forge) {
+		secret, next := "revoked", "secret-token"
+		var refused []string
+		f, err := New(Config{
+			Remote: s.URL + "/o/r.git", Kind: s.kind, Client: s.Client(),
+			Credential: func(context.Context, string, string) (gitmgr.Credential, error) {
+				return gitmgr.Credential{Secret: secret}, nil
+			},
+			Refused: func(host string, c gitmgr.Credential) bool {
+				refused = append(refused, c.Secret)
+				secret = next
+				return true
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := must[Pull](t)(f.Create(t.Context(), request)); p.Number != 1 {
+			t.Errorf("Create = %+v", p)
+		}
+		secret, next = "bad", "bad too"
+		_, err = f.DefaultBranch(t.Context())
+		wantKind(t, err, gitmgr.ErrAuth, "Bad credentials")
+		if got := strings.Join(refused, ", "); got != "revoked, bad, bad too" {
+			t.Errorf("told of %s", got)
+		}
+	})
+}

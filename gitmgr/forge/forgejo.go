@@ -22,6 +22,9 @@ func (f *forgejo) path(format string, args ...any) string {
 	return "/repos/" + url.PathEscape(f.owner) + "/" + url.PathEscape(f.repo) + fmt.Sprintf(format, args...)
 }
 
+// draftPrefix of a title makes a pull request a draft there.
+const draftPrefix = "WIP: "
+
 // Create implements Forge.
 func (f *forgejo) Create(ctx context.Context, p NewPull) (Pull, error) {
 	if err := p.check(); err != nil {
@@ -29,7 +32,7 @@ func (f *forgejo) Create(ctx context.Context, p NewPull) (Pull, error) {
 	}
 	title := p.Title
 	if p.Draft {
-		title = "WIP: " + title // what makes a draft there
+		title = draftPrefix + title
 	}
 	in := map[string]any{"title": title, "head": p.Head, "base": p.Base, "body": p.Body}
 	return create(ctx, &f.wire, f, p, f.path("/pulls"), in)
@@ -38,6 +41,16 @@ func (f *forgejo) Create(ctx context.Context, p NewPull) (Pull, error) {
 // Find implements Forge.
 func (f *forgejo) Find(ctx context.Context, head, base string) (Pull, error) {
 	return find(ctx, &f.wire, f.path("/pulls"), url.Values{"state": {"open"}}, head, base)
+}
+
+// Last implements Forge.
+func (f *forgejo) Last(ctx context.Context, head, base string) (Pull, error) {
+	return last(ctx, &f.wire, f, f.path("/pulls"), url.Values{"state": {"closed"}, "sort": {"recentupdate"}}, head, base)
+}
+
+// DefaultBranch implements Forge.
+func (f *forgejo) DefaultBranch(ctx context.Context) (string, error) {
+	return defaultBranch(ctx, &f.wire, f.path(""))
 }
 
 // Update implements Forge.

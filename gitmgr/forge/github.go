@@ -60,11 +60,60 @@ func (g *github) Find(ctx context.Context, head, base string) (Pull, error) {
 	return find(ctx, &g.wire, g.path("/pulls"), q, head, base)
 }
 
+// Last implements Forge.
+func (g *github) Last(ctx context.Context, head, base string) (Pull, error) {
+	q := url.Values{"state": {"closed"}, "head": {g.owner + ":" + head}, "base": {base}, "sort": {"created"}, "direction": {"desc"}}
+	return last(ctx, &g.wire, g, g.path("/pulls"), q, head, base)
+}
+
+// last is find, and where that finds none a look through the closed ones, of which a
+// repository may have any number: those that the forge names first count.
+func last(ctx context.Context, w *wire, f Forge, path string, q url.Values, head, base string) (Pull, error) {
+	open, err := f.Find(ctx, head, base)
+	if !errors.Is(err, town.ErrNotFound) {
+		return open, err
+	}
+	var newest *pull
+	_, listErr := pages(ctx, w, path, q, func(list []pull) bool {
+		for i := range list {
+			if p := &list[i]; p.State == "closed" && p.goes(head, base) && (newest == nil || p.Number > newest.Number) {
+				newest = p
+			}
+		}
+		return newest != nil
+	})
+	switch {
+	case listErr != nil:
+		return Pull{}, fmt.Errorf("find pull request: %w", listErr)
+	case newest == nil:
+		return Pull{}, err
+	}
+	return newest.pull(), nil
+}
+
+// DefaultBranch implements Forge.
+func (g *github) DefaultBranch(ctx context.Context) (string, error) {
+	return defaultBranch(ctx, &g.wire, g.path(""))
+}
+
+func defaultBranch(ctx context.Context, w *wire, path string) (string, error) {
+	var out struct {
+		Name string `json:"default_branch"`
+	}
+	if _, _, err := w.call(ctx, http.MethodGet, path, nil, &out); err != nil {
+		return "", fmt.Errorf("default branch: %w", err)
+	}
+	if err := gitmgr.CheckBranch(out.Name); err != nil {
+		return "", fmt.Errorf("default branch: the forge names none: %w", town.ErrGit)
+	}
+	return out.Name, nil
+}
+
 // find looks through open pull requests: a forge may take no notice of the filters.
 func find(ctx context.Context, w *wire, path string, q url.Values, head, base string) (Pull, error) {
 	var found *pull
 	truncated, err := pages(ctx, w, path, q, func(list []pull) bool {
-		i := slices.IndexFunc(list, func(p pull) bool { return p.Head.Ref == head && p.Base.Ref == base && p.State == "open" })
+		i := slices.IndexFunc(list, func(p pull) bool { return p.State == "open" && p.goes(head, base) })
 		if i >= 0 {
 			found = &list[i]
 		}

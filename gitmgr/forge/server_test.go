@@ -1,6 +1,7 @@
 package forge
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -26,13 +27,16 @@ type server struct {
 	page     int  // entries of a page
 	checked  bool // a merge need not wait
 	refuse   func(http.ResponseWriter, *http.Request) bool
-	lostOnce bool // the next POST is done and its answer cut
-	blind    bool // the first look for open pull requests finds none: another opens it meanwhile
+	lostOnce bool                       // the next POST is done and its answer cut
+	heads    func(branch string) string // where branches are, for the heads of open pull requests; may be nil
+	blind    bool                       // the first look for open pull requests finds none: another opens it meanwhile
 }
 
 // served is a pull request at the server.
 type served struct {
 	Number                  int
+	Fork                    string // repository that its head is in, "" for the same
+	Commit                  string // its head, made from Number when empty
 	Title, Body, Head, Base string
 	Draft                   bool
 	State                   string // open, closed, merged
@@ -56,6 +60,9 @@ func serve(t *testing.T, kind Kind) *server {
 	m := http.NewServeMux()
 	prefix := map[Kind]string{KindGitHub: "/api/v3", KindForgejo: "/api/v1"}[kind] + "/repos/o/r"
 	for pattern, h := range map[string]func(*http.Request, *served, map[string]any) (int, any){
+		"GET ": func(*http.Request, *served, map[string]any) (int, any) {
+			return 200, map[string]any{"default_branch": "main"}
+		},
 		"GET /pulls":                           s.list,
 		"POST /pulls":                          s.create,
 		"GET /pulls/{n}":                       func(_ *http.Request, p *served, _ map[string]any) (int, any) { return 200, s.json(p) },
@@ -95,6 +102,11 @@ func (s *server) handle(h func(*http.Request, *served, map[string]any) (int, any
 		}
 		if s.refuse != nil && s.refuse(w, req) {
 			return
+		}
+		for _, p := range s.pulls {
+			if s.heads != nil && p.State == "open" && p.Fork == "" {
+				p.Commit = s.heads(p.Head)
+			}
 		}
 		var p *served
 		if n, err := strconv.Atoi(req.PathValue("n")); err == nil {
@@ -154,12 +166,13 @@ func (s *server) answer(w http.ResponseWriter, req *http.Request, status int, ou
 	}
 }
 
-func shaOf(p *served) string { return fmt.Sprintf("%040d", p.Number) }
+func shaOf(p *served) string { return cmp.Or(p.Commit, fmt.Sprintf("%040d", p.Number)) }
 
 func (s *server) json(p *served) map[string]any {
 	out := map[string]any{
 		"number": p.Number, "node_id": fmt.Sprint("PR_", p.Number), "html_url": fmt.Sprint("https://forge/o/r/pulls/", p.Number), "title": p.Title,
-		"draft": p.Draft || strings.HasPrefix(p.Title, "WIP: "), "head": map[string]any{"ref": p.Head, "sha": shaOf(p)}, "base": map[string]any{"ref": p.Base},
+		"draft": p.Draft || strings.HasPrefix(p.Title, "WIP: "), "head": map[string]any{"ref": p.Head, "sha": shaOf(p), "repo": map[string]any{"full_name": cmp.Or(p.Fork, "o/r")}},
+		"base":  map[string]any{"ref": p.Base, "repo": map[string]any{"full_name": "o/r"}},
 		"state": p.State, "mergeable": p.State == "open", "merged_at": nil, "merge_commit_sha": nil,
 	}
 	if p.State == "merged" {
@@ -176,7 +189,7 @@ func (s *server) list(req *http.Request, _ *served, _ map[string]any) (int, any)
 	}
 	q := req.URL.Query()
 	for _, p := range s.pulls {
-		if p.State != q.Get("state") {
+		if (p.State == "open") != (q.Get("state") == "open") {
 			continue
 		}
 		if s.kind == KindGitHub && (q.Get("head") != "o:"+p.Head || q.Get("base") != p.Base) {
@@ -198,12 +211,15 @@ func (s *server) create(_ *http.Request, _ *served, in map[string]any) (int, any
 		return map[Kind]int{KindGitHub: 422, KindForgejo: 404}[s.kind], map[string]any{"message": "Validation Failed", "errors": []any{map[string]any{"field": "head", "code": "invalid"}}}
 	}
 	for _, have := range s.pulls {
-		if have.State == "open" && have.Head == p.Head && have.Base == p.Base {
+		if have.State == "open" && have.Fork == "" && have.Head == p.Head && have.Base == p.Base {
 			if s.kind == KindGitHub {
 				return 422, map[string]any{"message": "Validation Failed", "errors": []any{map[string]any{"message": "A pull request already exists for o:" + p.Head}}}
 			}
 			return 409, map[string]any{"message": "pull request already exists for these targets"}
 		}
+	}
+	if s.heads != nil {
+		p.Commit = s.heads(p.Head)
 	}
 	s.pulls = append(s.pulls, p)
 	return 201, s.json(p)

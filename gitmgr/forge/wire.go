@@ -29,12 +29,13 @@ const (
 
 // wire is how one forge is called.
 type wire struct {
-	base   string // URL of the API
-	host   string // whose credential it takes
-	scheme string // of the Authorization header
-	rigID  string
-	ask    gitmgr.CredentialFunc
-	client *http.Client
+	base    string // URL of the API
+	host    string // whose credential it takes
+	scheme  string // of the Authorization header
+	rigID   string
+	ask     gitmgr.CredentialFunc
+	refused func(host string, c gitmgr.Credential) bool // see gitmgr.Config.Refused; may be nil
+	client  *http.Client
 }
 
 // call sends in, if not nil, and reads the answer into out, if not nil. It returns
@@ -42,11 +43,10 @@ type wire struct {
 func (w *wire) call(ctx context.Context, method, path string, in, out any) (http.Header, int, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	req, err := w.request(ctx, method, path, in)
-	if err != nil {
+	req, res, err := w.send(ctx, method, path, in)
+	if req == nil {
 		return nil, 0, err
 	}
-	res, err := w.client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 			return nil, 0, context.Cause(ctx)
@@ -69,6 +69,26 @@ func (w *wire) call(ctx context.Context, method, path string, in, out any) (http
 		}
 	}
 	return res.Header, res.StatusCode, nil
+}
+
+// send asks the forge, once more with another credential if there is one after the
+// first was refused. There is no request where there is no credential.
+func (w *wire) send(ctx context.Context, method, path string, in any) (*http.Request, *http.Response, error) {
+	for again := true; ; again = false {
+		req, err := w.request(ctx, method, path, in)
+		if err != nil {
+			return nil, nil, err
+		}
+		res, err := w.client.Do(req)
+		if err != nil || res.StatusCode != http.StatusUnauthorized || w.refused == nil {
+			return req, res, err
+		}
+		secret := strings.TrimPrefix(req.Header.Get("Authorization"), w.scheme)
+		if other := w.refused(w.host, gitmgr.Credential{Secret: secret}); !other || !again {
+			return req, res, nil
+		}
+		_ = res.Body.Close() // it was not what was asked for
+	}
 }
 
 func (w *wire) request(ctx context.Context, method, path string, in any) (*http.Request, error) {
@@ -98,7 +118,7 @@ func (w *wire) request(ctx context.Context, method, path string, in any) (*http.
 	}
 	cred, err := w.ask(ctx, w.rigID, w.host)
 	if err != nil {
-		return nil, fmt.Errorf("credential for %s: %w: %w", w.host, err, gitmgr.ErrAuth)
+		return nil, gitmgr.CredentialError(w.host, err)
 	}
 	if strings.ContainsAny(cred.Secret, "\r\n\x00") {
 		return nil, fmt.Errorf("credential for %s: holds a line break: %w", w.host, gitmgr.ErrAuth)
@@ -204,8 +224,13 @@ type user struct {
 }
 
 type ref struct {
-	Ref string `json:"ref"`
-	SHA string `json:"sha"`
+	Ref  string `json:"ref"`
+	SHA  string `json:"sha"`
+	Repo *repo  `json:"repo"` // null when it was deleted
+}
+
+type repo struct {
+	FullName string `json:"full_name"`
 }
 
 type pull struct {
@@ -221,6 +246,13 @@ type pull struct {
 	MergeCommitSHA string `json:"merge_commit_sha"`
 	Head           ref    `json:"head"`
 	Base           ref    `json:"base"`
+}
+
+// goes reports whether p is from the branch head into base. A branch of that name in
+// somebody's fork is another: what is there is not ours.
+func (p pull) goes(head, base string) bool {
+	ours := p.Base.Repo == nil || p.Head.Repo != nil && p.Head.Repo.FullName == p.Base.Repo.FullName
+	return ours && p.Head.Ref == head && p.Base.Ref == base
 }
 
 func (p pull) pull() Pull {

@@ -15,6 +15,8 @@ import (
 type SSH struct {
 	URL     string // ssh://
 	Command string // ssh with its key and the host's, as GIT_SSH_COMMAND takes it
+
+	Key, KnownHosts []byte // what is in the files that Command names
 }
 
 // ServeSSH serves r by OpenSSH until the test ends. The test is skipped where there
@@ -37,15 +39,19 @@ func (r *Remote) ServeSSH() SSH {
 			r.t.Fatalf("ssh-keygen: %v %s", err, out)
 		}
 	}
-	pub, err := os.ReadFile(filepath.Join(dir, "host.pub"))
-	if err != nil {
-		r.t.Fatal(err)
+	read := func(name string) []byte {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return b
 	}
+	known := fmt.Sprintf("[127.0.0.1]:%d %s", port, read("host.pub"))
 	conf := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %d\nHostKey %s/host\nAuthorizedKeysFile %s/client.pub\nStrictModes no\nUsePAM no\n"+
 		"PidFile none\nPermitRootLogin yes\nAcceptEnv GIT_PROTOCOL\nPasswordAuthentication no\nUseDNS no\nMaxStartups 100\n", port, dir, dir)
 	client := fmt.Sprintf("Host *\nIdentityFile %s/client\nIdentitiesOnly yes\nUserKnownHostsFile %s/known\nGlobalKnownHostsFile /dev/null\n", dir, dir)
 	for name, text := range map[string]string{
-		"sshd.conf": conf, "ssh.conf": client, "known": fmt.Sprintf("[127.0.0.1]:%d %s", port, pub),
+		"sshd.conf": conf, "ssh.conf": client, "known": known,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			r.t.Fatal(err)
@@ -71,6 +77,7 @@ func (r *Remote) ServeSSH() SSH {
 	return SSH{
 		URL:     fmt.Sprintf("ssh://%s@127.0.0.1:%d%s", me.Username, port, r.Path),
 		Command: "ssh -F " + filepath.Join(dir, "ssh.conf"),
+		Key:     read("client"), KnownHosts: []byte(known),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"townd/town"
 )
@@ -53,6 +54,10 @@ type MCPServer struct {
 	Argv []string
 	Env  map[string]string
 }
+
+// toolPatience is how long a CLI waits for a server's tool, longer than any takes: one
+// that asks people waits for an hour at most. claude's own patience is a day.
+const toolPatience = 65 * time.Minute
 
 // Program is the program behind a CLI.
 type Program struct {

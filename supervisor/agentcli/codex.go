@@ -152,7 +152,7 @@ func codexServers(s *Spec, env map[string]string) (map[string]any, error) {
 		servers[m.Name] = map[string]any{
 			"command": m.Argv[0], "args": m.Argv[1:], "env_vars": append([]string{}, slices.Sorted(maps.Keys(m.Env))...),
 			// An agent without the town's tools is no use: its start fails, and says why.
-			"required": true, "startup_timeout_sec": 60,
+			"required": true, "startup_timeout_sec": 60, "tool_timeout_sec": toolPatience.Seconds(),
 			"default_tools_approval_mode": "approve",
 		}
 	}

@@ -38,7 +38,7 @@ func TestCodexLaunchHoldsNoSecret(t *testing.T) {
 	for _, want := range []string{
 		`model_provider="town"`,
 		`model_providers={"town"={"base_url"="http://127.0.0.1:1/llm","env_key"="TOWND_MODEL_KEY","name"="town","request_max_retries"=2,"stream_max_retries"=2,"wire_api"="responses"}}`,
-		`mcp_servers={"a.b"={"args"=["say \"x\""],"command"="/bin/mcp","default_tools_approval_mode"="approve","env_vars"=["CAPABILITY"],"required"=true,"startup_timeout_sec"=60}}`,
+		`mcp_servers={"a.b"={"args"=["say \"x\""],"command"="/bin/mcp","default_tools_approval_mode"="approve","env_vars"=["CAPABILITY"],"required"=true,"startup_timeout_sec"=60,"tool_timeout_sec"=3900}}`,
 		`projects={"/rig/work"={"trust_level"="trusted"}}`,
 	} {
 		if !slices.Contains(l.Argv, want) {

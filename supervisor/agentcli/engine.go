@@ -210,7 +210,7 @@ func engineServers(servers []MCPServer) map[string]any {
 	for _, m := range servers {
 		all[m.Name] = map[string]any{
 			"type": "local", "command": m.Argv, "environment": m.Env, "enabled": true,
-			"timeout": 30_000, // ms to its list of tools, on a machine that may be busy
+			"timeout": toolPatience.Milliseconds(), // of its start, too
 		}
 	}
 	return all

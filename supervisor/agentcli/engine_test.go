@@ -27,7 +27,7 @@ func TestEnginesMergeTheCallersConfiguration(t *testing.T) {
 			`"permission":{"*":"allow","plan_enter":"deny","plan_exit":"deny","question":"deny","suggest":"deny"},` +
 			`"prompt":"{file:/home/agent/.townd/system-prompt.md}"}},` +
 			`"instructions":["docs/*.md","/rig/work/AGENTS.md","/rig/work/CLAUDE.md"],` +
-			`"mcp":{"gastown":{"command":["/usr/bin/townd","mcp"],"enabled":true,"environment":{"A":"B"},"timeout":30000,"type":"local"}},` +
+			`"mcp":{"gastown":{"command":["/usr/bin/townd","mcp"],"enabled":true,"environment":{"A":"B"},"timeout":3900000,"type":"local"}},` +
 			`"model":"a/b","permission":"ask","plugin":[["p",{"o":1}],"file:///home/agent/.townd/hooks.js"],` +
 			`"provider":{"town":{"models":{"m":{"attachment":true,"limit":{"context":200000,"output":32000},"name":"m","tool_call":true,` +
 			`"variants":{"high":{"reasoningEffort":"high"}}}},"name":"Town","npm":"@ai-sdk/openai-compatible",` +

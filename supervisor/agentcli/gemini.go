@@ -140,7 +140,7 @@ func geminiSettings(s Spec) settings {
 				// The variables of a server are expanded once more, by dotenv-expand.
 				env[name] = geminiLiteral(strings.ReplaceAll(value, "$", `\$`))
 			}
-			servers[m.Name] = settings{"command": geminiLiteral(m.Argv[0]), "args": args, "env": env, "trust": true}
+			servers[m.Name] = settings{"command": geminiLiteral(m.Argv[0]), "args": args, "env": env, "trust": true, "timeout": toolPatience.Milliseconds()}
 		}
 		all["mcpServers"] = servers
 	}

@@ -241,7 +241,7 @@ func (tt *testTown) degraded(want string) {
 // goes on.
 func TestFullHomeRefusesStarts(t *testing.T) {
 	t.Parallel()
-	tt := prepareTown(t, nil)
+	tt := prepareTown(t, map[string]string{"TOWND_POOL_SIZE": "0"}) // what waits there comes and goes
 	tt.mount(tt.home, "200m")
 	tt.serve()
 	tt.start(tt.request("toast", tt.mode("lines", "20")...))

@@ -28,8 +28,8 @@ const serverScript = `while read -r line; do
 	test -z "$id" || printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$r"
 done`
 
-// playMCP launches the CLI as agentcli says, for no agent of a town has a server
-// configured yet, and has its model call the server's tool.
+// playMCP launches the CLI as agentcli says with a server of the test's own, and has
+// its model call the server's tool. The town's own are TestEveryCLICallsTheTownsTools's.
 func playMCP(t *testing.T, column *cliColumn) {
 	called := ""
 	model, url := llmtest.Serve(t, func(r *llmtest.Request) llmtest.Step {

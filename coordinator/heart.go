@@ -1,0 +1,197 @@
+package coordinator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"townd/town"
+)
+
+// The times of heartbeats.
+const (
+	beatTimeout = 10 * time.Second
+	beatSoon    = 50 * time.Millisecond // after a change, for those that come with it
+	beatApart   = time.Second           // between two that changes ask for
+	goneMost    = 2                     // answers of 410 in a row that are believed
+)
+
+// heart sends heartbeats, one at a time: the newest counts, none is kept.
+type heart struct {
+	link *Link
+	kick chan struct{} // of one: something changed
+
+	mu       sync.Mutex
+	epoch    int64
+	reached  time.Time // when one was answered last
+	lost     time.Time // since when none was, zero while they are
+	why      string    // of the newest failure
+	replaced bool
+	beats    int64
+	failures int64
+	took     time.Duration // all of them
+}
+
+func newHeart(l *Link) *heart { return &heart{link: l, kick: make(chan struct{}, 1)} }
+
+// soon has a heartbeat sent within about a second.
+func (h *heart) soon() { signal(h.kick) }
+
+// failing reports whether heartbeats are not answered.
+func (h *heart) failing() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.lost.IsZero()
+}
+
+func (h *heart) isReplaced() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.replaced
+}
+
+// run beats until ctx ends or the container was replaced. After the first one the
+// outbox is sent.
+func (h *heart) run(ctx context.Context) {
+	sending, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	failures, gone, started := 0, 0, false
+	for {
+		began := time.Now()
+		a, err := h.beat(ctx)
+		wait := h.link.cfg.Every
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil && a.status == http.StatusGone:
+			if gone++; gone >= goneMost {
+				stop(errReplaced)
+				h.retire(ctx)
+				return
+			}
+			wait = beatApart
+		case err != nil:
+			failures++
+			gone = 0
+			wait = max(min(backoff(failures), wait), a.after)
+		default:
+			failures, gone = 0, 0
+			h.link.outbox.resume()
+		}
+		if !started && gone == 0 {
+			started = true
+			h.link.send(sending)
+		}
+		timer.Reset(wait)
+		if !h.pause(ctx, timer, began, failures+gone > 0) {
+			return
+		}
+	}
+}
+
+// pause waits for the timer, or less when something changed. While heartbeats fail
+// changes hasten none.
+func (h *heart) pause(ctx context.Context, timer *time.Timer, began time.Time, failing bool) bool {
+	kick := h.kick
+	if failing {
+		kick = nil
+	}
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-kick:
+	}
+	timer.Reset(max(beatSoon, beatApart-time.Since(began)))
+	select {
+	case <-timer.C:
+		signalled(h.kick) // its change is told with this one
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// signalled takes back a signal.
+func signalled(ch chan struct{}) {
+	select {
+	case <-ch:
+	default:
+	}
+}
+
+var errReplaced = fmt.Errorf("this container was replaced: %w", town.ErrGone)
+
+// retire ends the agents of a container that another one has taken the place of.
+func (h *heart) retire(ctx context.Context) {
+	h.mu.Lock()
+	h.replaced = true
+	h.mu.Unlock()
+	h.link.log.Error("another container has taken over: agents are stopped")
+	h.link.town.Replaced(ctx)
+}
+
+// beat sends one heartbeat. err is set unless it was answered, by the reply or by 410.
+func (h *heart) beat(ctx context.Context) (a answer, err error) {
+	beat := h.link.town.Heartbeat()
+	beat.InstanceID, beat.StartedAt = h.link.town.Instance()
+	beat.SentAt = time.Now().UTC()
+	told := h.link.orders.results()
+	beat.OrdersDone = told
+	if beat.Outbox, err = h.link.outbox.state(ctx); err != nil {
+		h.link.log.Error("outbox cannot be read", "error", err)
+	}
+	body, err := json.Marshal(beat)
+	if err != nil {
+		return a, fmt.Errorf("encode heartbeat: %w", err)
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	a, err = h.link.call(ctx, h.link.root+"/heartbeat", http.Header{}, body)
+	var reply town.HeartbeatReply
+	switch {
+	case err != nil:
+	case a.status == http.StatusGone:
+	case a.status < 200 || a.status >= 300:
+		err = fmt.Errorf("the coordinator answered %d: %s", a.status, a.text)
+	default:
+		if err = json.Unmarshal(a.body, &reply); err == nil && !reply.Heartbeat {
+			err = fmt.Errorf("the coordinator's answer is no reply to a heartbeat")
+		}
+	}
+	h.note(a.status, reply.Epoch, time.Since(began), err)
+	if err == nil && a.status != http.StatusGone {
+		h.link.orders.answered(told, reply.Orders)
+	}
+	return a, err
+}
+
+// note takes in how a heartbeat went.
+func (h *heart) note(status int, epoch int64, took time.Duration, err error) {
+	h.link.judgeTrust(status)
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.beats++
+	h.took += took
+	if err != nil {
+		h.failures++
+		if h.lost.IsZero() {
+			h.lost = now
+			h.link.log.Warn("heartbeat not answered, going on", "error", err)
+		}
+		h.why = err.Error()
+		return
+	}
+	if !h.lost.IsZero() {
+		h.link.log.Info("heartbeat answered again")
+	}
+	h.epoch, h.reached, h.lost, h.why = epoch, now, time.Time{}, ""
+}

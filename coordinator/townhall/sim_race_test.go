@@ -1,0 +1,5 @@
+//go:build race
+
+package townhall
+
+const raced = true
