@@ -147,7 +147,7 @@ func (d *dispatcher) mergeAnswered(ctx context.Context, m town.Merge, rig town.R
 		a.failures++
 		return
 	}
-	if res.Status == "" || res.Status == "accepted" {
+	if res.Status == "" || res.Status == api.MergeStatusAccepted {
 		return // its outcome is reported
 	}
 	d.owe(ctx, "merge outcome", func(ctx context.Context) error {

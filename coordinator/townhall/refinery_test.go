@@ -148,7 +148,7 @@ func TestMergeWithoutOutcomeIsAskedForAgain(t *testing.T) {
 			if fail.Load() {
 				return api.MergeResult{}, errCut
 			}
-			return api.MergeResult{Status: "accepted"}, nil
+			return api.MergeResult{Status: api.MergeStatusAccepted}, nil
 		}
 		b := d.doneBead(t, "site", town.BeadRequest{})
 		d.beatFor(t, 11*time.Second)
