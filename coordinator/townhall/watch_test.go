@@ -11,13 +11,20 @@ import (
 	"townd/town"
 )
 
+// atWork returns a town with one bead that an agent has.
+func atWork(t *testing.T) (*dispatching, town.Bead) {
+	t.Helper()
+	d := newDispatching(t, []string{"site"}, nil)
+	b := d.add(t, "site", town.BeadRequest{})
+	synctest.Wait()
+	return d, d.bead(t, b.ID)
+}
+
 // Idle is not done: nudged, nudged, then people are told and the bead is held.
 func TestIdleAgentIsNudgedTwiceThenPeopleAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		d.set(id, func(a *town.AgentHeartbeat) { a.Turn.State = town.TurnIdle })
 		for n, after := range []time.Duration{9 * time.Minute, 2 * time.Minute, 8 * time.Minute, 2 * time.Minute} {
 			d.beatFor(t, after)
@@ -46,10 +53,8 @@ func TestIdleAgentIsNudgedTwiceThenPeopleAreTold(t *testing.T) {
 
 func TestAgentThatWorksIsNotNudged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		for range 20 {
 			d.beatFor(t, 9*time.Minute)
 			now := time.Now().UTC()
@@ -63,10 +68,8 @@ func TestAgentThatWorksIsNotNudged(t *testing.T) {
 
 func TestSilentAgentIsToldToPeopleThenEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		d.beatFor(t, time.Hour+time.Minute)
 		if e := d.escalations(t); len(e) != 1 || e[0].AgentID != id || e[0].Count != 1 {
 			t.Errorf("escalations %+v", e)
@@ -86,10 +89,8 @@ func TestSilentAgentIsToldToPeopleThenEnded(t *testing.T) {
 // come back from review is kept.
 func TestContainerForgetsAgentsWhoseBeadHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		d.done(t, id)
 		d.beatFor(t, 10*time.Minute)
 		if len(d.deleted()) != 0 {
@@ -107,10 +108,8 @@ func TestContainerForgetsAgentsWhoseBeadHasEnded(t *testing.T) {
 
 func TestAnswersReachAgentsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		if _, err := d.Nudge(t.Context(), Person, id, NudgeRequest{Message: "look at the cache"}); err != nil {
 			t.Fatal(err)
 		}
