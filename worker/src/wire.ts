@@ -1334,11 +1334,39 @@ export interface paths {
         /**
          * Merge a branch on the remote
          * @description Without a checkout, with the gates passed before it is pushed, on the condition that the target has not moved.
-         *     Answered when it is decided; asked again after any failure it goes on from what the remote has. A `callbackUrl`
-         *     is not taken yet, and named in `ignored`: a call back would have to outlive this server, which nothing here does.
+         *     Answered when it is decided; asked again after any failure it goes on from what the remote has.
+         *     With the `entryId` of a merge queue it is answered at once, in a town that has a coordinator: 202, and one
+         *     outcome to the coordinator's `…/review-queue/{entryId}/complete`, or to `callbackUrl` on the same host, kept
+         *     until the coordinator has it. An entry that is being worked on is answered 202 and not begun again; ask again
+         *     when no outcome came: the server may have been killed.
          *     Gates run as a user of their own where agents do, see `isolation` in `/health`, else as the server's.
+         *
+         *     In the mode `pull-request` the target is left alone: what can be merged and passes its gates is pushed as it is, and
+         *     a pull request opened for it at the remote's forge, or the open one brought up to date with what `pullRequest` says.
+         *     Asked again it tells how that goes on. With `deleteBranch` the branch is deleted when that is asked after the merge.
          */
         post: operations["merge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/git/pull-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where the pull request of a branch stands
+         * @description The open one, else the newest that was merged or closed, with its checks and what reviewers wrote. That is anybody's
+         *     text.
+         */
+        get: operations["pullRequest"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1407,7 +1435,8 @@ export interface paths {
         put?: never;
         /**
          * Change the town's credential for a git host
-         * @description The token is kept in memory, until the server ends, and shown to remotes of that host from now on. Agents
+         * @description The token is kept in memory, until the server ends, and shown to remotes of that host from now on. With `townId`
+         *     and no `host` it is the one that the town's coordinator is shown, where that is not in this server. Agents
          *     have no credential of it, so none is restarted; the figures are those of earlier towns, which did.
          */
         post: operations["refreshToken"];
@@ -1432,6 +1461,28 @@ export interface paths {
          *     answered 202 and worked on: what they took for that, as `envVars`, is named in `ignored`.
          */
         post: operations["setupRepo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sync-config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell the town the settings of its rigs
+         * @description A rig's settings are replaced as a whole; rigs that are not named stay as they are. Of each, `git` is used here,
+         *     from the rig's next clone, fetch and worktree on, and kept for after a restart. The rest comes with each start
+         *     and is not kept, least of all `envVars`. A 400 names what is wrong; the other rigs' settings are taken over.
+         */
+        post: operations["syncConfig"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1695,6 +1746,13 @@ export interface components {
             /** @description What the refinery looks at when empty. */
             mergeId?: string;
         };
+        Check: {
+            name: string;
+            /** @enum {string} */
+            state: "none" | "pending" | "passed" | "failed";
+            /** @description Of its log, for people. */
+            url?: string;
+        };
         /**
          * @description Where work is that is in no commit of a branch; ref and commit are empty when there is none. Absent where all
          *     work is in commits, on this machine.
@@ -1835,6 +1893,24 @@ export interface components {
             priority?: components["schemas"]["PriorityOrNone"];
             title: string;
             type?: components["schemas"]["BeadTypeOrNone"];
+        };
+        /** @description The way to the town's coordinator; absent in a town without one. */
+        Coordinator: {
+            /**
+             * Format: int64
+             * @description That the coordinator gave it; 0 before.
+             */
+            epoch: number;
+            /** @description Of this container: a new one with each keeper. */
+            instanceId: string;
+            outbox: components["schemas"]["OutboxState"];
+            /**
+             * Format: date-time
+             * @description When a heartbeat was answered last.
+             */
+            reachedAt: string | null;
+            /** @description Another container has taken over: agents are stopped here, nothing is reported. */
+            replaced: boolean;
         };
         DeleteResponse: {
             /** @enum {boolean} */
@@ -2022,6 +2098,7 @@ export interface components {
         Health: {
             /** @description Starting and running. */
             agents: number;
+            coordinator?: components["schemas"]["Coordinator"];
             /** @description What is wrong now. */
             degraded: string[];
             draining: boolean;
@@ -2045,6 +2122,8 @@ export interface components {
              */
             uptime: number;
             version: string;
+            /** @description What may go wrong later, as a home that is not on a real disk. The status is `ok` with them. */
+            warnings: string[];
         };
         Heartbeat: {
             /** @description Every agent that is not forgotten. */
@@ -2229,6 +2308,14 @@ export interface components {
             target: string;
             updatedAt: components["schemas"]["Instant"];
         };
+        MergeAccepted: {
+            /** @description Fields of the request that this town does not know. */
+            ignored?: string[];
+            /** @description For people. */
+            message: string;
+            /** @enum {string} */
+            status: "accepted";
+        };
         MergeList: {
             merges: components["schemas"]["Merge"][];
         };
@@ -2248,6 +2335,8 @@ export interface components {
             agentId?: string;
             beadId?: string;
             branch: string;
+            /** @description Where the outcome of an `entryId` goes: on the coordinator's host, below its URL. Named in `ignored` elsewhere. */
+            callbackUrl?: string;
             /**
              * @description At the default branch, when the remote has no `targetBranch`.
              * @default false
@@ -2258,6 +2347,7 @@ export interface components {
              * @default false
              */
             deleteBranch?: boolean;
+            /** @description Of the coordinator's merge queue: answered at once, see the call. */
             entryId?: string;
             /** @description Run in a checkout of the result, one after another, before it is pushed. */
             gates?: components["schemas"]["Gate"][];
@@ -2265,6 +2355,12 @@ export interface components {
             gitUrl?: string;
             /** @description Of the commit; one is made when empty. */
             message?: string;
+            /**
+             * @description How the branch gets into its target; what the town is set to for the rig when empty, else merge.
+             * @enum {string}
+             */
+            mode?: "" | "merge" | "pull-request";
+            pullRequest?: components["schemas"]["Proposal"];
             rigId: components["schemas"]["Id"];
             /**
              * @default merge
@@ -2290,12 +2386,14 @@ export interface components {
             ignored?: string[];
             /** @description For people. */
             message: string;
+            pullRequest?: components["schemas"]["PullRequest"];
             /**
-             * @description `nothing`: the target has it all already; `race`: the target kept moving; `auth`: the remote does not let us;
-             *     `network`: the remote is not reached, and what it has is not known.
+             * @description `nothing`: the target has it all already; `race`: the target, or the branch of a pull request, kept moving;
+             *     `auth`: the remote or its forge does not let us; `network`: it is not reached, and what it has is not known;
+             *     `pull_request`: it is open; `closed`: somebody closed it without a merge, and the branch has nothing new.
              * @enum {string}
              */
-            status: "merged" | "nothing" | "conflict" | "race" | "gates_failed" | "auth" | "network";
+            status: "merged" | "nothing" | "conflict" | "race" | "gates_failed" | "auth" | "network" | "pull_request" | "closed";
             /** @description The branch it went into. */
             target: string;
             /** @description Conflicts are left out. */
@@ -2455,6 +2553,53 @@ export interface components {
             /** @example about:blank */
             type: string;
         };
+        /** @description What a pull request says. Of one that is open title and body are changed when they are given. */
+        Proposal: {
+            /**
+             * @description The forge merges it, by `strategy`, as soon as its rules allow. Where it does not do that, `message` says so.
+             * @default false
+             */
+            autoMerge?: boolean;
+            body?: string;
+            /**
+             * @description Of one that is opened.
+             * @default false
+             */
+            draft?: boolean;
+            /** @description The first line of the branch's last commit when empty. */
+            title?: string;
+        };
+        PullRequest: {
+            /** @description This call had the forge merge it by itself. */
+            autoMerge: boolean;
+            branch: string;
+            /**
+             * @description Of all checks: failed if one did, else pending if one is.
+             * @enum {string}
+             */
+            checked: "none" | "pending" | "passed" | "failed";
+            checks: components["schemas"]["Check"][];
+            /** @description What reviewers wrote, oldest first; of GET /git/pull-request only. */
+            comments?: components["schemas"]["ReviewComment"][];
+            draft: boolean;
+            /** @description Commit of the branch that the forge has seen. */
+            head: string;
+            /** @description Without a conflict, as far as the forge has found out. */
+            mergeable: boolean;
+            /** @description Where it is merged. */
+            mergeCommit?: string;
+            number: number;
+            /** @enum {string} */
+            review: "none" | "approved" | "changes_requested";
+            /** @enum {string} */
+            state: "open" | "closed" | "merged";
+            target: string;
+            title: string;
+            /** @description There are more checks, reviews or comments. */
+            truncated: boolean;
+            /** @description For people. */
+            url: string;
+        };
         Question: {
             agentId: components["schemas"]["Id"];
             answer?: string;
@@ -2535,6 +2680,23 @@ export interface components {
             nextAt?: string;
             parked?: boolean;
             policy: components["schemas"]["RestartPolicy"];
+        };
+        ReviewComment: {
+            author: string;
+            /** @description At most 64 KiB. */
+            body: string;
+            /** @description In the new file. */
+            line?: number;
+            /** @description The file that it is about, absent for the whole. */
+            path?: string;
+            url?: string;
+            /**
+             * @description Of a review as a whole.
+             * @enum {string}
+             */
+            verdict: "none" | "approved" | "changes_requested";
+            /** Format: date-time */
+            when: string;
         };
         Rig: {
             /** @description Of a failed one. */
@@ -2739,6 +2901,18 @@ export interface components {
         };
         /** @description A text frame of a stream, from the town. */
         StreamFrame: components["schemas"]["HelloFrame"] | components["schemas"]["ScreenFrame"] | components["schemas"]["ResizeFrame"] | components["schemas"]["EventFrame"] | components["schemas"]["GapFrame"] | components["schemas"]["ModeFrame"] | components["schemas"]["ErrorFrame"] | components["schemas"]["ExitFrame"];
+        SyncRequest: {
+            /** @description By rig id. */
+            rigs?: {
+                [key: string]: components["schemas"]["RigSettings"];
+            };
+        };
+        SyncResponse: {
+            /** @description Fields of the request that this town does not know. */
+            ignored?: string[];
+            /** @enum {boolean} */
+            synced: true;
+        };
         SystemPromptRequest: {
             systemPrompt: string;
         };
@@ -6011,10 +6185,88 @@ export interface operations {
                     "application/json": components["schemas"]["MergeResult"];
                 };
             };
+            /** @description It is done after this answer, and the outcome told to the coordinator. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "status": "accepted",
+                     *       "message": "the outcome of entry 4tg3 is told to the coordinator"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MergeAccepted"];
+                };
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             404: components["responses"]["NotFound"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    pullRequest: {
+        parameters: {
+            query: {
+                branch: string;
+                rigId: components["schemas"]["Id"];
+                /** @description The forge's default branch when empty. */
+                targetBranch?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The pull request. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "number": 17,
+                     *       "url": "https://github.com/acme/site/pull/17",
+                     *       "title": "Toast the bread",
+                     *       "state": "open",
+                     *       "draft": false,
+                     *       "branch": "polecat/toast/6f2c1a90",
+                     *       "target": "main",
+                     *       "head": "3f1c0ffee0a1b2c3d4e5f60718293a4b5c6d7e8f",
+                     *       "mergeable": true,
+                     *       "checked": "failed",
+                     *       "checks": [
+                     *         {
+                     *           "name": "test",
+                     *           "state": "failed",
+                     *           "url": "https://github.com/acme/site/actions/runs/1"
+                     *         }
+                     *       ],
+                     *       "review": "changes_requested",
+                     *       "autoMerge": false,
+                     *       "comments": [
+                     *         {
+                     *           "author": "ada",
+                     *           "body": "Why 1?",
+                     *           "path": "toast.go",
+                     *           "line": 12,
+                     *           "when": "2026-01-02T03:04:05Z",
+                     *           "verdict": "none"
+                     *         }
+                     *       ],
+                     *       "truncated": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PullRequest"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
             default: components["responses"]["Problem"];
         };
     };
@@ -6045,6 +6297,7 @@ export interface operations {
                      *       "killRung": "uid",
                      *       "maxAgents": 256,
                      *       "degraded": [],
+                     *       "warnings": [],
                      *       "host": {
                      *         "cpus": 2,
                      *         "load": [
@@ -6201,6 +6454,55 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    syncConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "rigs": {
+                 *         "site": {
+                 *           "gitUrl": "https://github.com/acme/site",
+                 *           "git": {
+                 *             "depth": 50,
+                 *             "sparse": [
+                 *               "web"
+                 *             ],
+                 *             "quotaBytes": 10000000000
+                 *           }
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["SyncRequest"];
+            };
+        };
+        responses: {
+            /** @description They are used from now on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "synced": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SyncResponse"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
             413: components["responses"]["TooLarge"];
             default: components["responses"]["Problem"];
         };
