@@ -118,11 +118,10 @@ export function mustHaveAgent(t: Tx, id: string): AgentRow {
   return a;
 }
 
-/** The agents that the town knows, live ones first, at most 500: an agent is as old as its bead. */
+/** The agents that the town knows: live ones, then the 500 of the others that were seen last. */
 export function listAgents(t: Tx): TownAgent[] {
-  return t
-    .all<AgentRow>(/* sql */ `SELECT ${columns} FROM ${tables} ORDER BY ${live} DESC, a.last_seen_at DESC, a.id LIMIT 500`)
-    .map(agentOf);
+  const others = t.all<AgentRow>(/* sql */ `SELECT ${columns} FROM ${tables} WHERE NOT (${live}) ORDER BY a.last_seen_at DESC LIMIT 500`);
+  return [...liveAgents(t), ...others.map(agentOf)];
 }
 
 export function liveAgents(t: Tx): TownAgent[] {

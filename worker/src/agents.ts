@@ -24,23 +24,34 @@ export function prime(t: Tx, agentId: string) {
   const mayor = a.role === "mayor";
   const b = agentsBead(t, agentId);
   const has = b !== undefined && b.leaseEnd !== null;
-  const open = t.all<BeadRow>(
-    /* sql */ `SELECT ${beadColumns} FROM beads WHERE (rig_id = ?1 OR ?1 = '' OR ?2) AND status IN ('open', 'in_progress', 'in_review')
-      AND agent_id <> ?3 ORDER BY due LIMIT 20`,
-    a.rigId,
-    mayor ? 1 : 0,
-    agentId,
-  );
   return {
     agent: agentOf(a),
     bead: has ? beadOf(b) : null,
     notes: has ? notesOf(t, b.id) : [],
     mail: listMail(t, { agentId: "", role: "", generation: 0 }, agentId, false),
-    openBeads: open.map(beadOf),
+    openBeads: othersBeads(t, agentId, mayor ? "" : a.rigId),
     questions: questionsOf(t, agentId),
     escalations: openEscalations(t, mayor ? null : agentId),
     reviews: a.role === "refinery" ? reviewsOf(t, agentId) : [],
   };
+}
+
+/** How many beads of others an agent is shown. */
+const maxOpenBeads = 20;
+
+/** Beads of a rig (of all rigs when "") that have not ended: those that someone works on, then the next ones. */
+function othersBeads(t: Tx, agentId: string, rigId: string): Bead[] {
+  const of = (condition: string, limit: number) =>
+    t
+      .all<BeadRow>(
+        /* sql */ `SELECT ${beadColumns} FROM beads WHERE ${condition} AND (rig_id = ?1 OR ?1 = '') AND agent_id <> ?2 ORDER BY due LIMIT ?3`,
+        rigId,
+        agentId,
+        limit,
+      )
+      .map(beadOf);
+  const taken = of("status IN ('in_progress', 'in_review')", maxOpenBeads);
+  return [...taken, ...of("status = 'open'", maxOpenBeads - taken.length)];
 }
 
 function reviewsOf(t: Tx, agentId: string): Merge[] {

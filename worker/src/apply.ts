@@ -4,7 +4,7 @@ import { cut } from "./contract";
 import { setConvoy } from "./convoys";
 import { raise } from "./escalations";
 import { instanceEpoch } from "./instance";
-import { enqueueMerge } from "./merges";
+import { cancelMerge, enqueueMerge } from "./merges";
 import type { Tx } from "./store";
 import { apply, type Call, type Effect, type Outcome } from "./transitions";
 
@@ -82,15 +82,7 @@ function keepName(t: Tx, b: BeadRow): void {
 /** The effects outside of a bead. */
 const storeEffects: Record<Effect, (t: Tx, b: BeadRow, call: Call & { by: string }) => void> = {
   enqueue: (t, b) => enqueueMerge(t, b),
-  dequeue: (t, b, call) => {
-    t.exec(
-      /* sql */ `UPDATE merges SET status = 'cancelled', message = ?, updated_at = ?
-        WHERE bead_id = ? AND status IN ('waiting', 'reviewing', 'merging', 'pull_request')`,
-      `${call.event} by ${call.by}`,
-      t.now,
-      b.id,
-    );
-  },
+  dequeue: (t, b, call) => cancelMerge(t, b.id, `${call.event} by ${call.by}`),
   release_dependants: (t, b) => {
     t.exec(
       /* sql */ `UPDATE beads SET blockers = blockers - 1, why = CASE
@@ -143,7 +135,12 @@ function followBead(t: Tx, b: BeadRow): void {
       cause: `bead:${b.id}`,
     });
   }
-  setConvoy(t, b.id, b.status === "closed" || b.status === "failed" ? b.status : "open");
+  const over = b.status === "closed" || b.status === "failed" ? b.status : undefined;
+  if (over) {
+    // The landing of a convoy that is over is not waited for; no transition says so: its bead is never in review.
+    cancelMerge(t, b.id, `its convoy is ${over}`);
+  }
+  setConvoy(t, b.id, over ?? "open");
 }
 
 /** Ends the lease of a bead whose agent ended without done: back to open, or given up when that was the last attempt. */

@@ -16,7 +16,7 @@ import {
 } from "./contract";
 import { conflict, type Issue, invalid, notFound } from "./errors";
 import { raise } from "./escalations";
-import { enqueueMerge, mergeIsLive } from "./merges";
+import { enqueueMerge } from "./merges";
 import { mustHaveRig } from "./rigs";
 import { type Tx, Where } from "./store";
 
@@ -194,12 +194,6 @@ export function closeConvoy(t: Tx, c: Caller, id: string, reason: string): Convo
   for (const row of rows) {
     applyTo(t, loadBead(t, row.id), { event: "close", by: by(c), reason: reason || "its convoy was closed" });
   }
-  // Landing merges are of the convoy's own bead, which stays open till they end.
-  t.exec(
-    /* sql */ `UPDATE merges SET status = 'cancelled', message = 'its convoy was closed', updated_at = ? WHERE bead_id = ? AND ${mergeIsLive}`,
-    t.now,
-    id,
-  );
   return loadConvoy(t, id);
 }
 

@@ -27,12 +27,10 @@ import {
   saveAsked,
   watchReviews,
 } from "./refinery";
-import { findRig, mustHaveRig } from "./rigs";
+import { findRig, mustHaveRig, rigAgents } from "./rigs";
 import { recoverStart, type StartFailure, startRequest, tryStart } from "./starts";
 import type { Tx } from "./store";
 import { clearStrays, sooner, watchIdle, watchSilent } from "./watch";
-
-const rigAgents = 5; // of a rig that sets no bound
 
 /** How many failures in a row of something as a whole are told to people. */
 const complainAfter = 4;
@@ -44,7 +42,6 @@ const asleepAfter = 90_000;
 export interface Host {
   write<T>(fn: (t: Tx) => T): T;
   container(): ControlAPI;
-  maxAgents: number; // polecats at once in all rigs
   /** Keeps the town awake until work has ended. */
   keep(work: Promise<void>): void;
 }
@@ -150,7 +147,7 @@ export class Dispatcher {
     const places = room(
       t,
       [...live.values()].reduce((sum, n) => sum + n, 0),
-      this.host.maxAgents,
+      t.town.maxAgents,
     );
     this.wakeAt(places.again);
     let left = places.room;
@@ -411,6 +408,7 @@ const outcomes: readonly MergeOutcome["status"][] = [
   "auth",
   "network",
   "pull_request",
+  "closed",
   "failed",
 ];
 

@@ -80,6 +80,7 @@ export function afterMerge(m: Merge, b: BeadRow, out: MergeOutcome): Verdict {
       break;
     case "auth":
       return { status: "failed", call: { ...base, event: "give_up", cause: `merge-auth:${m.rigId}` } };
+    case "closed":
     case "failed":
   }
   return { status: "failed", call: { ...base, event: "give_up" } };
@@ -102,6 +103,7 @@ const outcomeTexts: Partial<Record<MergeOutcome["status"], string>> = {
   auth: "the remote does not let the town merge",
   race: "its target kept moving",
   network: "the remote is not reached",
+  closed: "its pull request was closed without a merge",
 };
 
 function mergeText(m: Merge, out: MergeOutcome): string {

@@ -111,6 +111,17 @@ export function enqueueMerge(t: Tx, b: Pick<BeadRow, "id" | "rigId" | "branch" |
   );
 }
 
+/** Ends the merge of a bead that is no longer wanted. */
+export function cancelMerge(t: Tx, beadId: string, why: string): void {
+  t.tell("work");
+  t.exec(
+    /* sql */ `UPDATE merges SET status = 'cancelled', message = ?, updated_at = ? WHERE bead_id = ? AND ${mergeIsLive}`,
+    why,
+    t.now,
+    beadId,
+  );
+}
+
 /**
  * The first merge of a rig that waits and whose time has come, by its bead's priority and
  * age, unless one of the rig is reviewed or merged; a pull request that is open holds nothing up.

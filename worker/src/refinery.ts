@@ -4,7 +4,7 @@
 import { findAgent, isLive, noUsage, saveAgent } from "./agentrows";
 import { type BeadRow, beadOf } from "./beadrows";
 import { type MergeOutcome, type MergeRequest, type MergeResult, type Rig, type StartRequest, shorten } from "./contract";
-import { delayAt, mergeDelays, type Verdict } from "./judge";
+import { delayAt, maxSectionBytes, mergeDelays, type Verdict } from "./judge";
 import { endMerge, loadMerge, type MergeRow, mergeColumns, mergeIsLive, mergeOf, saveMerge, setMerge } from "./merges";
 import { reviewPrompt } from "./prompt";
 import { ofRig } from "./starts";
@@ -61,6 +61,8 @@ export function mergesUnderWay(t: Tx): MergeRow[] {
 
 /** What the container is asked for. */
 export function mergeRequest(t: Tx, m: MergeRow, b: BeadRow, rig: Rig): MergeRequest {
+  const ofConvoy = b.convoyId !== "" && m.target !== "";
+  const pull = rig.merge?.mode === "pull-request" && !ofConvoy; // a convoy's branch is the town's own
   return {
     rigId: m.rigId,
     gitUrl: rig.gitUrl,
@@ -69,7 +71,11 @@ export function mergeRequest(t: Tx, m: MergeRow, b: BeadRow, rig: Rig): MergeReq
     strategy: rig.merge?.strategy || undefined,
     message: `${shorten(b.title, 200)} (${b.id})`,
     deleteBranch: rig.merge?.deleteBranch,
-    createTarget: b.convoyId !== "" && m.target !== "",
+    createTarget: ofConvoy,
+    mode: pull ? "pull-request" : "merge",
+    pullRequest: pull
+      ? { title: shorten(b.title, 200), body: shorten(b.summary, maxSectionBytes), autoMerge: rig.merge?.autoMerge ?? false }
+      : undefined,
     gates: rig.gates,
     townId: t.town.townId,
     entryId: m.id,
@@ -86,7 +92,7 @@ export function mergeTime(rig: Rig): number {
 /** The outcome of a merge that the container decided at once. */
 export function outcomeOf(entryId: string, status: MergeOutcome["status"], res: MergeResult): MergeOutcome {
   const { message, commit, conflicts, gates } = res;
-  return { entryId, status, message, commit, conflicts, gates };
+  return { entryId, status, message, commit, pullRequest: res.pullRequest?.url ?? "", conflicts, gates };
 }
 
 /** Gives a merge to the refinery of its rig, and says how that is started. Its worktree has a branch of its own, which is never pushed. */

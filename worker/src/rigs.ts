@@ -6,6 +6,9 @@ type RigRow = { rigId: string; settings: string; createdAt: number; updatedAt: n
 
 const columns = "id AS rigId, settings, created_at AS createdAt, updated_at AS updatedAt";
 
+/** Polecats at once in a rig that sets no bound. */
+export const rigAgents = 5;
+
 /** What Linux takes for one NAME=value of a program's environment. */
 const maxEnvBytes = 128 * 1024 - 1;
 

@@ -158,6 +158,7 @@ CREATE TABLE agents (
   started_at         INTEGER
 ) STRICT;
 CREATE INDEX agents_seen ON agents (last_seen_at);
+CREATE INDEX agents_live ON agents (id) WHERE status IN ('starting', 'running', 'stopping');
 
 CREATE TABLE runs (
   n                  INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -219,6 +220,7 @@ CREATE TABLE escalations (
 CREATE UNIQUE INDEX escalations_cause ON escalations (cause) WHERE cause <> '' AND status <> 'closed';
 CREATE INDEX escalations_agent ON escalations (agent_id) WHERE status <> 'closed';
 CREATE INDEX escalations_status ON escalations (status);
+CREATE INDEX escalations_open ON escalations (n) WHERE status <> 'closed';
 
 CREATE TABLE questions (
   n           INTEGER PRIMARY KEY AUTOINCREMENT,

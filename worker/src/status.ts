@@ -1,6 +1,6 @@
 // The town on one screen.
 import { liveAgents } from "./agentrows";
-import { type BeadRow, beadColumns, beadOf, due } from "./beadrows";
+import { type BeadRow, beadColumns, due } from "./beadrows";
 import { type BeadStatus, type Rig, text } from "./contract";
 import { openEscalations } from "./escalations";
 import { instanceStatus } from "./instance";
@@ -8,6 +8,7 @@ import { liveMerges } from "./merges";
 import { listQuestions } from "./questions";
 import { listRigs } from "./rigs";
 import type { Tx } from "./store";
+import { explained } from "./why";
 
 /** How many waiting beads are shown. */
 const maxWaiting = 20;
@@ -17,14 +18,15 @@ export const beadIsReady = "status = 'open' AND blockers = 0 AND hold = '' AND n
 
 export function townStatus(t: Tx) {
   const rigs = listRigs(t);
+  const paused = t.setting("paused");
   return {
     townId: t.town.townId,
-    paused: text(t.setting("paused")),
+    paused: text(paused),
     instance: instanceStatus(t),
     rigs,
     beads: countBeads(t),
     agents: liveAgents(t),
-    waiting: waiting(t, rigs).map(beadOf),
+    waiting: explained(t, waiting(t, rigs), rigs, paused),
     merges: liveMerges(t),
     questions: listQuestions(t, "open"),
     escalations: openEscalations(t, null),

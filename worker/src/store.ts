@@ -9,6 +9,7 @@ export interface TownConfig {
   townId: string;
   lease: number; // how long an agent has a bead without a heartbeat
   heartbeatEvery: number; // of the container
+  maxAgents: number; // polecats at once in all rigs
   keepEvents: number; // the newest so many events are kept
   keepKeys: number; // idempotency keys are kept so long
 }

@@ -19,7 +19,6 @@ export const epochHeader = "X-Townd-Container-Epoch";
 const late = 15_000;
 
 export class TownDO extends DurableObject<Env> implements Hall, Host {
-  readonly maxAgents: number;
   private readonly config: TownConfig;
   private readonly dispatcher = new Dispatcher(this);
   private readonly waiting: Record<Topic, Set<(changed: boolean) => void>> = { work: new Set(), events: new Set(), questions: new Set() };
@@ -28,8 +27,7 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.maxAgents = Number(env.MAX_AGENTS) || 5;
-    this.config = { townId: ctx.id.name ?? "", ...defaults };
+    this.config = { townId: ctx.id.name ?? "", maxAgents: Number(env.MAX_AGENTS) || 5, ...defaults };
     migrate(ctx.storage);
   }
 

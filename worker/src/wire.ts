@@ -2329,7 +2329,7 @@ export interface components {
             message?: string;
             pullRequest?: string;
             /** @enum {string} */
-            status: "merged" | "nothing" | "conflict" | "race" | "gates_failed" | "auth" | "network" | "pull_request" | "failed";
+            status: "merged" | "nothing" | "conflict" | "race" | "gates_failed" | "auth" | "network" | "pull_request" | "closed" | "failed";
         };
         MergeRequest: {
             agentId?: string;
