@@ -4,6 +4,7 @@ package worker_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,13 +27,7 @@ const (
 )
 
 // worker is the Worker in workerd.
-type worker struct {
-	url string
-
-	mu  sync.Mutex // of in and out
-	in  io.WriteCloser
-	out *bufio.Scanner
-}
+type worker struct{ url string }
 
 // serve runs the Worker until the test ends, against a container at that address.
 func serve(t *testing.T, container string) *worker {
@@ -62,47 +58,28 @@ func serve(t *testing.T, container string) *worker {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{in: in, out: bufio.NewScanner(out)}
+	lines := bufio.NewScanner(out)
 	t.Cleanup(func() {
 		_ = in.Close()
-		for w.out.Scan() { // to its end, before Wait closes it
+		for lines.Scan() { // to its end, before Wait closes it
 		}
 		if err := cmd.Wait(); err != nil || t.Failed() {
 			t.Logf("the Worker ended with %v and said:\n%s", err, said.String())
 		}
 	})
-	w.url = strings.TrimRight(w.read(t, "http://"), "/")
-	return w
-}
-
-// read returns the next line that the Worker's server says with that beginning.
-func (w *worker) read(t *testing.T, begin string) string {
-	t.Helper()
-	for w.out.Scan() {
-		if line := w.out.Text(); strings.HasPrefix(line, begin) {
-			return line
+	for lines.Scan() {
+		if url := lines.Text(); strings.HasPrefix(url, "http://") {
+			return &worker{url: strings.TrimRight(url, "/")}
 		}
 	}
-	t.Fatalf("the Worker's server ended without %q: %v", begin, w.out.Err())
-	return ""
+	t.Fatalf("the Worker does not serve: %v", lines.Err())
+	return nil
 }
 
-// evict takes the town's object out of memory, as Cloudflare does when it likes to.
-func (w *worker) evict(t *testing.T) {
+// control makes a call of test/harness.ts on the town.
+func (w *worker) control(t *testing.T, path string) {
 	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, err := fmt.Fprintln(w.in, "evict", townID); err != nil {
-		t.Fatal(err)
-	}
-	w.read(t, "evicted")
-}
-
-// advance moves the town's clock on.
-func (w *worker) advance(t *testing.T, d time.Duration) {
-	t.Helper()
-	url := fmt.Sprintf("%s/advance?town=%s&milliseconds=%d", w.url, townID, d.Milliseconds())
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, nil)
+	req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodPost, w.url+path+"town="+townID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +88,15 @@ func (w *worker) advance(t *testing.T, d time.Duration) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("%s is answered %s", path, resp.Status)
+	}
+}
+
+// advance moves the town's clock on.
+func (w *worker) advance(t *testing.T, d time.Duration) {
+	t.Helper()
+	w.control(t, fmt.Sprintf("/advance?milliseconds=%d&", d.Milliseconds()))
 }
 
 func newTarget(t *testing.T) (*worker, conformance.Target) {
@@ -128,4 +114,44 @@ func newTarget(t *testing.T) (*worker, conformance.Target) {
 func TestWorkerConformsToTheContract(t *testing.T) {
 	_, target := newTarget(t)
 	conformance.Run(t, target)
+}
+
+// forgetful ends the town's object before every few calls, as a machine of Cloudflare
+// that goes away; not while others are under way, which would fail.
+type forgetful struct {
+	t     *testing.T
+	w     *worker
+	calls atomic.Int64
+	busy  sync.RWMutex // held by calls
+}
+
+func (f *forgetful) RoundTrip(req *http.Request) (*http.Response, error) {
+	if f.calls.Add(1)%5 == 0 && f.busy.TryLock() {
+		f.w.control(f.t, "/abort?")
+		f.busy.Unlock()
+	}
+	f.busy.RLock()
+	defer f.busy.RUnlock()
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	return resp, err
+}
+
+// The town's object holds nothing but what it can read again: it may end between any
+// two calls, and while it calls the container.
+func TestWorkerConformsWhileItsObjectEndsAgainAndAgain(t *testing.T) {
+	w, target := newTarget(t)
+	target.Transport = &forgetful{t: t, w: w}
+	for _, c := range conformance.Cases() {
+		t.Run(strings.ReplaceAll(c.Name, " ", "_"), func(t *testing.T) {
+			for _, f := range c.Run(t.Context(), target).Failures {
+				t.Error(f)
+			}
+		})
+	}
 }

@@ -4,7 +4,7 @@ import { spareLeases } from "./apply";
 import { reach } from "./containers";
 import { ControlAPI } from "./controlapi";
 import { Dispatcher, type Host } from "./dispatch";
-import { gone, problem, unauthorized } from "./errors";
+import { gone, messageOf, problem, unauthorized } from "./errors";
 import type { Hall } from "./hall";
 import { serve } from "./router";
 import { migrate } from "./schema";
@@ -18,17 +18,28 @@ export const epochHeader = "X-Townd-Container-Epoch";
 /** An alarm that is so late, in milliseconds, was late for heartbeats too. */
 const late = 15_000;
 
+const tidyEvery = 3_600_000;
+
 export class TownDO extends DurableObject<Env> implements Hall, Host {
   private readonly config: TownConfig;
   private readonly dispatcher = new Dispatcher(this);
   private readonly waiting: Record<Topic, Set<(changed: boolean) => void>> = { work: new Set(), events: new Set(), questions: new Set() };
   private alarmAt = 0; // as it is set, 0 for none or unknown
   private passing = false; // a pass comes by itself
+  private tidyAt = 0;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.config = { townId: ctx.id.name ?? "", maxAgents: Number(env.MAX_AGENTS) || 5, ...defaults };
     migrate(ctx.storage);
+    void ctx.blockConcurrencyWhile(async () => this.spareIfLate((await ctx.storage.getAlarm()) ?? Infinity));
+  }
+
+  /** Gives leases time when an alarm for that time did not come: nobody could renew them meanwhile. */
+  private spareIfLate(alarm: number): void {
+    if (Date.now() - alarm > late) {
+      this.write(spareLeases);
+    }
   }
 
   /** The time, in milliseconds since 1970. */
@@ -95,9 +106,27 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
 
   protected pass(): void {
     this.passing = false;
+    this.doChores();
     const due = this.dispatcher.pass();
     if (!this.passing) {
       this.setAlarm(due === 0 ? 0 : Date.now() + Math.max(due - this.now(), 0));
+    }
+  }
+
+  /** Looks at what GitHub has told, and now and then throws away what is kept no longer. */
+  private doChores(): void {
+    try {
+      this.write((t) => {
+        if (this.env.GITHUB_RIG !== "") {
+          handleDeliveries(t, destination(this.env).rigId, this.env.GITHUB_MENTION);
+        }
+        if (t.now >= this.tidyAt) {
+          this.tidyAt = t.now + tidyEvery;
+          tidy(t);
+        }
+      });
+    } catch (error) {
+      console.error({ message: "chores failed", error: messageOf(error) }); // the next pass does them
     }
   }
 
@@ -110,15 +139,7 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
 
   override alarm(info?: AlarmInvocationInfo): void {
     this.alarmAt = 0;
-    if (info && info.scheduledTime > 0 && Date.now() - info.scheduledTime > late) {
-      this.write(spareLeases); // nobody could renew them meanwhile
-    }
-    this.write((t) => {
-      if (this.env.GITHUB_RIG !== "") {
-        handleDeliveries(t, destination(this.env).rigId, this.env.GITHUB_MENTION);
-      }
-      tidy(t);
-    });
+    this.spareIfLate(info?.scheduledTime ?? Infinity);
     this.pass();
   }
 
@@ -171,9 +192,8 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
     );
   }
 
-  /** Keeps what GitHub has told; it is looked at by the alarm. */
+  /** Keeps what GitHub has told; it is looked at by the next pass. */
   received(delivery: Delivery): void {
     this.write((t) => keepDelivery(t, delivery));
-    this.setAlarm(Date.now());
   }
 }

@@ -1,4 +1,4 @@
-// The Worker with a clock that tests can move on.
+// The Worker with a clock that tests can move on, and with objects that they can end.
 import worker from "../src/index";
 import { TownDO as Town } from "../src/town";
 
@@ -15,6 +15,9 @@ export class TownDO extends Town {
 
   override async fetch(request: Request): Promise<Response> {
     const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/abort") {
+      this.ctx.abort("a test ends it");
+    }
     if (pathname !== "/advance") {
       return super.fetch(request);
     }
@@ -25,9 +28,16 @@ export class TownDO extends Town {
 }
 
 export default {
-  fetch(request, env) {
+  async fetch(request, env) {
     const { pathname, searchParams } = new URL(request.url);
     const town = searchParams.get("town");
-    return pathname === "/advance" && town ? env.TOWN.getByName(town).fetch(request) : worker.fetch(request, env);
+    if (!town || (pathname !== "/advance" && pathname !== "/abort")) {
+      return worker.fetch(request, env);
+    }
+    try {
+      return await env.TOWN.getByName(town).fetch(request);
+    } catch {
+      return new Response("ended");
+    }
   },
 } satisfies ExportedHandler<Env>;

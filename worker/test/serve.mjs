@@ -1,8 +1,6 @@
 // Serves the Worker in workerd on a loopback port until its input ends, for tests in
 // other languages. Its first line of output is the address. The environment may give
-// the variables that are named here. A line "evict <town>" of its input takes the town's
-// object out of memory.
-import { createInterface } from "node:readline";
+// the variables that are named here.
 import { createTestHarness } from "wrangler";
 
 const given = (...names) => Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
@@ -18,13 +16,7 @@ const server = createTestHarness({
 });
 const { url } = await server.listen();
 console.log(url.href);
-for await (const line of createInterface({ input: process.stdin })) {
-  const [word, name] = line.split(" ");
-  if (word === "evict") {
-    await server.getWorker().evictDurableObject("TOWN", { name });
-    console.log("evicted");
-  }
-}
+for await (const _ of process.stdin);
 if (process.env.TOWND_TEST_LOGS) {
   for (const log of server.getLogs()) console.error(JSON.stringify(log));
 }
