@@ -44,7 +44,7 @@ func serve(t *testing.T, container string) *worker {
 	cmd := exec.Command(node, "test/serve.mjs") // ends with its input
 	cmd.Env = append(os.Environ(),
 		"TOWNS="+townID, "TOWND_TOKEN="+token, "CONTAINER_SECRET=of-the-suite", "TOWN_CONTAINER_URL="+container, "MAX_AGENTS=50",
-		"WRANGLER_SEND_METRICS=false", "CI=true")
+		"WRANGLER_SEND_METRICS=false", "CI=true", "TOWND_TEST_LOGS=1")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	in, err := cmd.StdinPipe()

@@ -114,6 +114,11 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // until waits until a bead is in that status.
 func until(t *testing.T, hall *api.HallClient, id string, status town.BeadStatus) (b town.Bead) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("the bead is %+v", b)
+		}
+	}()
 	eventually(t, fmt.Sprintf("bead %s is %s", id, status), func() (ok bool) {
 		var err error
 		if b, err = hall.Bead(t.Context(), id); err != nil {
@@ -145,7 +150,7 @@ func TestWorkGoesThroughTheContainerAndBack(t *testing.T) {
 	_, _, hall, remote := newTown(t, `
 		townd tool gt_prime >/dev/null &&
 		echo "all is well" > page.txt && git add page.txt && git commit -qm page && git push -q origin HEAD &&
-		townd tool gt_done '{"summary": "wrote the page, and it says that all is well", "verified": "ALIGNED"}'; sleep 60`)
+		townd tool gt_done '{"summary": "wrote the page, and it says that all is well", "verified": "ALIGNED"}'`)
 	b, _, err := hall.CreateBead(t.Context(), "app", town.BeadRequest{Title: "write a page", Body: "It says that all is well."})
 	if err != nil {
 		t.Fatal(err)
@@ -236,15 +241,19 @@ func TestAnotherContainerGoesOnWithTheWork(t *testing.T) {
 		_, err = os.Stat(filepath.Join(a.Workdir, "half.txt"))
 		return err == nil
 	})
-	before, err := hall.TownStatus(t.Context())
-	if err != nil {
+	if _, err := control.Drain(t.Context(), api.DrainRequest{}); err != nil {
 		t.Fatal(err)
 	}
+	var before town.TownStatus
+	eventually(t, "the town knows that the container ends", func() bool {
+		before, err = hall.TownStatus(t.Context())
+		return err == nil && before.Instance != nil && before.Instance.Status == api.HealthDraining
+	})
 	c.stop()
 	c.start(w.url)
 	eventually(t, "the new container is the town's", func() bool {
 		s, err := hall.TownStatus(t.Context())
-		return err == nil && s.Instance != nil && before.Instance != nil && s.Instance.Epoch == before.Instance.Epoch+1
+		return err == nil && s.Instance != nil && s.Instance.Epoch == before.Instance.Epoch+1
 	})
 	w.advance(t, time.Minute) // the rest after an attempt that ended
 	b = until(t, hall, b.ID, town.BeadClosed)
