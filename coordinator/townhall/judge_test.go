@@ -93,6 +93,7 @@ func TestOutcomeOfAMergeIsJudged(t *testing.T) {
 	}
 }
 
+// Proves K9.
 func TestFeedbackNamesFilesHunksAndTheEndOfTheOutput(t *testing.T) {
 	m := town.Merge{Branch: "polecat/a/b", Target: "main"}
 	v := afterMerge(m, town.Bead{}, town.MergeOutcome{

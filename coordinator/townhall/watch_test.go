@@ -85,8 +85,8 @@ func TestSilentAgentIsToldToPeopleThenEnded(t *testing.T) {
 	})
 }
 
-// What has ended is forgotten by the container, so that its worktree is free; what may
-// come back from review is kept.
+// What has ended is kept for a day, so that people can look at it, and then forgotten;
+// what may come back from review is kept.
 func TestContainerForgetsAgentsWhoseBeadHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, b := atWork(t)
@@ -99,7 +99,11 @@ func TestContainerForgetsAgentsWhoseBeadHasEnded(t *testing.T) {
 		if _, err := d.CloseBead(t.Context(), Person, b.ID, CloseRequest{}); err != nil {
 			t.Fatal(err)
 		}
-		d.beatFor(t, time.Hour)
+		d.beatFor(t, 23*time.Hour)
+		if len(d.deleted()) != 0 {
+			t.Errorf("deleted %q on the day that its bead was closed", d.deleted())
+		}
+		d.beatFor(t, 2*time.Hour)
 		if len(d.deleted()) != 1 || d.deleted()[0] != id {
 			t.Errorf("deleted %q", d.deleted())
 		}
