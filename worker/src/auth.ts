@@ -1,6 +1,6 @@
 // Who calls: a person by the town's token or by Cloudflare Access, or a container by a
 // token that is bound to its town and to the instance that it was made for.
-import { createRemoteJWKSet, jwtVerify } from "jose";
+import { createRemoteJWKSet, type JWTVerifyGetKey, jwtVerify } from "jose";
 import { messageOf, unauthorized } from "./errors";
 
 /** Who a request is from. A container has the epoch of its start. */
@@ -32,7 +32,7 @@ async function same(a: string, b: string): Promise<boolean> {
 export async function identify(request: Request, env: Env, townId: string): Promise<Identity> {
   const assertion = request.headers.get("Cf-Access-Jwt-Assertion");
   if (assertion !== null && env.ACCESS_TEAM !== "" && env.ACCESS_AUD !== "") {
-    await checkAccess(assertion, env);
+    await checkAccess(assertion, env.ACCESS_TEAM, env.ACCESS_AUD, keysOf(env.ACCESS_TEAM));
     return { kind: "person" };
   }
   const match = /^bearer +(\S+) *$/i.exec(request.headers.get("Authorization") ?? "");
@@ -50,15 +50,19 @@ export async function identify(request: Request, env: Env, townId: string): Prom
   throw unauthorized("that is not this town's token");
 }
 
-const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
+const keySets = new Map<string, JWTVerifyGetKey>();
 
-/** Refuses an assertion that Cloudflare Access did not make for this application. */
-async function checkAccess(assertion: string, env: Env): Promise<void> {
-  const issuer = `https://${env.ACCESS_TEAM}`;
-  const keys = keySets.get(issuer) ?? createRemoteJWKSet(new URL(`${issuer}/cdn-cgi/access/certs`));
-  keySets.set(issuer, keys);
+/** The keys of a team, which are asked for once in a while. */
+function keysOf(team: string): JWTVerifyGetKey {
+  const keys = keySets.get(team) ?? createRemoteJWKSet(new URL(`https://${team}/cdn-cgi/access/certs`));
+  keySets.set(team, keys);
+  return keys;
+}
+
+/** Refuses an assertion that Cloudflare Access did not make for the application of that tag. */
+export async function checkAccess(assertion: string, team: string, audience: string, keys: JWTVerifyGetKey): Promise<void> {
   try {
-    await jwtVerify(assertion, keys, { issuer, audience: env.ACCESS_AUD, algorithms: ["RS256"] });
+    await jwtVerify(assertion, keys, { issuer: `https://${team}`, audience, algorithms: ["RS256"], requiredClaims: ["exp"] });
   } catch (error) {
     throw unauthorized(`Cloudflare Access: ${messageOf(error)}`);
   }

@@ -17,7 +17,7 @@ export function appendEvents(t: Tx, events: Input[]): number {
     if (byteLength(data) > maxData) {
       throw badBody(`events[${i}].data`, `is ${byteLength(data)} bytes, the most is ${maxData}`);
     }
-    accepted += t.exec(
+    accepted += t.changed(
       /* sql */ `INSERT INTO events (agent_id, rig_id, bead_id, run_id, event_id, event, data, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (run_id, event_id) DO NOTHING`,
       e.agentId,

@@ -29,7 +29,7 @@ function seeInstance(t: Tx, hb: Heartbeat): number {
   const version = hb.version ?? "";
   const resources = JSON.stringify(hb.resources ?? noResources);
   const outbox = JSON.stringify(hb.outbox ?? { pending: 0, dead: 0 });
-  const seen = t.exec(
+  const seen = t.changed(
     /* sql */ `UPDATE instance SET status = ?, version = ?, resources = ?, outbox = ?, seen_at = ?
       WHERE instance_id = ? AND epoch = (SELECT max(epoch) FROM instance)`,
     status,

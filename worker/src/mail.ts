@@ -30,7 +30,7 @@ export function listMail(t: Tx, c: Caller, to: string, all: boolean): Mail[] {
 export function ackMail(t: Tx, agentId: string, ids: string[]): number {
   let acked = 0;
   for (const id of ids) {
-    acked += t.exec("UPDATE mail SET acked_at = ? WHERE id = ? AND recipient = ? AND acked_at IS NULL", t.now, id, agentId);
+    acked += t.changed("UPDATE mail SET acked_at = ? WHERE id = ? AND recipient = ? AND acked_at IS NULL", t.now, id, agentId);
   }
   return acked;
 }

@@ -159,7 +159,7 @@ export function cancelQuestion(t: Tx, c: Caller, id: string): Question {
 
 /** Writes down that nobody waits for questions any more. */
 export function expireQuestions(t: Tx): void {
-  if (t.exec("UPDATE questions SET status = 'expired' WHERE status = 'open' AND expires_at <= ?", t.now) > 0) {
+  if (t.changed("UPDATE questions SET status = 'expired' WHERE status = 'open' AND expires_at <= ?", t.now) > 0) {
     t.tell("questions");
     t.tell("work");
   }

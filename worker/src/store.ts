@@ -28,9 +28,13 @@ export class Tx {
     readonly now: number,
   ) {}
 
+  exec(query: string, ...bindings: SqlStorageValue[]): void {
+    this.sql.exec(query, ...bindings).toArray(); // a statement runs to its end only when its rows are read
+  }
+
   /** Runs a statement and returns how many rows it changed. */
-  exec(query: string, ...bindings: SqlStorageValue[]): number {
-    this.sql.exec(query, ...bindings).toArray();
+  changed(query: string, ...bindings: SqlStorageValue[]): number {
+    this.exec(query, ...bindings);
     return this.sql.exec<{ n: number }>("SELECT changes() AS n").one().n;
   }
 

@@ -13,6 +13,8 @@ const nudges = 2; // before people are told
 const silentAfter = 3_600_000; // a working agent without any sign is told to people
 const stopSilent = 2 * 3_600_000; // and is ended
 const strayAfter = 2 * 60_000; // an agent whose bead is no longer its own is ended
+const forgetAfter = 24 * 3_600_000; // an ended agent whose bead has ended is forgotten, with its output
+const keepEnded = 200; // but at most so many are kept, for each has a user of its own
 
 const nudgeText =
   "Your turn has ended, but your bead is not handed over: ending a turn is not done. " +
@@ -81,7 +83,7 @@ function watchOneSilent(t: Tx, b: QuietBead, told: Map<string, number>): number 
   return b.quietSince + stopSilent;
 }
 
-/** Ends agents whose bead is no longer theirs, and has the container forget agents whose bead has ended, so that their worktrees are free. */
+/** Ends agents whose bead is no longer theirs, and has the container forget agents whose bead has ended: until then people can look at what they did. */
 export function clearStrays(t: Tx): number {
   const strays = t.all<{ agentId: string; live: number; since: number }>(
     /* sql */ `SELECT a.id AS agentId, a.status IN ('starting', 'running', 'stopping') AS live, coalesce(b.updated_at, a.last_seen_at) AS since
@@ -93,16 +95,18 @@ export function clearStrays(t: Tx): number {
       WHEN a.status IN ('starting', 'running') THEN b.id IS NULL OR b.status <> 'in_progress' OR b.epoch <> a.generation
       ELSE b.id IS NULL OR b.status IN ('closed', 'failed') END
       AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.agent_id = a.id AND o.kind IN ('stop', 'forget')
-        AND (o.done_at IS NULL OR o.created_at >= a.last_seen_at))`,
+        AND (o.done_at IS NULL OR o.created_at >= a.last_seen_at))
+      ORDER BY live DESC, since DESC`,
   );
   let again = 0;
-  for (const s of strays) {
-    if (!s.live) {
-      order(t, "forget", s.agentId);
-    } else if (t.now < s.since + strayAfter) {
-      again = sooner(again, s.since + strayAfter);
+  let kept = 0;
+  for (const { agentId, live, since } of strays) {
+    kept += live ? 0 : 1;
+    const due = since + (live ? strayAfter : forgetAfter);
+    if (t.now < due && kept <= keepEnded) {
+      again = sooner(again, due);
     } else {
-      order(t, "stop", s.agentId);
+      order(t, live ? "stop" : "forget", agentId);
     }
   }
   return again;

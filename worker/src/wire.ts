@@ -2902,9 +2902,12 @@ export interface components {
         /** @description A text frame of a stream, from the town. */
         StreamFrame: components["schemas"]["HelloFrame"] | components["schemas"]["ScreenFrame"] | components["schemas"]["ResizeFrame"] | components["schemas"]["EventFrame"] | components["schemas"]["GapFrame"] | components["schemas"]["ModeFrame"] | components["schemas"]["ErrorFrame"] | components["schemas"]["ExitFrame"];
         SyncRequest: {
-            /** @description By rig id. */
+            /** @description By rig id: RigSettings, of which `git` is used and the rest may be left out. */
             rigs?: {
-                [key: string]: components["schemas"]["RigSettings"];
+                [key: string]: {
+                    git?: components["schemas"]["GitSettings"];
+                    gitUrl?: string;
+                };
             };
         };
         SyncResponse: {

@@ -1,7 +1,7 @@
 import { env, evictDurableObject, reset, runInDurableObject, SELF } from "cloudflare:test";
-import { exportJWK, generateKeyPair } from "jose";
+import { createLocalJWKSet, exportJWK, generateKeyPair, SignJWT } from "jose";
 import { beforeEach, expect, test } from "vitest";
-import { containerToken } from "../src/auth";
+import { checkAccess, containerToken } from "../src/auth";
 import { isMentioned } from "../src/webhook";
 
 beforeEach(reset);
@@ -61,9 +61,25 @@ test("a stream without a ticket needs a token", async () => {
   expect((await SELF.fetch(`${town}/container/agents/a/stream`)).status).toBe(401);
 });
 
+test("an assertion of Cloudflare Access counts when its team made it for this application, and is fresh", async () => {
+  const { publicKey, privateKey } = await generateKeyPair("RS256", { extractable: true });
+  const keys = createLocalJWKSet({ keys: [{ ...(await exportJWK(publicKey)), kid: "k", alg: "RS256" }] });
+  const make = (issuer: string, audience: string, expires: string) =>
+    new SignJWT({})
+      .setProtectedHeader({ alg: "RS256", kid: "k" })
+      .setIssuer(issuer)
+      .setAudience(audience)
+      .setExpirationTime(expires)
+      .sign(privateKey);
+  const check = async (...of: Parameters<typeof make>) => checkAccess(await make(...of), "team.example.com", "tag", keys);
+  await check("https://team.example.com", "tag", "1h");
+  await expect(check("https://other.example.com", "tag", "1h")).rejects.toThrow("iss");
+  await expect(check("https://team.example.com", "other", "1h")).rejects.toThrow("aud");
+  await expect(check("https://team.example.com", "tag", "-1h")).rejects.toThrow("exp");
+  await expect(checkAccess("a.b.c", "team.example.com", "tag", keys)).rejects.toThrow("Access");
+});
+
 test("an assertion of Cloudflare Access counts only where a team is set", async () => {
-  const { publicKey } = await generateKeyPair("RS256", { extractable: true });
-  expect(await exportJWK(publicKey)).toHaveProperty("n");
   expect((await call("GET", "/status", undefined, { "Cf-Access-Jwt-Assertion": "a.b.c" })).status).toBe(401);
 });
 
