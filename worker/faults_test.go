@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -123,6 +124,22 @@ func TestLateAnswerOfTheContainerChangesNothing(t *testing.T) {
 	server.Close() // waits for the answer
 	if after, err := hall.Bead(t.Context(), b.ID); err != nil || after.Status != town.BeadClosed {
 		t.Errorf("the bead is %+v, %v", after, err)
+	}
+}
+
+// The tests run with the runtime's behaviour that is deployed.
+func TestTestsHaveTheCompatibilityOfTheWorker(t *testing.T) {
+	compatibility := regexp.MustCompile(`"compatibility_(date|flags)": .*`)
+	var all [2]string
+	for i, path := range []string{"../wrangler.jsonc", "test/wrangler.jsonc"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = strings.Join(compatibility.FindAllString(string(data), -1), "\n")
+	}
+	if all[0] != all[1] || all[0] == "" {
+		t.Errorf("the Worker has\n%s\nand its tests\n%s", all[0], all[1])
 	}
 }
 

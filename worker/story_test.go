@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"nhooyr.io/websocket"
-
 	"townd/api"
 	"townd/gitmgr/gittest"
 	"townd/supervisor/agenttest"
@@ -29,7 +27,6 @@ type container struct {
 	t       *testing.T
 	program string
 	address string
-	env     []string
 	log     *os.File
 	server  *exec.Cmd
 }
@@ -182,27 +179,20 @@ func TestStreamThroughTheWorkerIsWhole(t *testing.T) {
 		a, err := control.Agent(t.Context(), b.AgentID)
 		return err == nil && a.Status == town.StatusRunning
 	})
-	ticket, err := control.Ticket(t.Context(), b.AgentID, town.TicketRead)
+	stream, err := control.Stream(t.Context(), b.AgentID, api.StreamOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	url := strings.Replace(w.url, "http", "ws", 1) + "/api/towns/" + townID + "/container" + ticket.URL
-	conn, _, err := websocket.Dial(t.Context(), url, nil)
-	if err != nil {
-		t.Fatalf("dial the stream: %v", err)
-	}
-	defer conn.Close(websocket.StatusNormalClosure, "")
-	conn.SetReadLimit(1 << 20)
+	defer stream.Close()
 	var got strings.Builder
 	for !strings.Contains(got.String(), "END-OF-IT") {
-		kind, data, err := conn.Read(t.Context())
+		m, err := stream.Next(t.Context())
 		if err != nil {
 			t.Fatalf("after %d bytes: %v", got.Len(), err)
 		}
-		if kind == websocket.MessageBinary {
-			got.Write(data)
-		} else if strings.Contains(string(data), `"gap"`) {
-			t.Errorf("frame %s", data)
+		got.Write(m.Data)
+		if gap, ok := m.Frame.(api.GapFrame); ok {
+			t.Errorf("a gap: %+v", gap)
 		}
 	}
 	var want strings.Builder
@@ -211,9 +201,6 @@ func TestStreamThroughTheWorkerIsWhole(t *testing.T) {
 	}
 	if !strings.HasPrefix(got.String(), want.String()) {
 		t.Errorf("the stream of %d bytes is not what was printed, %d bytes", got.Len(), want.Len())
-	}
-	if _, _, err := websocket.Dial(t.Context(), url, nil); err == nil {
-		t.Error("a ticket counts twice")
 	}
 }
 

@@ -28,6 +28,7 @@ export class TownContainer extends Container<Env> {
       console.error({ message: "container not started", town: this.townId, error: messageOf(error) });
       return problem(unavailable(`the container could not be started: ${messageOf(error)}`));
     }
+    this.envVars = await this.environment(); // for a start that containerFetch makes when the container ends just now
     const headers = new Headers(request.headers);
     headers.set("Authorization", `Bearer ${await this.token()}`);
     return this.containerFetch(new Request(request, { headers }));

@@ -52,6 +52,12 @@ test("a container's token does not reach the control API through the Worker", as
   expect((await call("GET", "/container/agents", undefined, await containerStarts())).status).toBe(404);
 });
 
+test("messages of WebSockets are not read later than they come", () => {
+  const { 0: one } = new WebSocketPair();
+  one.accept();
+  expect(one.binaryType).toBe("arraybuffer");
+});
+
 test("a town that is not named is not made", async () => {
   const response = await SELF.fetch("http://worker/api/towns/typo/status", { headers: person });
   expect(response.status).toBe(404);
