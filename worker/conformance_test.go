@@ -133,8 +133,8 @@ func (f *forgetful) RoundTrip(req *http.Request) (*http.Response, error) {
 	f.busy.RLock()
 	defer f.busy.RUnlock()
 	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return nil, err
+	if err != nil || strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+		return resp, err // a stream ends with its reader
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)

@@ -141,13 +141,8 @@ export function listBeads(t: Tx, q: BeadQuery): { beads: Bead[]; next: string | 
     w.and("(instr(lower(title), lower(?)) OR instr(lower(body), lower(?)) OR instr(lower(id), lower(?)))", q.q, q.q, q.q);
   }
   afterCursor(w, q.after);
-  const rows = t.all<BeadRow>(/* sql */ `SELECT ${beadColumns} FROM beads${w} ORDER BY n DESC LIMIT ?`, ...w.values, q.limit + 1);
-  return { beads: rows.slice(0, q.limit).map(beadOf), next: nextOf(rows, q.limit) };
-}
-
-export function nextOf(rows: { n: number }[], limit: number): string | undefined {
-  const last = rows[limit - 1];
-  return rows.length > limit && last ? String(last.n) : undefined;
+  const { rows, more } = t.page<BeadRow>(q.limit, /* sql */ `SELECT ${beadColumns} FROM beads${w} ORDER BY n DESC`, ...w.values);
+  return { beads: rows.map(beadOf), next: more ? String(rows.at(-1)?.n) : undefined };
 }
 
 /** Changes what is set in a patch. */

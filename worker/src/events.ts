@@ -59,19 +59,18 @@ type EventRow = {
 
 export function listEvents(t: Tx, q: EventQuery) {
   const w = new Where().and("seq > ?", q.after).equal("agent_id", q.agent).equal("bead_id", q.bead).equal("rig_id", q.rig);
-  return t
-    .all<EventRow>(
-      /* sql */ `SELECT seq, agent_id AS agentId, rig_id AS rigId, bead_id AS beadId, run_id AS runId, event_id AS id, event, data, at
-        FROM events${w} ORDER BY seq LIMIT ?`,
-      ...w.values,
-      q.limit,
-    )
-    .map(({ at, data, rigId, beadId, runId, ...e }) => ({
-      ...e,
-      rigId: text(rigId),
-      beadId: text(beadId),
-      runId: text(runId),
-      data: parse<unknown>(data),
-      timestamp: instant(at),
-    }));
+  const { rows } = t.page<EventRow>(
+    q.limit,
+    /* sql */ `SELECT seq, agent_id AS agentId, rig_id AS rigId, bead_id AS beadId, run_id AS runId, event_id AS id, event, data, at
+      FROM events${w} ORDER BY seq`,
+    ...w.values,
+  );
+  return rows.map(({ at, data, rigId, beadId, runId, ...e }) => ({
+    ...e,
+    rigId: text(rigId),
+    beadId: text(beadId),
+    runId: text(runId),
+    data: parse<unknown>(data),
+    timestamp: instant(at),
+  }));
 }

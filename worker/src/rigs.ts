@@ -1,5 +1,5 @@
 import { byteLength, instant, parse, type Rig, type RigSettings } from "./contract";
-import { conflict, type Issue, invalid, notFound } from "./errors";
+import { conflict, type Issue, invalid, notFound, tooLarge } from "./errors";
 import type { Tx } from "./store";
 
 type RigRow = { rigId: string; settings: string; createdAt: number; updatedAt: number };
@@ -8,6 +8,9 @@ const columns = "id AS rigId, settings, created_at AS createdAt, updated_at AS u
 
 /** Polecats at once in a rig that sets no bound. */
 export const rigAgents = 5;
+
+/** Bytes of settings: a row holds at most 2 MB. */
+const maxSettings = 1_500_000;
 
 /** What Linux takes for one NAME=value of a program's environment. */
 const maxEnvBytes = 128 * 1024 - 1;
@@ -59,6 +62,9 @@ export function putRig(t: Tx, rigId: string, set: RigSettings): { rig: Rig; crea
     createdAt: old ? Date.parse(old.createdAt) : t.now,
     updatedAt: t.now,
   };
+  if (byteLength(row.settings) > maxSettings) {
+    throw tooLarge(`the settings are ${byteLength(row.settings)} bytes, the most is ${maxSettings}`);
+  }
   t.tell("work");
   t.exec(
     /* sql */ `INSERT INTO rigs (id, settings, created_at, updated_at) VALUES (?, ?, ?, ?)

@@ -1,6 +1,6 @@
 // Runs of agents, as they are kept for audit.
 import { addUsage, noUsage, usedSince } from "./agentrows";
-import { afterCursor, nextOf } from "./beads";
+import { afterCursor } from "./beads";
 import { type Completion, cut, instant, instantOr, type Run, type RunStatus, text, type Usage } from "./contract";
 import { type Tx, Where } from "./store";
 
@@ -57,8 +57,8 @@ export function listRuns(
   q: { agent: string; bead: string; after: string; limit: number },
 ): { runs: Run[]; next: string | undefined } {
   const w = afterCursor(new Where().equal("agent_id", q.agent).equal("bead_id", q.bead), q.after);
-  const rows = t.all<RunRow>(/* sql */ `SELECT ${columns} FROM runs${w} ORDER BY n DESC LIMIT ?`, ...w.values, q.limit + 1);
-  return { runs: rows.slice(0, q.limit).map(runOf), next: nextOf(rows, q.limit) };
+  const { rows, more } = t.page<RunRow>(q.limit, /* sql */ `SELECT ${columns} FROM runs${w} ORDER BY n DESC`, ...w.values);
+  return { runs: rows.map(runOf), next: more ? String(rows.at(-1)?.n) : undefined };
 }
 
 export function findRun(t: Tx, id: string): RunRow | undefined {

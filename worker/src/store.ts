@@ -16,6 +16,9 @@ export interface TownConfig {
 
 export const defaults = { lease: 300_000, heartbeatEvery: 30_000, keepEvents: 1_000_000, keepKeys: 48 * 3_600_000 };
 
+/** Characters of a page after which it ends. */
+const pageSize = 4_000_000;
+
 type Row = Record<string, SqlStorageValue>;
 
 /** One operation on the store, at one time. */
@@ -40,6 +43,20 @@ export class Tx {
 
   all<T extends Row>(query: string, ...bindings: SqlStorageValue[]): T[] {
     return this.sql.exec<T>(query, ...bindings).toArray();
+  }
+
+  /** The first rows of a query, at most limit and some megabytes, and whether there are more: an object has 128 MB of memory. */
+  page<T extends Row>(limit: number, query: string, ...bindings: SqlStorageValue[]): { rows: T[]; more: boolean } {
+    const rows: T[] = [];
+    let size = 0;
+    for (const row of this.sql.exec<T>(query, ...bindings)) {
+      if (rows.length === limit || size > pageSize) {
+        return { rows, more: true };
+      }
+      rows.push(row);
+      size += Object.values(row).reduce((sum: number, value) => sum + (typeof value === "string" ? value.length : 0), 0);
+    }
+    return { rows, more: false };
   }
 
   first<T extends Row>(query: string, ...bindings: SqlStorageValue[]): T | undefined {

@@ -2,6 +2,7 @@ import { env, evictDurableObject, reset, runInDurableObject, SELF } from "cloudf
 import { createLocalJWKSet, exportJWK, generateKeyPair, SignJWT } from "jose";
 import { beforeEach, expect, test } from "vitest";
 import { checkAccess, containerToken } from "../src/auth";
+import type { TownDO } from "../src/town";
 import { isMentioned } from "../src/webhook";
 
 beforeEach(reset);
@@ -201,4 +202,50 @@ test("a container sleeps only when nobody works", async () => {
   expect(await stub.busy()).toBe(false);
   await call("POST", "/heartbeat", { ...heartbeat("one"), agents: [{ ...agent, turn: { state: "working", count: 2 } }] });
   expect(await stub.busy()).toBe(true);
+});
+
+/** Makes a bead whose lease ran out, with an alarm that was set for that time and comes now. */
+async function beadOfAlarm(scheduledTime: number): Promise<Record<string, unknown>> {
+  await call("PUT", "/rigs/app", { gitUrl: "https://git.example.com/app.git" });
+  const { value } = await call("POST", "/rigs/app/beads", { title: "x" });
+  const bead = async () => (await call("GET", `/beads/${value.id}`)).value;
+  await expect.poll(async () => (await bead()).status).toBe("in_progress"); // its start is not answered
+  await runInDurableObject(env.TOWN.getByName("main"), (instance: TownDO, state) => {
+    state.storage.sql.exec("UPDATE beads SET lease_expires_at = ?", Date.now() - 1000);
+    instance.alarm({ scheduledTime, isRetry: false, retryCount: 0 });
+  });
+  return bead();
+}
+
+test("a lease that runs out ends by the alarm", async () => {
+  expect(await beadOfAlarm(Date.now())).toMatchObject({ status: "open", attempts: 1 });
+});
+
+test("a lease that ran out while the town could not hear of its agent does not end", async () => {
+  const { status, lease } = await beadOfAlarm(Date.now() - 60_000);
+  expect(status).toBe("in_progress");
+  expect(Date.parse(String(Object(lease).expiresAt)) - Date.now()).toBeGreaterThan(50_000);
+});
+
+test("a page ends before it is too large, and the next goes on", async () => {
+  await call("PUT", "/rigs/app", { gitUrl: "https://git.example.com/app.git", paused: true });
+  for (let i = 0; i < 20; i++) {
+    await call("POST", "/rigs/app/beads", { title: `t${i}`, body: "x".repeat(250_000) });
+  }
+  const titles: string[] = [];
+  let after = "";
+  let pages = 0;
+  do {
+    const { value } = await call("GET", `/beads?limit=500&after=${after}`);
+    titles.push(...Object(value).beads.map((b: { title: string }) => b.title));
+    after = typeof value.next === "string" ? value.next : "";
+    pages++;
+  } while (after !== "");
+  expect(titles).toEqual(Array.from({ length: 20 }, (_, i) => `t${19 - i}`));
+  expect(pages).toBe(2);
+});
+
+test("settings that no row holds are refused", async () => {
+  const envVars = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`V${i}`, "x".repeat(100_000)]));
+  expect((await call("PUT", "/rigs/app", { gitUrl: "https://git.example.com/app.git", envVars })).status).toBe(413);
 });
