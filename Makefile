@@ -8,6 +8,9 @@ TOOL := go tool -modfile=.tools/go.mod
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
+# A script of a folder with programs from npm; without them it is said and left out.
+in-node = @if test -d $(1)/node_modules; then npm run --silent --prefix $(1) $(2); else echo 'skipped: npm run $(2) of $(1), which needs npm ci --prefix $(1)'; fi
+
 # bin/townd, one static program
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/townd ./cmd/townd
@@ -21,6 +24,7 @@ run: build
 test:
 	go test -json -shuffle=on $(RACE) -timeout 15m ./... | go run -C .tools ./gotest
 	go test -C .tools -json ./gotest | go run -C .tools ./gotest
+	$(call in-node,worker,test)
 
 # what must hold before a change goes in
 lint:
@@ -30,6 +34,7 @@ lint:
 	$(TOOL) golangci-lint run ./...
 	@dead=$$($(TOOL) deadcode -test ./...); test -z "$$dead" || { echo "$$dead" >&2; exit 1; }
 	go test -run 'Imports|UpToDate' . ./cmd/townd ./coordinator/...
+	$(call in-node,worker,lint)
 
 # the figures of bench/README.md
 bench:
