@@ -8,9 +8,6 @@ import { cancelMerge, enqueueMerge } from "./merges";
 import type { Tx } from "./store";
 import { apply, type Call, type Effect, type Outcome } from "./transitions";
 
-/** What texts may hold, in bytes. */
-export const maxNote = 64 * 1024;
-
 /** Characters of a title. */
 export const maxTitle = 500;
 

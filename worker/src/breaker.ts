@@ -7,7 +7,7 @@ import type { Tx } from "./store";
 
 const failuresToOpen = 20;
 const window = 30 * 60_000;
-export const breakerRest = 10 * 60_000;
+const breakerRest = 10 * 60_000;
 const prefix = "breaker: ";
 
 /** The breaker's state, as it is kept in the settings. */

@@ -235,7 +235,7 @@ export interface Member {
 export type Step = "waits" | "lands" | "closes" | "fails" | "reopens";
 
 /** What a convoy needs next, whose own bead has the status own. begun tells that its branch is there. */
-export function nextStep(c: { status: ConvoyStatus; mode: ConvoyMode }, own: BeadStatus, members: Member[], begun: boolean): Step {
+function nextStep(c: { status: ConvoyStatus; mode: ConvoyMode }, own: BeadStatus, members: Member[], begun: boolean): Step {
   const closed = members.filter((m) => m.status === "closed").length;
   const failed = members.filter((m) => m.status === "failed").length;
   switch (c.status) {

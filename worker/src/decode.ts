@@ -239,7 +239,7 @@ class Decoder {
   }
 }
 
-export function hasControl(s: string): boolean {
+function hasControl(s: string): boolean {
   for (let i = 0; i < s.length; i++) {
     const code = s.charCodeAt(i);
     if (code < 0x20 || code === 0x7f) {

@@ -138,7 +138,7 @@ export function nextMerge(t: Tx, rigId: string): MergeRow | undefined {
   return next && loadMerge(t, next.id);
 }
 
-export function mergeEnded(status: MergeStatus): boolean {
+function mergeEnded(status: MergeStatus): boolean {
   return status !== "waiting" && status !== "reviewing" && status !== "merging" && status !== "pull_request";
 }
 

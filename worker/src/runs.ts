@@ -23,7 +23,7 @@ const columns = `n, run_id AS runId, agent_id AS agentId, rig_id AS rigId, bead_
   started_at AS startedAt, ended_at AS endedAt, input_tokens AS inputTokens, output_tokens AS outputTokens,
   cache_read_tokens AS cacheReadTokens, cache_write_tokens AS cacheWriteTokens, cost_usd AS costUsd, tool_calls AS toolCalls`;
 
-export const usageOf = (u: Usage): Usage => ({
+const usageOf = (u: Usage): Usage => ({
   inputTokens: u.inputTokens,
   outputTokens: u.outputTokens,
   cacheReadTokens: u.cacheReadTokens,

@@ -2,7 +2,7 @@
 // Object adds. Migrations lead from each version to the next; one that was released is
 // never changed.
 
-export const migrations: readonly string[] = [
+const migrations: readonly string[] = [
   /* sql */ `
 -- Times are milliseconds since 1970 in UTC; "" and NULL stand for none as noted.
 -- n is the order of making, which clocks cannot disturb.

@@ -6,7 +6,7 @@ export type Topic = "work" | "events" | "questions";
 
 /** What operations need to know of their town. Times are milliseconds. */
 export interface TownConfig {
-  townId: string;
+  townId: string; // known before the first operation
   lease: number; // how long an agent has a bead without a heartbeat
   heartbeatEvery: number; // of the container
   maxAgents: number; // polecats at once in all rigs

@@ -30,8 +30,10 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.config = { townId: ctx.id.name ?? "", maxAgents: Number(env.MAX_AGENTS) || 5, ...defaults };
+    this.config = { townId: "", maxAgents: Number(env.MAX_AGENTS) || 5, ...defaults };
     migrate(ctx.storage);
+    // An object that an alarm begins may not know its name.
+    this.config.townId = ctx.id.name ?? this.read((t) => t.setting("town"));
     void ctx.blockConcurrencyWhile(async () => this.spareIfLate((await ctx.storage.getAlarm()) ?? Infinity));
   }
 
@@ -149,10 +151,17 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
   override async fetch(request: Request): Promise<Response> {
     try {
       const path = new URL(request.url).pathname.replace(/^\/api\/towns\/[^/]*/, "");
+      this.keepName();
       this.checkEpoch(request, path);
       return await serve(this, request, path);
     } catch (error) {
       return problem(error);
+    }
+  }
+
+  private keepName(): void {
+    if (this.read((t) => t.setting("town")) === "") {
+      this.write((t) => t.setSetting("town", this.config.townId));
     }
   }
 
