@@ -18,6 +18,7 @@ import (
 
 	"townd/api"
 	"townd/gitmgr/gittest"
+	"townd/llm/llmtest"
 	"townd/supervisor/agenttest"
 	"townd/town"
 )
@@ -27,6 +28,7 @@ type container struct {
 	t       *testing.T
 	program string
 	address string
+	env     []string // besides what every one has
 	log     *os.File
 	server  *exec.Cmd
 }
@@ -65,6 +67,7 @@ func (c *container) start(workerURL string) {
 		"TOWND_GIT_PROTOCOLS=file", "TOWND_STOP_SECONDS=30", "TOWND_PUSH_CHECKPOINTS=true",
 		fmt.Sprintf("TOWND_UID_BASE=%d", users), fmt.Sprintf("TOWND_GID_BASE=%d", users), "TOWND_UID_COUNT=1000",
 	}
+	c.server.Env = append(c.server.Env, c.env...) // the last of a name counts
 	c.server.Stdout, c.server.Stderr = c.log, c.log
 	if err := c.server.Start(); err != nil {
 		c.t.Fatal(err)
@@ -129,12 +132,19 @@ func until(t *testing.T, hall *api.HallClient, id string, status town.BeadStatus
 // newTown is the Worker with a townd as its container, and a rig whose agents run a script.
 func newTown(t *testing.T, script string) (c *container, w *worker, hall *api.HallClient, remote *gittest.Remote) {
 	t.Helper()
+	return newTownOf(t, town.RigSettings{CLI: "command", Command: []string{"bash", "-c", script}})
+}
+
+// newTownOf is newTown with other agents; env is for the container.
+func newTownOf(t *testing.T, set town.RigSettings, env ...string) (c *container, w *worker, hall *api.HallClient, remote *gittest.Remote) {
+	t.Helper()
 	c = newContainer(t)
+	c.env = env
 	w = serve(t, "http://"+c.address)
 	c.start(w.url)
 	hall = api.NewHall(w.url, townID, token, nil)
 	remote = gittest.NewAt(t, filepath.Join(agenttest.Home(t), "remote.git"), gittest.Options{Files: 3})
-	set := town.RigSettings{GitURL: remote.URL(), DefaultBranch: "main", CLI: "command", Command: []string{"bash", "-c", script}}
+	set.GitURL, set.DefaultBranch = remote.URL(), "main"
 	if _, _, err := hall.PutRig(t.Context(), "app", set); err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +173,57 @@ func TestWorkGoesThroughTheContainerAndBack(t *testing.T) {
 		runs, err := hall.Runs(t.Context(), api.RunQuery{BeadID: b.ID})
 		return err == nil && len(runs.Runs) == 1 && runs.Runs[0].EndedAt != nil
 	})
+}
+
+// model is a model that does a bead by the town's tools.
+func model(r *llmtest.Request) llmtest.Step {
+	results := 0
+	for _, m := range r.Messages {
+		if m.Role == "tool" {
+			results++
+		}
+	}
+	tool := func(name string, input map[string]any) llmtest.Step {
+		for _, offered := range r.Tools {
+			if strings.HasSuffix(offered.Name, name) {
+				return llmtest.Step{Tools: []llmtest.Tool{{Name: offered.Name, Input: input}}}
+			}
+		}
+		return llmtest.Step{Text: "There is no " + name + "."}
+	}
+	switch results {
+	case 0:
+		return tool("gt_prime", map[string]any{})
+	case 1:
+		command := "echo all is well > page.txt && git add page.txt && git commit -q -m page"
+		return tool("Bash", map[string]any{"command": command, "description": "write the page"})
+	case 2:
+		return tool("gt_done", map[string]any{"summary": "Wrote the page that was asked for; nothing is left.", "verified": "ALIGNED"})
+	}
+	return llmtest.Step{Text: "Done."}
+}
+
+// N12 with a real CLI, whose model is scripted.
+func TestRealCLIWorksForATownOfTheWorker(t *testing.T) {
+	program := llmtest.Program(t, "claude")
+	_, url := llmtest.Serve(t, model)
+	_, _, hall, remote := newTownOf(t, town.RigSettings{CLI: "claude", Model: "claude-sonnet-4-5"},
+		"LLM_PROVIDER=claude", "LLM_BASE_URL="+url, "LLM_API_KEY=of-the-test", "PATH="+agenttest.Reachable(t, program)+":"+os.Getenv("PATH"))
+	b, _, err := hall.CreateBead(t.Context(), "app", town.BeadRequest{Title: "write a page", Body: "It says that all is well."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = until(t, hall, b.ID, town.BeadClosed)
+	if !strings.Contains(b.Summary, "Wrote the page") {
+		t.Errorf("the bead is %+v", b)
+	}
+	if got := remote.Git("show", "main:page.txt"); strings.TrimSpace(got) != "all is well" {
+		t.Errorf("main has the page %q", got)
+	}
+	events, err := hall.Events(t.Context(), api.AgentEventQuery{BeadID: b.ID, Limit: 1000, Wait: 10 * time.Second})
+	if err != nil || len(events.Events) == 0 {
+		t.Errorf("the town has no events of the bead, %v", err)
+	}
 }
 
 // A stream by ticket through the Worker loses no byte and no order.
