@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -175,32 +176,28 @@ func TestWorkGoesThroughTheContainerAndBack(t *testing.T) {
 	})
 }
 
-// model is a model that does a bead by the town's tools.
+// calls are what the model of a bead does by the town's tools, in order.
+var calls = []llmtest.Tool{
+	{Name: "gt_prime", Input: map[string]any{}},
+	{Name: "Bash", Input: map[string]any{
+		"command": "echo all is well > page.txt && git add page.txt && git commit -q -m page", "description": "write the page",
+	}},
+	{Name: "gt_done", Input: map[string]any{"summary": "Wrote the page that was asked for; nothing is left.", "verified": "ALIGNED"}},
+}
+
+// model makes the call that follows those whose results it was shown.
 func model(r *llmtest.Request) llmtest.Step {
-	results := 0
-	for _, m := range r.Messages {
-		if m.Role == "tool" {
-			results++
-		}
+	shown := slices.DeleteFunc(slices.Clone(r.Messages), func(m llmtest.Message) bool { return m.Role != "tool" })
+	if len(shown) >= len(calls) {
+		return llmtest.Step{Text: "Done."}
 	}
-	tool := func(name string, input map[string]any) llmtest.Step {
-		for _, offered := range r.Tools {
-			if strings.HasSuffix(offered.Name, name) {
-				return llmtest.Step{Tools: []llmtest.Tool{{Name: offered.Name, Input: input}}}
-			}
-		}
-		return llmtest.Step{Text: "There is no " + name + "."}
+	call := calls[len(shown)]
+	i := slices.IndexFunc(r.Tools, func(offered llmtest.ToolSpec) bool { return strings.HasSuffix(offered.Name, call.Name) })
+	if i < 0 {
+		return llmtest.Step{Text: "There is no " + call.Name + "."}
 	}
-	switch results {
-	case 0:
-		return tool("gt_prime", map[string]any{})
-	case 1:
-		command := "echo all is well > page.txt && git add page.txt && git commit -q -m page"
-		return tool("Bash", map[string]any{"command": command, "description": "write the page"})
-	case 2:
-		return tool("gt_done", map[string]any{"summary": "Wrote the page that was asked for; nothing is left.", "verified": "ALIGNED"})
-	}
-	return llmtest.Step{Text: "Done."}
+	call.Name = r.Tools[i].Name
+	return llmtest.Step{Tools: []llmtest.Tool{call}}
 }
 
 // N12 with a real CLI, whose model is scripted.
