@@ -31,7 +31,8 @@ const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 // Checkpoint saves the worktree of a branch as it is, untracked files included,
 // ignored ones not, as a commit on top of its HEAD, at
 // refs/town/checkpoints/<agentID>. Branch, index and files stay untouched. What is
-// larger than Config allows and what looks like a secret is left out and named. The
+// larger than Config allows and what looks like a secret is left out and named: it is
+// as in HEAD there, also when it was added to the index. The
 // same state again is the same commit. When everything is in commits it makes none
 // and says so; an earlier checkpoint then gives way to one of HEAD. It returns ErrNotFound
 // for a worktree that is not there. Checkpoints of different branches do not wait
