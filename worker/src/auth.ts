@@ -12,14 +12,35 @@ const hex = (bytes: ArrayBuffer) => [...new Uint8Array(bytes)].map((b) => b.toSt
 
 const prefix = "townc1";
 
-/** The token of a town's container of that epoch. */
-export async function containerToken(secret: string, townId: string, epoch: number): Promise<string> {
+async function sign(secret: string, ...words: (string | number)[]): Promise<string> {
   if (secret === "") {
     throw new Error("the secret CONTAINER_SECRET is not set: wrangler secret put CONTAINER_SECRET");
   }
   const key = await crypto.subtle.importKey("raw", encode(secret), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
-  const mac = hex(await crypto.subtle.sign("HMAC", key, encode(`${prefix} ${townId} ${epoch}`)));
-  return `${prefix}.${epoch}.${mac}`;
+  return hex(await crypto.subtle.sign("HMAC", key, encode(words.join(" "))));
+}
+
+/** The token of a town's container of that epoch. */
+export async function containerToken(secret: string, townId: string, epoch: number): Promise<string> {
+  return `${prefix}.${epoch}.${await sign(secret, prefix, townId, epoch)}`;
+}
+
+/** How long a signed ticket is good for, in milliseconds; the container's own is for a minute. */
+const ticketTime = 90_000;
+
+/** A container's ticket as callers get it: signed, so that strangers neither wake the container nor keep it awake. */
+export async function signTicket(secret: string, townId: string, ticket: string): Promise<string> {
+  const end = Date.now() + ticketTime;
+  return `${ticket}.${end}.${await sign(secret, "ticket", townId, end, ticket)}`;
+}
+
+/** The container's ticket in a signed one. */
+export async function openTicket(secret: string, townId: string, signed: string): Promise<string> {
+  const [, ticket = "", end = "", mac = ""] = /^(.+)\.([0-9]{1,15})\.([0-9a-f]{64})$/.exec(signed) ?? [];
+  if (!(await same(mac, await sign(secret, "ticket", townId, end, ticket))) || Date.now() > Number(end)) {
+    throw unauthorized("that is no ticket for a stream, or one that is over");
+  }
+  return ticket;
 }
 
 /** Compares hashes, so that neither length nor beginning of a token can be found out by timing. */

@@ -1,8 +1,8 @@
 // The door to all towns: who calls, and to which room.
-import { identify } from "./auth";
+import { identify, openTicket, signTicket } from "./auth";
 import { reach } from "./containers";
 import { agentHeader } from "./contract";
-import { noSuchPath, notFound, problem, Refusal } from "./errors";
+import { answer, noSuchPath, notFound, problem, Refusal } from "./errors";
 import { pathID } from "./router";
 import { epochHeader } from "./town";
 import { accepted, destination, readDelivery } from "./webhook";
@@ -36,14 +36,18 @@ async function route(request: Request, env: Env): Promise<Response> {
 }
 
 async function toTown(request: Request, env: Env, townId: string, path: string): Promise<Response> {
-  if (isStream(request, path)) {
+  const url = new URL(request.url);
+  const signed = isStream(request, path) ? url.searchParams.get("ticket") : null;
+  if (signed !== null) {
     mustExist(env, townId);
-    return toContainer(request, env, townId, path); // its ticket is the whole authority
+    url.searchParams.set("ticket", await openTicket(env.CONTAINER_SECRET, townId, signed)); // it is the whole authority
+    return toContainer(new Request(url, request), env, townId, path);
   }
   const identity = await identify(request, env, townId);
   mustExist(env, townId);
   if (path.startsWith("/container/") && identity.kind === "person") {
-    return toContainer(request, env, townId, path);
+    const response = await toContainer(request, env, townId, path);
+    return response.ok && path.endsWith("/stream-ticket") ? withSignedTicket(response, env, townId) : response;
   }
   const headers = new Headers(request.headers);
   headers.delete(epochHeader);
@@ -60,9 +64,16 @@ function mustExist(env: Env, townId: string): void {
   }
 }
 
-/** Whether a request is for an agent's stream, with a ticket. */
+/** Whether a request is for an agent's stream. */
 function isStream(request: Request, path: string): boolean {
-  return request.method === "GET" && /^\/container\/agents\/[^/]+\/stream$/.test(path) && new URL(request.url).searchParams.has("ticket");
+  return request.method === "GET" && /^\/container\/agents\/[^/]+\/stream$/.test(path);
+}
+
+/** The container's answer that holds a ticket, with the ticket signed. */
+async function withSignedTicket(response: Response, env: Env, townId: string): Promise<Response> {
+  const told: { ticket: string; url: string } = await response.json();
+  const ticket = await signTicket(env.CONTAINER_SECRET, townId, told.ticket);
+  return answer({ ...told, ticket, url: told.url.replace(encodeURIComponent(told.ticket), encodeURIComponent(ticket)) });
 }
 
 /** Passes a request on to the container, without what only the Worker may see. */

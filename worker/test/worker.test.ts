@@ -1,7 +1,7 @@
 import { env, evictDurableObject, reset, runInDurableObject, SELF } from "cloudflare:test";
 import { createLocalJWKSet, exportJWK, generateKeyPair, SignJWT } from "jose";
-import { beforeEach, expect, test } from "vitest";
-import { checkAccess, containerToken } from "../src/auth";
+import { beforeEach, expect, test, vi } from "vitest";
+import { checkAccess, containerToken, openTicket, signTicket } from "../src/auth";
 import type { TownDO } from "../src/town";
 import { isMentioned } from "../src/webhook";
 
@@ -64,8 +64,21 @@ test("a town that is not named is not made", async () => {
   expect(response.status).toBe(404);
 });
 
-test("a stream without a ticket needs a token", async () => {
+test("nobody reaches a container's stream without a ticket that the Worker gave for this town", async () => {
+  const stream = async (ticket: string) => (await SELF.fetch(`${town}/container/agents/a/stream?ticket=${ticket}`)).status;
+  const signed = await signTicket("of-the-tests-too", "main", "the-ticket");
+  expect(await openTicket("of-the-tests-too", "main", signed)).toBe("the-ticket");
   expect((await SELF.fetch(`${town}/container/agents/a/stream`)).status).toBe(401);
+  for (const ticket of ["", "the-ticket", signed.replace("the", "a"), await signTicket("of-the-tests-too", "conformance", "the-ticket")]) {
+    expect(await stream(ticket), ticket).toBe(401);
+  }
+});
+
+test("a ticket is over after its time", async () => {
+  const signed = await signTicket("of-the-tests-too", "main", "the-ticket");
+  vi.useFakeTimers({ now: Date.now() + 91_000 });
+  await expect(openTicket("of-the-tests-too", "main", signed)).rejects.toThrow("over");
+  vi.useRealTimers();
 });
 
 test("an assertion of Cloudflare Access counts when its team made it for this application, and is fresh", async () => {
