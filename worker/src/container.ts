@@ -13,7 +13,7 @@ export class TownContainer extends Container<Env> {
   private starting: Promise<void> | undefined;
 
   private get townId(): string {
-    return this.ctx.id.name ?? "";
+    return this.ctx.id.name ?? this.ctx.storage.kv.get<string>("town") ?? ""; // an alarm may not know the name
   }
 
   private get town() {
@@ -46,6 +46,10 @@ export class TownContainer extends Container<Env> {
     if (this.ctx.container?.running) {
       return;
     }
+    if (this.env.PUBLIC_URL === "") {
+      throw new Error("PUBLIC_URL is not set: the container would not find its coordinator");
+    }
+    this.ctx.storage.kv.put("town", this.townId);
     const epoch = await this.town.nextEpoch();
     this.ctx.storage.kv.put("epoch", epoch);
     await this.startAndWaitForPorts({ startOptions: { envVars: await this.environment() } });
