@@ -27,6 +27,9 @@ func TestMailEscalationsAndQuestionsReachPeople(t *testing.T) {
 	// Its first call comes before any heartbeat can have told of it.
 	tt.ok("start", "--repo", tt.repo, "--role", "mayor", "--id", "mayor", "--name", "Ada", "--", "sh", "-c",
 		`townd tool gt_prime || exit 3; townd tool gt_ask '{"question": "which schema?", "options": ["old", "new"]}'; townd tool gt_mail_check; read -r end`)
+	out := newBuffer()
+	tt.background(t.Context(), out, "logs", "-f", "mayor")
+	out.await(t, "role mayor")
 	var q town.Question
 	waitFor(t, "the question", func() bool {
 		list := answerOf[api.QuestionList](t, tt, "ask", "ls")
@@ -45,8 +48,6 @@ func TestMailEscalationsAndQuestionsReachPeople(t *testing.T) {
 	}
 
 	wantContains(t, "ask answer", tt.ok("ask", "answer", shortID(q.ID), "the", "new", "one"), shortID(q.ID)+" answered")
-	out := newBuffer()
-	tt.background(t.Context(), out, "logs", "-f", "mayor")
 	out.await(t, "the new one")
 	out.await(t, "good morning")
 	if strings.Contains(out.String(), "There is no such thing") || strings.Contains(out.String(), "does not allow") {
@@ -80,7 +81,7 @@ func TestMailEscalationsAndQuestionsReachPeople(t *testing.T) {
 		t.Errorf("a closed escalation is listed:\n%s", got)
 	}
 	wantContains(t, "escalations --all", tt.ok("escalations", "--all"), id, "closed")
-	out.await(t, "there is a new one")
+	out.await(t, "answer to your escalation: no disk")
 
 	asked, err := hall.Ask(t.Context(), "mayor", town.AskRequest{Question: "really?", Options: []string{"yes", "no"}})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"townd/supervisor/agentcli"
 	"townd/town"
 )
 
@@ -51,6 +52,9 @@ func newRigAddCommand(std stdio) *cobra.Command {
 	flags.Float64Var(&s.Limits.CostUSD, "cost", 0, "US dollars that one agent may cost")
 	flags.Float64Var(&s.Limits.Seconds, "seconds", 0, "time that one agent may take")
 	return hallCommand(std, cmd, func(ctx context.Context, h hall, args []string) (town.Rig, error) {
+		if all := agentcli.Names(); s.CLI != "" && !slices.Contains(all, s.CLI) {
+			return town.Rig{}, &exitError{code: exitUsage, err: fmt.Errorf("--cli must be one of %s, not %q", strings.Join(all, ", "), s.CLI)}
+		}
 		s.Merge.Mode = town.MergeMode(mode)
 		for _, g := range gates {
 			s.Gates = append(s.Gates, town.Gate{Command: g})
