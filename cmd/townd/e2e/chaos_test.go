@@ -75,7 +75,7 @@ func newChaos(t *testing.T, apart bool) *chaos {
 	}
 	c.serve()
 	c.hall = c.hallAt(url, "local")
-	waitFor(t, "the coordinator", func() bool { _, err := c.hall.TownStatus(c.context()); return err == nil })
+	waitFor(t, "coordinator", func() bool { _, err := c.hall.TownStatus(c.context()); return err == nil })
 	c.setRig(town.RigSettings{MaxAgents: chaosAgents, Gates: []town.Gate{{Command: "test -e README.md || test -n \"$(ls)\""}}})
 	return c
 }
@@ -122,7 +122,7 @@ func (c *chaos) strike() {
 		c.other.kill()
 		time.Sleep(rand.N(time.Second)) // it is away for a while
 		c.other.begin(c.token)
-		waitFor(c.t, "the coordinator", func() bool { _, err := c.hall.TownStatus(c.context()); return err == nil })
+		waitFor(c.t, "coordinator", func() bool { _, err := c.hall.TownStatus(c.context()); return err == nil })
 	default:
 		c.kills["server"]++
 		c.restart()

@@ -194,7 +194,7 @@ func TestAConvoyLandsAtItsEnd(t *testing.T) {
 	if b := c.bead(made.Beads[2].ID); b.Status != town.BeadClosed && c.remote.Git("rev-parse", c.remote.Branch) != before {
 		t.Error("the first bead landed by itself")
 	}
-	waitFor(t, "the landing", func() bool {
+	waitFor(t, "landing", func() bool {
 		got, err := c.hall.Convoy(c.context(), made.Convoy.ID)
 		return err == nil && got.Status == town.ConvoyClosed
 	})
@@ -229,7 +229,7 @@ if grep -q 'came back from review' "$HOME/prime"; then
   git merge -q FETCH_HEAD || { sed -i -e '/^<<<<<<<\|^=======\|^>>>>>>>/d' shared.txt; git add shared.txt; git commit -q -m merge; }
 else
   echo "by $GASTOWN_AGENT_ID" > shared.txt; git add shared.txt; git commit -q -m shared
-  touch waiting; until [ -e go ]; do sleep 0.05; done; rm waiting go
+  touch waiting; until [ -e go ]; do sleep 0.05; done; rm -f waiting go
 fi
 townd tool gt_done '{"summary": "Wrote the line that was asked for; nothing is left."}'`))
 	if c.remote.Branch != "main" {
@@ -244,7 +244,7 @@ townd tool gt_done '{"summary": "Wrote the line that was asked for; nothing is l
 	for i, b := range beads {
 		beads[i] = c.untilBead(b.ID, town.BeadClosed)
 		reworks += beads[i].Reworks
-		if !strings.Contains(c.inMain("shared.txt"), "by "+beads[i].AgentID+"\n") {
+		if !strings.Contains(c.inMain("shared.txt"), "by "+beads[i].AgentID) {
 			t.Errorf("the line of %s is not in main: %q", beads[i].AgentID, c.inMain("shared.txt"))
 		}
 	}
@@ -292,7 +292,7 @@ echo blue > colour; git add colour; git commit -q -m colour
 townd tool gt_done '{"summary": "Painted it in the colour that was wanted."}'`))
 	b := c.give(town.BeadRequest{Title: "paint"})
 	var list api.QuestionList
-	waitFor(t, "the question", func() bool {
+	waitFor(t, "question", func() bool {
 		return json.Unmarshal([]byte(c.townd("ask", "ls", "--json")), &list) == nil && len(list.Questions) == 1
 	})
 	q := list.Questions[0]
@@ -302,7 +302,7 @@ townd tool gt_done '{"summary": "Painted it in the colour that was wanted."}'`))
 	c.townd("mail", "send", c.bead(b.ID).AgentID, "hurry", "up")
 	c.townd("ask", "answer", short(q.ID), "the", "blue", "one")
 	b = c.untilBead(b.ID, town.BeadClosed)
-	if c.inMain("colour") != "blue\n" || b.Attempts != 1 {
+	if c.inMain("colour") != "blue" || b.Attempts != 1 {
 		t.Errorf("attempts %d, colour %q", b.Attempts, c.inMain("colour"))
 	}
 	if mail := c.townd("mail", "ls", "--to", "mayor"); !strings.Contains(mail, "painted it") || !strings.Contains(mail, b.AgentID) {
@@ -321,7 +321,7 @@ func TestClosingABeadStopsItsAgent(t *testing.T) {
 	if out := c.townd("bead", "close", short(b.ID), "--reason", "not wanted"); !strings.Contains(out, "closed") {
 		t.Errorf("bead close: %s", out)
 	}
-	waitFor(t, "the end of the agent's program", func() bool { return len(c.ofAgents()) == 0 })
+	waitFor(t, "end of the agent's program", func() bool { return len(c.ofAgents()) == 0 })
 	t.Logf("the agent's program ended after %v", time.Since(began))
 	c.settled()
 	if b = c.bead(b.ID); b.Status != town.BeadClosed || b.Commit != "" {
@@ -387,15 +387,15 @@ func TestATownReportsToAnothersCoordinator(t *testing.T) {
 	req := tt.request("toast", "/bin/sh", "-c", `set -e
 townd tool gt_prime
 townd tool gt_mail_send '{"to_agent_id": "mayor", "subject": "letter 1", "body": "of toast"}'
-touch waiting; until [ -e go ]; do sleep 0.05; done; rm waiting go
+townd tool gt_bead_create '{"title": "what I came across"}'
+touch waiting; until [ -e go ]; do sleep 0.05; done; rm -f waiting go
 townd tool gt_mail_send '{"to_agent_id": "mayor", "subject": "letter 2", "body": "of toast"}'
 townd tool gt_mail_send '{"to_agent_id": "mayor", "subject": "letter 3", "body": "of toast"}'
-townd tool gt_bead_create '{"title": "what I came across"}'
 echo work > work; git add work; git commit -q -m work
 townd tool gt_done '{"summary": "Did all of what there was to do."}'`)
 	req.TownID = "local"
 	agent := tt.start(req)
-	waitFor(t, "the first letter", func() bool { _, err := os.Lstat(filepath.Join(agent.Workdir, "waiting")); return err == nil })
+	waitFor(t, "first letter", func() bool { _, err := os.Lstat(filepath.Join(agent.Workdir, "waiting")); return err == nil })
 	hall.kill()
 	if err := os.WriteFile(filepath.Join(agent.Workdir, "go"), nil, 0o644); err != nil { //nolint:gosec // seen by the agent
 		t.Fatal(err)
@@ -405,7 +405,7 @@ townd tool gt_done '{"summary": "Did all of what there was to do."}'`)
 		t.Errorf("ended as %q; it printed\n%s", a.Reason, tt.follow("toast", func([]byte) bool { return false }))
 	}
 	hall.serve()
-	waitFor(t, "the agent's end at the coordinator", func() bool {
+	waitFor(t, "agent's end at the coordinator", func() bool {
 		runs, err := hall.hall.Runs(hall.context(), api.RunQuery{AgentID: "toast"})
 		return err == nil && len(runs.Runs) == 1 && runs.Runs[0].EndedAt != nil
 	})
@@ -421,7 +421,7 @@ townd tool gt_done '{"summary": "Did all of what there was to do."}'`)
 		t.Errorf("beads %+v, %v", beads.Beads, err)
 	}
 	var page api.AgentEventPage
-	waitFor(t, "every event at the coordinator", func() bool {
+	waitFor(t, "event at the coordinator", func() bool {
 		page, err = hall.hall.Events(hall.context(), api.AgentEventQuery{AgentID: "toast", Limit: 500})
 		return err == nil && slices.ContainsFunc(page.Events, func(e town.AgentEvent) bool { return isState(e.Event, town.StatusExited) })
 	})
