@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,12 +34,48 @@ type heart struct {
 	beats    int64
 	failures int64
 	took     time.Duration // all of them
+	shown    []string      // runs that the newest answered one showed
+	beaten   chan struct{} // closed by the next one that is answered
 }
 
-func newHeart(l *Link) *heart { return &heart{link: l, kick: make(chan struct{}, 1)} }
+func newHeart(l *Link) *heart {
+	return &heart{link: l, kick: make(chan struct{}, 1), beaten: make(chan struct{})}
+}
 
 // soon has a heartbeat sent within about a second.
 func (h *heart) soon() { signal(h.kick) }
+
+// introduce returns once a heartbeat that showed a run was answered; news is false
+// when that had been so before.
+func (h *heart) introduce(ctx context.Context, runID string) (news bool, err error) {
+	for {
+		h.mu.Lock()
+		shown, beaten := slices.Contains(h.shown, runID), h.beaten
+		h.mu.Unlock()
+		if shown {
+			return news, nil
+		}
+		news = true
+		h.soon()
+		select {
+		case <-beaten:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
+}
+
+// showed takes in the runs that an answered heartbeat showed.
+func (h *heart) showed(agents []town.AgentHeartbeat) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.shown = h.shown[:0]
+	for i := range agents {
+		h.shown = append(h.shown, agents[i].RunID)
+	}
+	close(h.beaten)
+	h.beaten = make(chan struct{})
+}
 
 // failing reports whether heartbeats are not answered.
 func (h *heart) failing() bool {
@@ -168,6 +205,7 @@ func (h *heart) beat(ctx context.Context) (a answer, err error) {
 	}
 	h.note(a.status, reply.Epoch, time.Since(began), err)
 	if err == nil && a.status != http.StatusGone {
+		h.showed(beat.Agents)
 		h.link.orders.answered(told, reply.Orders)
 	}
 	return a, err

@@ -194,6 +194,12 @@ func (l *Link) SetToken(token string) {
 	}
 }
 
+// Introduce returns once the coordinator knows of a run by a heartbeat, which is sent
+// for it if need be; news is false when it did before. It returns the cause of ctx.
+func (l *Link) Introduce(ctx context.Context, runID string) (news bool, err error) {
+	return l.heart.introduce(ctx, runID)
+}
+
 // Event reports an event of an agent. epoch is that of its event log. It waits for
 // nothing; the newest event that is kept is Newest's after a crash.
 func (l *Link) Event(epoch string, e town.AgentEvent) {

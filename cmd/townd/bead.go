@@ -199,8 +199,6 @@ func printBead(w io.Writer, d beadDetail) error {
 		{"pull request", b.PullRequest},
 		{"attempts", fmt.Sprintf("%d of %d", b.Attempts, b.MaxAttempts)},
 		{"made", fmt.Sprintf("%s ago by %s", age(b.CreatedAt), cmp.Or(b.Source, "someone"))},
-		{"summary", clip(b.Summary, 200)},
-		{"feedback", clip(b.Feedback, 200)},
 	}
 	shown := rows[:0]
 	for _, row := range rows {
@@ -211,8 +209,10 @@ func printBead(w io.Writer, d beadDetail) error {
 	if err := printTable(w, shown); err != nil {
 		return err
 	}
-	if b.Body != "" {
-		fmt.Fprintf(w, "\n%s\n", printableText(b.Body))
+	for _, part := range []struct{ title, text string }{{"body", b.Body}, {"feedback", b.Feedback}, {"summary", b.Summary}} {
+		if part.text != "" {
+			fmt.Fprintf(w, "\n%s\n%s\n", part.title, printableText(part.text))
+		}
 	}
 	fmt.Fprintln(w)
 	return printTable(w, noteRows(d.Notes))

@@ -18,7 +18,7 @@ func openDesk(c *Config, link *coordinator.Link, agents *supervisor.Supervisor, 
 		url, next = embeddedURL, api.HandlerTransport(embedded)
 	}
 	hall := api.NewHall(url, c.Coordinator.TownID, "", &http.Client{Transport: withToken{link, next}})
-	return tools.NewDesk(tools.DeskConfig{Workers: agents, Hall: hall, Outbox: link, Log: log})
+	return tools.NewDesk(tools.DeskConfig{Workers: agents, Hall: hall, Outbox: link, Introduce: link.Introduce, Log: log})
 }
 
 // withToken shows the coordinator the token that the link shows, which may change.

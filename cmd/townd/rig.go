@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"townd/supervisor/agentcli"
 	"townd/town"
 )
 
@@ -45,12 +46,15 @@ func newRigAddCommand(std stdio) *cobra.Command {
 	flags.StringVar(&s.Merge.Strategy, "strategy", "", "merge, squash or rebase (default merge)")
 	flags.BoolVar(&s.Merge.DeleteBranch, "delete-branch", false, "delete merged branches")
 	flags.BoolVar(&s.Merge.Review, "review", false, "a refinery agent looks at each branch first")
-	flags.StringArrayVar(&env, "env", nil, "NAME=VALUE for its agents, or NAME for its value here; may be repeated")
+	flags.StringArrayVarP(&env, "env", "e", nil, "NAME=VALUE for its agents, or NAME for its value here; may be repeated")
 	flags.Int64Var(&s.Limits.Turns, "turns", 0, "turns that one agent may take")
 	flags.Int64Var(&s.Limits.Tokens, "tokens", 0, "tokens that one agent may use")
 	flags.Float64Var(&s.Limits.CostUSD, "cost", 0, "US dollars that one agent may cost")
 	flags.Float64Var(&s.Limits.Seconds, "seconds", 0, "time that one agent may take")
 	return hallCommand(std, cmd, func(ctx context.Context, h hall, args []string) (town.Rig, error) {
+		if all := agentcli.Names(); s.CLI != "" && !slices.Contains(all, s.CLI) {
+			return town.Rig{}, &exitError{code: exitUsage, err: fmt.Errorf("--cli must be one of %s, not %q", strings.Join(all, ", "), s.CLI)}
+		}
 		s.Merge.Mode = town.MergeMode(mode)
 		for _, g := range gates {
 			s.Gates = append(s.Gates, town.Gate{Command: g})

@@ -2,18 +2,22 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"townd/api"
 	"townd/llm"
 	"townd/llm/llmtest"
 	"townd/supervisor/agentcli"
 	"townd/supervisor/agenttest"
+	"townd/town"
 )
 
 // trialRun is a `townd try` that a test has before it, as a person has.
@@ -53,22 +57,40 @@ func (r *trialRun) invited() {
 	r.town = map[string]string{"TOWND_HOME": exported[1], "TOWND_URL": exported[2]}
 }
 
-// say sends the agent a message and follows its output until that shows want.
-func (r *trialRun) say(text, want string) {
+// townd runs a command that a person types in the other terminal.
+func (r *trialRun) townd(args ...string) string {
 	r.t.Helper()
-	if got := runTownd(r.t.Context(), r.town, "message", "toast", text); got.code != 0 {
-		r.t.Errorf("message: %s", got.err)
+	got := runTownd(r.t.Context(), r.town, args...)
+	if got.code != 0 {
+		r.t.Fatalf("townd %q: code %d, %s", args, got.code, got.err)
 	}
-	watched, stopWatching := context.WithCancel(r.t.Context())
-	seen := newBuffer()
-	watching := make(chan int, 1)
-	go func() {
-		std := stdio{strings.NewReader(""), seen, r.errs, func(name string) string { return r.town[name] }}
-		watching <- run(watched, []string{"logs", "-f", "toast"}, std)
-	}()
-	seen.await(r.t, want)
-	stopWatching()
-	<-watching
+	return got.out
+}
+
+// merged waits until a bead is merged, and returns it.
+func (r *trialRun) merged(id string) (b town.Bead) {
+	r.t.Helper()
+	waitFor(r.t, "the merge of "+id, func() bool {
+		b = town.Bead{}
+		if err := json.Unmarshal([]byte(r.townd("bead", "show", "--json", id)), &b); err != nil {
+			r.t.Fatal(err)
+		}
+		return b.Status == town.BeadClosed || b.Status == town.BeadFailed
+	})
+	if b.Status != town.BeadClosed || b.Commit == "" {
+		r.t.Errorf("bead %s is %s: %s", id, b.Status, b.Why)
+	}
+	return b
+}
+
+// main returns what main of the sample's remote has under that name.
+func (r *trialRun) main(name string) string {
+	r.t.Helper()
+	out, err := exec.CommandContext(r.t.Context(), "git", "-C", filepath.Join(r.town["TOWND_HOME"], "slug.git"), "show", "main:"+name).CombinedOutput()
+	if err != nil {
+		r.t.Errorf("%s is not in main: %v: %s", name, err, out)
+	}
+	return string(out)
 }
 
 // end presses Ctrl-C and wants nothing left.
@@ -85,20 +107,27 @@ func (r *trialRun) end() {
 	}
 }
 
-func TestTryShowsAnAgentAtWorkAndLeavesNothingBehind(t *testing.T) {
+// Issue 5: from a failing test to a merged fix, with every step shown, and then more
+// work that a person slings.
+func TestTryShowsTheWholeCircleAndLeavesNothingBehind(t *testing.T) {
 	r := startTrial(t, nil)
 	r.invited()
 	wantContains(t, "try", r.out.String(),
-		"FAIL 'Hello, World!'", demoIdle, "+  tr -cs", "the test passes", "attach toast", "message toast", "stop toast")
-	r.say("write a haiku", "Add write-a-haiku.md")
-	if got := runTownd(t.Context(), r.town, "stop", "toast"); !strings.Contains(got.out, "toast stopped") {
-		t.Errorf("stop: %q %q", got.out, got.err)
-	}
+		"sh test.sh fails", "takes it, on branch polecat/", "townd tool gt_prime", "FAIL 'Hello, World!'", "townd tool gt_checkpoint",
+		"townd tool gt_done", "+  tr -cs", "claim: open → in_progress", "done: in_progress → in_review", "merged: in_review → closed",
+		"merged into main as", `sling slug "write a haiku"`)
+	wantContains(t, "main", r.main("slug.sh"), "tr -cs")
+	id := strings.TrimSpace(r.townd("sling", "slug", "write", "a", "haiku"))
+	b := r.merged(id)
+	wantContains(t, "main", r.main("write-a-haiku.md"), "write a haiku")
+	wantContains(t, "bead show", r.townd("bead", "show", id), b.AgentID, b.Branch, b.Commit, "The demo agent did the task")
+	wantContains(t, "town status", r.townd("town", "status"), "container ok", "2 closed")
+	wantContains(t, "logs", r.townd("logs", b.AgentID), "Add write-a-haiku.md")
 	r.end()
 }
 
-// TestTryRunsEveryCLI shows the demo with each real program (issue 3): it finds and
-// fixes the bug through the town's gateway, takes a message, and has no key.
+// TestTryRunsEveryCLI shows the circle with each real program (issue 5): the CLI calls
+// gt_prime, gt_checkpoint and gt_done by MCP, its fix is merged, and it has no key.
 func TestTryRunsEveryCLI(t *testing.T) {
 	const canary = "sk-canary-of-the-trial"
 	for cli, provider := range map[string]string{
@@ -111,10 +140,22 @@ func TestTryRunsEveryCLI(t *testing.T) {
 				"LLM_PROVIDER": provider, "LLM_BASE_URL": url, "LLM_API_KEY": canary, "LLM_MODEL": "scripted-model",
 			}, "--cli", cli)
 			r.invited()
-			wantContains(t, "try", r.out.String(), "its program is "+cli, "→ ", "● turn ended", "+  tr -cs", "the test passes", "logs -f toast")
-			r.say("write a haiku", "An old silent pond")
-			if n := len(model.Requests()); n < 3 {
-				t.Errorf("the model was asked %d times, want at least 3", n)
+			wantContains(t, "try", r.out.String(), "its program is "+cli, "→ ", "gt_prime", "gt_checkpoint", "gt_done", "+  tr -cs", "merged into main as")
+			wantContains(t, "main", r.main("slug.sh"), "tr -cs")
+			if n := len(model.Requests()); n < 5 {
+				t.Errorf("the model was asked %d times, want at least 5", n)
+			}
+			var notes struct{ Notes []town.Note }
+			var list api.BeadList
+			if err := json.Unmarshal([]byte(r.townd("bead", "ls", "--json")), &list); err != nil || len(list.Beads) != 1 {
+				t.Fatalf("beads %+v, %v", list, err)
+			}
+			b := list.Beads[0]
+			if err := json.Unmarshal([]byte(r.townd("bead", "show", "--json", shortID(b.ID))), &notes); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(b.Summary, "One dash between words") || !strings.Contains(string(b.Checkpoint), "slug.sh is fixed") || b.Attempts != 1 {
+				t.Errorf("the bead is %+v, its notes %+v", b, notes.Notes)
 			}
 			for _, p := range processesWith(t, r.town["TOWND_HOME"]) {
 				if strings.Contains(p, canary) {
@@ -126,25 +167,49 @@ func TestTryRunsEveryCLI(t *testing.T) {
 	}
 }
 
-// fixSlug is a model that does the task of the sample, and whatever else with words.
+// fixSlug is a model that does the bead of the sample by the town's tools.
 func fixSlug(r *llmtest.Request) llmtest.Step {
-	switch last := r.Last(); {
-	case last.Role == "tool":
-		return llmtest.Step{Text: "The test passes."}
-	case strings.Contains(last.Text, "haiku"):
-		return llmtest.Step{Text: "An old silent pond"}
-	}
 	const fix = `sed -i -e 's/tr -c /tr -cs /' -e '$s/$/ | sed -e "s,^-,," -e "s,-$,,"/' slug.sh && sh test.sh && git commit -qam 'slug: one dash between words'`
-	tool := llmtest.Tool{Name: "bash", Input: map[string]any{"command": fix}}
-	for _, s := range r.Tools {
-		switch s.Name {
-		case "exec_command": // codex
-			tool = llmtest.Tool{Name: s.Name, Input: map[string]any{"cmd": fix}}
-		case "run_shell_command": // gemini
-			tool.Name = s.Name
+	results := 0
+	for _, m := range r.Messages {
+		if m.Role == "tool" {
+			results++
 		}
 	}
-	return llmtest.Step{Text: "Words are joined by many dashes.", Tools: []llmtest.Tool{tool}}
+	switch results {
+	case 0:
+		return townTool(r, "gt_prime", map[string]any{})
+	case 1:
+		return llmtest.Step{Text: "Words are joined by many dashes.", Tools: []llmtest.Tool{shellOf(r, fix)}}
+	case 2:
+		return townTool(r, "gt_checkpoint", map[string]any{"done": "slug.sh is fixed"})
+	case 3:
+		return townTool(r, "gt_done", map[string]any{"summary": "One dash between words, none at the ends: sh test.sh passes.", "verified": "ALIGNED"})
+	}
+	return llmtest.Step{Text: "The test passes."}
+}
+
+// townTool calls a tool of the town's by the name that the CLI offers it under.
+func townTool(r *llmtest.Request, name string, input map[string]any) llmtest.Step {
+	for _, offered := range r.Tools {
+		if strings.HasSuffix(offered.Name, name) {
+			return llmtest.Step{Tools: []llmtest.Tool{{Name: offered.Name, Input: input}}}
+		}
+	}
+	return llmtest.Step{Text: "There is no " + name + "."}
+}
+
+// shellOf runs a command line with the shell that the CLI offers.
+func shellOf(r *llmtest.Request, command string) llmtest.Tool {
+	for _, offered := range r.Tools {
+		switch offered.Name {
+		case "exec_command": // codex
+			return llmtest.Tool{Name: offered.Name, Input: map[string]any{"cmd": command}}
+		case "run_shell_command": // gemini
+			return llmtest.Tool{Name: offered.Name, Input: map[string]any{"command": command}}
+		}
+	}
+	return llmtest.Tool{Name: "bash", Input: map[string]any{"command": command}}
 }
 
 func TestTryTakesTheFirstProgramThatHasAKey(t *testing.T) {
@@ -163,7 +228,7 @@ func TestTryTakesTheFirstProgramThatHasAKey(t *testing.T) {
 		want []string // on standard output and error
 		code int
 	}{
-		{"no key", nil, nil, []string{"its program is demo", "the test passes"}, 0},
+		{"no key", nil, nil, []string{"its program is demo", "merged into main as"}, 0},
 		{"a key of another's", map[string]string{"GEMINI_API_KEY": "k"}, nil, []string{"its program is demo"}, 0},
 		{"a key of the second", map[string]string{"OPENAI_API_KEY": "k"}, nil, []string{"its program is codex", "codex ended before its task was done"}, exitFailure},
 		{"by name without a key", nil, []string{"--cli", "claude"}, []string{"set ANTHROPIC_API_KEY or OPENROUTER_API_KEY"}, exitFailure},

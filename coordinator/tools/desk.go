@@ -28,12 +28,16 @@ type Workers interface {
 	SaveWork(ctx context.Context, capability string) (town.CheckpointData, error)
 }
 
-// DeskConfig is what a Desk needs. Every field but Outbox is required.
+// DeskConfig is what a Desk needs. Outbox and Introduce may be nil.
 type DeskConfig struct {
 	Workers Workers
 	Hall    *api.HallClient
 	Outbox  Outbox // nil: what the coordinator cannot be told at once is an error
 	Log     *slog.Logger
+
+	// Introduce returns once the coordinator knows of an agent's run; news is false
+	// when it did before. nil: it always does.
+	Introduce func(ctx context.Context, runID string) (news bool, err error)
 }
 
 // Desk carries out the calls of the town's tools. Who calls is known by the
@@ -144,6 +148,10 @@ func (d *Desk) Do(ctx context.Context, capability string, req Call) (Result, err
 	}
 	start := time.Now()
 	ans, err := c.run(ctx, req)
+	if c.unknown(ctx, err) {
+		c.calls = 0 // the same calls, by their keys
+		ans, err = c.run(ctx, req)
+	}
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("tool %s: %w", req.Tool, context.Cause(ctx))
 	}
@@ -156,6 +164,19 @@ func (d *Desk) Do(ctx context.Context, capability string, req Call) (Result, err
 		return Result{Content: texts(c.explain(err)), IsError: true}, nil
 	}
 	return c.result(ans), nil
+}
+
+// unknown reports whether err is of a coordinator that had not heard of this agent
+// yet, and now has: agents are faster than heartbeats.
+func (c *call) unknown(ctx context.Context, err error) bool {
+	introduce := c.desk.cfg.Introduce
+	if _, ofHall := errors.AsType[*api.Error](err); !ofHall || introduce == nil || !errors.Is(err, town.ErrForbidden) && !errors.Is(err, town.ErrNotFound) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellPatience)
+	defer cancel()
+	news, err := introduce(ctx, c.agent.RunID)
+	return err == nil && news
 }
 
 // maxName bounds the id of a call, and a tool's name that an agent made up where it

@@ -323,7 +323,8 @@ func (c *call) end(ctx context.Context, path string, body any, summary, text str
 		Kept bool `json:"kept"`
 	}
 	delivered := true
-	if c.agent.BeadID != "" || c.agent.Role == town.RoleRefinery {
+	// Who was started by hand has no lease: nobody at the coordinator waits for its end.
+	if c.agent.Generation > 0 && (c.agent.BeadID != "" || c.agent.Role == town.RoleRefinery) {
 		var err error
 		if delivered, err = c.tell(ctx, path, body, &got); err != nil {
 			return answer{}, err

@@ -72,6 +72,11 @@ func settle(t *tx, b *beadRow, before town.Bead, call Call) error {
 			return err
 		}
 	}
+	if before.Lease != nil && (call.Event == EventClose || call.Event == EventFail) { // by a person: its agent works on
+		if err := orderStop(t, b.AgentID); err != nil {
+			return err
+		}
+	}
 	if call.Event == EventRenew {
 		return nil
 	}

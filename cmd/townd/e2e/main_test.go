@@ -27,6 +27,7 @@ var program string
 func TestMain(m *testing.M) {
 	agenttest.Main()
 	hostileMain()
+	hallMain()
 	remove, err := build()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
