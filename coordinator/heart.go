@@ -23,8 +23,12 @@ const (
 type heart struct {
 	link *Link
 	kick chan struct{} // of one: something changed
+	rush chan struct{} // of one: somebody waits for the next one
 
 	mu       sync.Mutex
+	begun    int64         // heartbeats
+	ended    int64         // the newest of them that has
+	turn     chan struct{} // closed when the next one has ended
 	epoch    int64
 	reached  time.Time // when one was answered last
 	lost     time.Time // since when none was, zero while they are
@@ -35,10 +39,41 @@ type heart struct {
 	took     time.Duration // all of them
 }
 
-func newHeart(l *Link) *heart { return &heart{link: l, kick: make(chan struct{}, 1)} }
+func newHeart(l *Link) *heart {
+	return &heart{link: l, kick: make(chan struct{}, 1), rush: make(chan struct{}, 1), turn: make(chan struct{})}
+}
 
 // soon has a heartbeat sent within about a second.
 func (h *heart) soon() { signal(h.kick) }
+
+// now sends a heartbeat at once and returns when it was answered, else why it was
+// not, or ctx's error; an error of kind town.ErrGone in a container that was replaced.
+func (h *heart) now(ctx context.Context) error {
+	h.mu.Lock()
+	want := h.begun + 1 // one that is under way may have looked at the town before
+	h.mu.Unlock()
+	signal(h.rush)
+	for {
+		h.mu.Lock()
+		ended, replaced, lost, why, turn := h.ended >= want, h.replaced, !h.lost.IsZero(), h.why, h.turn
+		h.mu.Unlock()
+		switch {
+		case replaced:
+			return errReplaced
+		case ended && lost:
+			return fmt.Errorf("heartbeat not answered: %s", why)
+		case ended:
+			return nil
+		}
+		select {
+		case <-turn:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-h.link.ctx.Done():
+			return context.Cause(h.link.ctx)
+		}
+	}
+}
 
 // failing reports whether heartbeats are not answered.
 func (h *heart) failing() bool {
@@ -95,7 +130,7 @@ func (h *heart) run(ctx context.Context) {
 }
 
 // pause waits for the timer, or less when something changed. While heartbeats fail
-// changes hasten none.
+// changes hasten none, but for somebody who waits.
 func (h *heart) pause(ctx context.Context, timer *time.Timer, began time.Time, failing bool) bool {
 	kick := h.kick
 	if failing {
@@ -103,6 +138,8 @@ func (h *heart) pause(ctx context.Context, timer *time.Timer, began time.Time, f
 	}
 	select {
 	case <-timer.C:
+		return true
+	case <-h.rush:
 		return true
 	case <-ctx.Done():
 		return false
@@ -112,6 +149,8 @@ func (h *heart) pause(ctx context.Context, timer *time.Timer, began time.Time, f
 	select {
 	case <-timer.C:
 		signalled(h.kick) // its change is told with this one
+		return true
+	case <-h.rush:
 		return true
 	case <-ctx.Done():
 		return false
@@ -132,6 +171,8 @@ var errReplaced = fmt.Errorf("this container was replaced: %w", town.ErrGone)
 func (h *heart) retire(ctx context.Context) {
 	h.mu.Lock()
 	h.replaced = true
+	close(h.turn)
+	h.turn = make(chan struct{})
 	h.mu.Unlock()
 	h.link.log.Error("another container has taken over: agents are stopped")
 	h.link.town.Replaced(ctx)
@@ -139,6 +180,9 @@ func (h *heart) retire(ctx context.Context) {
 
 // beat sends one heartbeat. err is set unless it was answered, by the reply or by 410.
 func (h *heart) beat(ctx context.Context) (a answer, err error) {
+	h.mu.Lock()
+	h.begun++
+	h.mu.Unlock()
 	beat := h.link.town.Heartbeat()
 	beat.InstanceID, beat.StartedAt = h.link.town.Instance()
 	beat.SentAt = time.Now().UTC()
@@ -179,6 +223,9 @@ func (h *heart) note(status int, epoch int64, took time.Duration, err error) {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.ended = h.begun
+	close(h.turn)
+	h.turn = make(chan struct{})
 	h.beats++
 	h.took += took
 	if err != nil {
