@@ -205,4 +205,3 @@ func (tt *testTown) evict() time.Duration {
 	waitFor(tt.t, "end of every process of the town", func() bool { return len(tt.processes()) == 0 })
 	return took
 }
-
