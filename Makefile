@@ -12,8 +12,8 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/townd ./cmd/townd
 
-# a town on this machine with a first agent in it, until Ctrl-C; CLI=claude, kilo,
-# opencode, codex, gemini or demo says which agent
+# a town on this machine that takes a first bead to its merge, until Ctrl-C; CLI=claude,
+# kilo, opencode, codex, gemini or demo says which agents
 run: build
 	bin/townd try $(if $(CLI),--cli '$(CLI)')
 
@@ -29,15 +29,15 @@ lint:
 	go fix -diff ./...
 	$(TOOL) golangci-lint run ./...
 	@dead=$$($(TOOL) deadcode -test ./...); test -z "$$dead" || { echo "$$dead" >&2; exit 1; }
-	go test -run 'Imports|UpToDate' . ./cmd/townd
+	go test -run 'Imports|UpToDate' . ./cmd/townd ./coordinator/...
 
 # the figures of bench/README.md
 bench:
 	go run ./bench
 
-# docs/cli.md, docs/configuration.md and the picture of the README, from the program itself
+# the generated pages of docs/ and the picture of the README, from the program itself
 generate: build
-	go test ./cmd/townd -run UpToDate -update
+	go test ./cmd/townd ./coordinator/townhall ./coordinator/tools -run UpToDate -update
 	go run ./docs/picture bin/townd docs/try.svg
 
 # the table of docs/clis.md, proven with every agent program; needs .tools/clis/install

@@ -191,6 +191,7 @@ func TestManyCheckpointsAtOnce(t *testing.T) {
 	sound(t, m)
 }
 
+// Proves W7.
 func TestDiffIsOnePatchAgainstTheBase(t *testing.T) {
 	r := gittest.New(t, gittest.Options{Files: 5})
 	m := newManager(t)

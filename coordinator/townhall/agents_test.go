@@ -115,6 +115,7 @@ func TestStoppingAnAgentHoldsItsBead(t *testing.T) {
 }
 
 // R11: what an agent noted is what the next attempt begins with.
+// Proves D7.
 func TestACheckpointIsPrimed(t *testing.T) {
 	h, clock := newHall(t)
 	addBead(t, h, town.BeadRequest{})
@@ -239,6 +240,7 @@ func TestMailLastsUntilItIsAcknowledged(t *testing.T) {
 }
 
 // R5, R8: escalations of one cause are one.
+// Proves Q10.
 func TestAnEscalationOfTheSameCauseIsCounted(t *testing.T) {
 	h, _ := newHall(t)
 	addBead(t, h, town.BeadRequest{})

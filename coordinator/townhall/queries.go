@@ -105,7 +105,7 @@ type stray struct {
 }
 
 // strays returns the strays among the agents of the newest heartbeat for which
-// nothing is ordered yet.
+// nothing is ordered yet: live ones first, then those that changed last.
 func (h *Hall) strays(ctx context.Context) (all []stray, err error) {
 	err = h.read(ctx, func(r reader) error {
 		all, err = collect(r, func(row scanner) (s stray, err error) {
@@ -122,7 +122,8 @@ func (h *Hall) strays(ctx context.Context) (all []stray, err error) {
 			WHEN a.status IN ('starting', 'running') THEN b.id IS NULL OR b.status <> 'in_progress' OR b.epoch <> a.generation
 			ELSE b.id IS NULL OR b.status IN ('closed', 'failed') END
 			AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.agent_id = a.id AND o.kind IN ('stop', 'forget')
-				AND (o.done_at IS NULL OR o.created_at >= a.last_seen_at))`)
+				AND (o.done_at IS NULL OR o.created_at >= a.last_seen_at))
+			ORDER BY 2 DESC, 3 DESC`)
 		return err
 	})
 	return all, err

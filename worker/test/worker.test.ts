@@ -1,0 +1,198 @@
+import { env, evictDurableObject, reset, runInDurableObject, SELF } from "cloudflare:test";
+import { createLocalJWKSet, exportJWK, generateKeyPair, SignJWT } from "jose";
+import { beforeEach, expect, test } from "vitest";
+import { checkAccess, containerToken } from "../src/auth";
+import { isMentioned } from "../src/webhook";
+
+beforeEach(reset);
+
+const town = "http://worker/api/towns/main";
+const person = { Authorization: "Bearer of-the-tests" };
+
+async function call(method: string, path: string, body?: unknown, headers: Record<string, string> = person) {
+  const response = await SELF.fetch(town + path, { method, headers, body: body === undefined ? null : JSON.stringify(body) });
+  const text = await response.text();
+  const value: Record<string, unknown> = text.startsWith("{") ? JSON.parse(text) : {};
+  return { status: response.status, headers: response.headers, value };
+}
+
+/** Starts the container anew, as far as the town knows, and returns its token. */
+async function containerStarts(townId = "main"): Promise<Record<string, string>> {
+  const epoch = await env.TOWN.getByName(townId).nextEpoch();
+  return { Authorization: `Bearer ${await containerToken("of-the-tests-too", townId, epoch)}` };
+}
+
+const heartbeat = (instanceId: string) => ({ instanceId, agents: [], status: "ok" });
+
+test("a container's token is its town's, and its instance's", async () => {
+  const first = await containerStarts();
+  expect((await call("POST", "/heartbeat", heartbeat("one"), first)).status).toBe(200);
+  const foreign = await containerStarts("conformance");
+  expect((await call("POST", "/heartbeat", heartbeat("two"), foreign)).status).toBe(401);
+  const second = await containerStarts();
+  expect((await call("POST", "/heartbeat", heartbeat("one"), first)).status).toBe(410);
+  expect((await call("GET", "/status", undefined, first)).status).toBe(401);
+  expect((await call("POST", "/heartbeat", heartbeat("three"), second)).value).toMatchObject({ epoch: 2 });
+});
+
+test("a container that was replaced may tell what has happened", async () => {
+  const first = await containerStarts();
+  await containerStarts();
+  const events = [{ agentId: "a", runId: "r", id: 1, event: "text", data: { text: "x" }, timestamp: "2026-01-02T03:04:05Z" }];
+  expect((await call("POST", "/events", { instanceId: "one", events }, first)).value).toEqual({ accepted: 1 });
+});
+
+test("nobody makes a container's token by its epoch, or sets the header of one", async () => {
+  const forged = { Authorization: `Bearer townc1.1.${"0".repeat(64)}` };
+  expect((await call("GET", "/status", undefined, forged)).status).toBe(401);
+  expect((await call("GET", "/status", undefined, { ...person, "X-Townd-Container-Epoch": "99" })).status).toBe(200);
+});
+
+test("a container's token does not reach the control API through the Worker", async () => {
+  expect((await call("GET", "/container/agents", undefined, await containerStarts())).status).toBe(404);
+});
+
+test("a town that is not named is not made", async () => {
+  const response = await SELF.fetch("http://worker/api/towns/typo/status", { headers: person });
+  expect(response.status).toBe(404);
+});
+
+test("a stream without a ticket needs a token", async () => {
+  expect((await SELF.fetch(`${town}/container/agents/a/stream`)).status).toBe(401);
+});
+
+test("an assertion of Cloudflare Access counts when its team made it for this application, and is fresh", async () => {
+  const { publicKey, privateKey } = await generateKeyPair("RS256", { extractable: true });
+  const keys = createLocalJWKSet({ keys: [{ ...(await exportJWK(publicKey)), kid: "k", alg: "RS256" }] });
+  const make = (issuer: string, audience: string, expires: string) =>
+    new SignJWT({})
+      .setProtectedHeader({ alg: "RS256", kid: "k" })
+      .setIssuer(issuer)
+      .setAudience(audience)
+      .setExpirationTime(expires)
+      .sign(privateKey);
+  const check = async (...of: Parameters<typeof make>) => checkAccess(await make(...of), "team.example.com", "tag", keys);
+  await check("https://team.example.com", "tag", "1h");
+  await expect(check("https://other.example.com", "tag", "1h")).rejects.toThrow("iss");
+  await expect(check("https://team.example.com", "other", "1h")).rejects.toThrow("aud");
+  await expect(check("https://team.example.com", "tag", "-1h")).rejects.toThrow("exp");
+  await expect(checkAccess("a.b.c", "team.example.com", "tag", keys)).rejects.toThrow("Access");
+});
+
+test("an assertion of Cloudflare Access counts only where a team is set", async () => {
+  expect((await call("GET", "/status", undefined, { "Cf-Access-Jwt-Assertion": "a.b.c" })).status).toBe(401);
+});
+
+async function sign(body: string): Promise<string> {
+  const key = await crypto.subtle.importKey("raw", new TextEncoder().encode("of-github"), { name: "HMAC", hash: "SHA-256" }, false, [
+    "sign",
+  ]);
+  const mac = new Uint8Array(await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(body)));
+  return `sha256=${[...mac].map((b) => b.toString(16).padStart(2, "0")).join("")}`;
+}
+
+async function deliver(id: string, event: string, body: string, signature?: string) {
+  return SELF.fetch("http://worker/webhook/github", {
+    method: "POST",
+    headers: { "X-Hub-Signature-256": signature ?? (await sign(body)), "X-GitHub-Delivery": id, "X-GitHub-Event": event },
+    body,
+  });
+}
+
+const comment = (text: string, type = "User") =>
+  JSON.stringify({
+    action: "created",
+    comment: { body: text, html_url: "https://github.com/o/r/issues/7#issuecomment-1", user: { login: "ada", type } },
+    issue: { title: "It leaks", number: 7, body: "A lot." },
+    repository: { full_name: "o/r" },
+  });
+
+test("a comment that calls the town becomes one bead, however often it is delivered", async () => {
+  expect((await call("PUT", "/rigs/app", { gitUrl: "https://git.example.com/app.git", paused: true })).status).toBe(201);
+  for (const id of ["d1", "d1", "d2"]) {
+    const response = await deliver(id, "issue_comment", comment("@townd please fix"));
+    expect([response.status, await response.json()]).toEqual([200, { ok: true }]);
+  }
+  expect((await deliver("d3", "issue_comment", comment("@townd do", "Bot"))).status).toBe(200);
+  expect((await deliver("d4", "push", "{")).status).toBe(200);
+  await expect.poll(() => pending()).toBe(0);
+  const { value } = await call("GET", "/beads?rig=app");
+  expect(value).toMatchObject({ beads: [{ title: "o/r#7: It leaks", source: "github" }] });
+});
+
+/** How many deliveries nobody has looked at. */
+function pending(): Promise<number> {
+  return runInDurableObject(env.TOWN.getByName("main"), (_, state) =>
+    Number(state.storage.sql.exec("SELECT count(*) AS n FROM deliveries WHERE handled_at IS NULL").one().n),
+  );
+}
+
+test("a delivery that GitHub did not sign, or signed otherwise, is refused", async () => {
+  for (const signature of ["", "sha256=", `sha256=${"0".repeat(64)}`, (await sign("{}")).replace("sha256", "sha1"), await sign("other")]) {
+    const response = await deliver("d9", "push", "{}", signature);
+    expect([response.status, await response.json()]).toMatchObject([401, { error: "Invalid signature" }]);
+  }
+});
+
+test("a delivery of 25 MB is kept whole, and a larger one refused", async () => {
+  const body = "x".repeat(25 * 1024 * 1024);
+  expect((await deliver("big", "push", body)).status).toBe(200);
+  const kept = await runInDurableObject(env.TOWN.getByName("main"), (_, state) =>
+    Number(
+      state.storage.sql
+        .exec("SELECT sum(length(data)) AS n FROM delivery_parts p JOIN deliveries d ON d.n = p.delivery_n WHERE d.id = 'big'")
+        .one().n,
+    ),
+  );
+  expect(kept).toBe(body.length);
+  expect((await deliver("bigger", "push", `${body}x`)).status).toBe(413);
+});
+
+test("a mention counts outside of code and of what is quoted", () => {
+  for (const text of ["@townd go", "please @townd", "(@townd)", "Hi @Townd, look", "x\n@townd"]) {
+    expect(isMentioned(text, "@townd"), text).toBe(true);
+  }
+  for (const text of ["@townd2", "a@townd.org", "> @townd go", "`@townd`", "```\n@townd\n```", "townd", "@townd-bot", "```\n@townd"]) {
+    expect(isMentioned(text, "@townd"), text).toBe(false);
+  }
+});
+
+test("what a town was told is there after its object was taken out of memory", async () => {
+  await call("PUT", "/rigs/app", { gitUrl: "https://git.example.com/app.git", paused: true });
+  const key = { ...person, "Idempotency-Key": "once" };
+  const first = await call("POST", "/rigs/app/beads", { title: "x", body: "y".repeat(250_000) }, key);
+  await evictDurableObject(env.TOWN.getByName("main"));
+  const again = await call("POST", "/rigs/app/beads", { title: "x", body: "y".repeat(250_000) }, key);
+  expect([first.status, again.status]).toEqual([201, 201]);
+  expect(again.value).toEqual(first.value);
+});
+
+test("answers of megabytes are kept for their key", async () => {
+  await call("PUT", "/rigs/app", { gitUrl: "https://git.example.com/app.git", paused: true });
+  const key = { ...person, "Idempotency-Key": "large" };
+  const tasks = Array.from({ length: 20 }, (_, i) => ({ title: `t${i}`, body: "é".repeat(120_000) }));
+  const convoy = { rigId: "app", title: "all", parallel: true, tasks };
+  const first = await call("POST", "/convoys", convoy, key);
+  expect(first.status).toBe(201);
+  expect((await call("POST", "/convoys", convoy, key)).value).toEqual(first.value);
+});
+
+test("an events stream begins, and goes on with what happens", async () => {
+  const response = await SELF.fetch(`${town}/events`, { headers: { ...person, Accept: "text/event-stream" } });
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  expect((await reader?.read())?.value).toBe(": quiet\n\n");
+  const events = [{ agentId: "a", runId: "r9", id: 1, event: "text", data: { text: "x" }, timestamp: "2026-01-02T03:04:05Z" }];
+  await call("POST", "/events", { instanceId: "one", events });
+  expect((await reader?.read())?.value).toContain('"runId":"r9"');
+  await reader?.cancel();
+});
+
+test("a container sleeps only when nobody works", async () => {
+  const stub = env.TOWN.getByName("main");
+  expect(await stub.busy()).toBe(false);
+  const agent = { agentId: "mayor", rigId: "", role: "mayor", status: "running", generation: 1, turn: { state: "idle", count: 1 } };
+  await call("POST", "/heartbeat", { ...heartbeat("one"), agents: [agent] });
+  expect(await stub.busy()).toBe(false);
+  await call("POST", "/heartbeat", { ...heartbeat("one"), agents: [{ ...agent, turn: { state: "working", count: 2 } }] });
+  expect(await stub.busy()).toBe(true);
+});
