@@ -19,6 +19,8 @@ import (
 	"townd/api"
 	"townd/api/wire"
 	"townd/coordinator/townhall"
+	"townd/llm/llmtest"
+	"townd/supervisor/agenttest"
 	"townd/town"
 )
 
@@ -155,6 +157,90 @@ func TestEvictedTownGoesOnElsewhere(t *testing.T) {
 	}
 	if _, err := hall.Heartbeat(t.Context(), town.Heartbeat{InstanceID: old, Status: "ok"}); !errors.Is(err, town.ErrGone) {
 		t.Errorf("the container that has ended may speak again: %v", err)
+	}
+}
+
+// A town that is stopped and started again on the same disk, with the coordinator in it,
+// does the same.
+func TestStoppedTownTakesItsBeadsUpAgain(t *testing.T) {
+	t.Parallel()
+	tt := newTown(t, map[string]string{"TOWND_HEARTBEAT_SECONDS": "1"})
+	hall := func() *api.HallClient { return api.NewHall("http://"+tt.address, "local", tt.token, tt.http) }
+	if _, _, err := hall().PutRig(tt.context(), "rig", town.RigSettings{
+		GitURL: tt.remote.URL(), DefaultBranch: tt.remote.Branch, CLI: "command", Command: []string{"sh", "-c", beginThenFinish},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	bead, _, err := hall().CreateBead(tt.context(), "rig", town.BeadRequest{Title: "a file", MaxAttempts: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := tt.allDirty(1)
+	tt.evict()
+	tt.serve()
+	waitFor(t, "closed bead", func() bool {
+		b, err := hall().Bead(tt.context(), bead.ID)
+		return err == nil && b.Status == town.BeadClosed
+	})
+	if got, want := tt.remote.Git("show", tt.remote.Branch+":work-"+bead.ID+".txt"), "begun in "+begun[bead.ID]; strings.TrimSpace(got) != want {
+		t.Errorf("the bead has %q, want %q", got, want)
+	}
+}
+
+// What a real CLI remembers is gone with its disk. Its next session is a new one that is
+// told so, and finds its files.
+func TestEvictedCLIBeginsANewSessionInItsOldWork(t *testing.T) {
+	t.Parallel()
+	var evicted atomic.Bool
+	_, url := llmtest.Serve(t, func(r *llmtest.Request) llmtest.Step {
+		results := 0
+		for _, m := range r.Messages {
+			if m.Role == "tool" {
+				results++
+			}
+		}
+		switch {
+		case !evicted.Load() && results == 0:
+			return llmtest.Step{Tools: []llmtest.Tool{shell(r, "echo half >page.txt; echo changed >>dir000/file00000.txt")}}
+		case !evicted.Load():
+			return llmtest.Step{Text: "I wait for somebody."}
+		case results == 0 && strings.Contains(news(r), "It was begun before"):
+			return llmtest.Step{Tools: []llmtest.Tool{shell(r, "git checkout -q -- dir000 && echo whole >>page.txt && git add page.txt && git commit -q -m page")}}
+		}
+		for _, offered := range r.Tools {
+			if results == 1 && strings.HasSuffix(offered.Name, "gt_done") {
+				return llmtest.Step{Tools: []llmtest.Tool{{Name: offered.Name, Input: map[string]any{"summary": "Wrote the second half of the page, too.", "verified": "ALIGNED"}}}}
+			}
+		}
+		return llmtest.Step{Text: "Done."}
+	})
+	env := map[string]string{
+		"LLM_PROVIDER": "claude", "LLM_BASE_URL": url, "LLM_API_KEY": canary,
+		"PATH": agenttest.Reachable(t, llmtest.Program(t, "claude")) + ":" + os.Getenv("PATH"),
+	}
+	hall := newFarHall(t, 1)
+	first := hall.container(t, env)
+	remote := first.remote
+	if _, _, err := hall.PutRig(t.Context(), townhall.Person, "rig", town.RigSettings{
+		GitURL: remote.URL(), DefaultBranch: remote.Branch, CLI: "claude", Model: "claude-sonnet-4-5",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := hall.CreateBead(t.Context(), townhall.Person, "rig", town.BeadRequest{Title: "write a page"}); err != nil {
+		t.Fatal(err)
+	}
+	first.allDirty(1)
+	evicted.Store(true)
+	first.evict()
+	if err := os.RemoveAll(first.home); err != nil {
+		t.Fatal(err)
+	}
+	hall.container(t, env)
+	waitFor(t, "closed bead", func() bool {
+		return hall.all(t, func(b town.Bead) bool { return b.Status == town.BeadClosed }) != nil
+	})
+	if got := remote.Git("show", remote.Branch+":page.txt"); strings.TrimSpace(got) != "half\nwhole" {
+		t.Errorf("the page is %q, want what the first session wrote and what the second added", got)
 	}
 }
 
