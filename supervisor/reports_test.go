@@ -180,6 +180,7 @@ type hole struct{}
 
 func (hole) Event(string, town.AgentEvent)          {}
 func (hole) Newest(string, string) (int64, bool)    { return 0, true }
+func (hole) Draining(context.Context) error         { return nil }
 func (hole) Ended(c town.Completion, stored func()) {}
 
 // N11, N12: what a server had not written down when it was killed, the next one tells.

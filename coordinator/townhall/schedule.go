@@ -17,7 +17,7 @@ import (
 // while there is room.
 func (d *dispatcher) handOut(ctx context.Context, now time.Time) error {
 	c := d.cfg.Container()
-	if c == nil {
+	if c == nil || d.town.draining { // the next one says that it is there
 		return nil
 	}
 	if err := d.recover(ctx, c); err != nil {
