@@ -44,7 +44,12 @@ export function ago(time: string | null | undefined, now = Date.now()): string {
 }
 
 export function clock(time: string): string {
-  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return new Date(time).toLocaleTimeString([], {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hour12: false,
+  });
 }
 
 /** The part of an id that people tell beads apart by. */

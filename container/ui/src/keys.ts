@@ -28,7 +28,7 @@ function owns(target: EventTarget | null): target is HTMLElement {
 
 function step(by: number) {
   const all = [...document.querySelectorAll<HTMLElement>("main .tile a, main .card[href], main .lines a.strong")];
-  const here = all.indexOf(document.activeElement);
+  const here = all.findIndex((link) => link.matches(":focus"));
   const next = all[here < 0 ? (by > 0 ? 0 : all.length - 1) : here + by];
   next?.focus();
   next?.scrollIntoView({ block: "nearest" });

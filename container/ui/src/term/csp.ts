@@ -4,8 +4,8 @@
  */
 const create = document.createElement.bind(document);
 
-function sheetElement(): HTMLStyleElement {
-  const element = create("style");
+function sheetElement(): HTMLElement {
+  const element = create("template"); // even an empty <style> would be refused
   const sheet = new CSSStyleSheet();
   let text = "";
   Object.defineProperty(element, "textContent", {

@@ -47,7 +47,7 @@ export function draw(term: Terminal, canvas: HTMLCanvasElement): void {
   }
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   const one = widthOfOne(context);
-  const size = Math.max(width / (term.cols * one), 6.2);
+  const size = Math.max(width / (term.cols * one), 7);
   const cell = { width: size * one, height: size * 1.25 };
   const cols = Math.min(term.cols, Math.floor(width / cell.width));
   const rows = Math.min(term.rows, Math.floor(height / cell.height));

@@ -14,6 +14,7 @@ export function newTerminal(options: ITerminalOptions & ITerminalInitOnlyOptions
     windowOptions: {},
     linkHandler: null,
     logLevel: "off",
+    minimumContrastRatio: 3,
     ...options,
   });
   for (const code of [0, 1, 2, 7, 8, 9, 52, 777, 1337]) term.parser.registerOscHandler(code, () => true);

@@ -6,6 +6,9 @@ import { newTerminal } from "./new";
 
 const encoder = new TextEncoder();
 
+const typingFont = 13;
+const fonts = { least: 7, most: 15 };
+
 export class Screen {
   private readonly term: Terminal;
   private readonly fitting = new FitAddon();
@@ -14,8 +17,8 @@ export class Screen {
   private gone = false;
   typing = false;
 
-  constructor(box: HTMLElement) {
-    this.term = newTerminal({ fontSize: 13, scrollback: 10_000, disableStdin: true, cursorBlink: false });
+  constructor(private readonly box: HTMLElement) {
+    this.term = newTerminal({ fontSize: typingFont, scrollback: 10_000, disableStdin: true, cursorBlink: false });
     this.term.loadAddon(this.fitting);
     this.term.open(box);
     this.term.textarea?.setAttribute("aria-label", "Terminal");
@@ -47,7 +50,27 @@ export class Screen {
 
   size(cols: number, rows: number): void {
     // In order with the bytes: those before are drawn for the size before.
-    this.term.write("", () => !this.gone && cols > 0 && rows > 0 && this.term.resize(cols, rows));
+    this.term.write("", () => {
+      if (this.gone || cols <= 0 || rows <= 0) return;
+      this.term.resize(cols, rows);
+      this.scale();
+    });
+  }
+
+  /** Makes the font as large as lets all of the terminal be seen: whoever types says how many rows it has. */
+  scale(): void {
+    if (this.gone) return;
+    const { fontSize = typingFont } = this.term.options;
+    const drawn = this.box.querySelector<HTMLElement>(".xterm-screen");
+    let size = typingFont;
+    if (!this.typing && drawn?.offsetWidth) {
+      const style = getComputedStyle(this.box);
+      const width = this.box.clientWidth - Number.parseFloat(style.paddingLeft) * 2 - 16; // of the scroll bar
+      const height = this.box.clientHeight - Number.parseFloat(style.paddingTop) * 2;
+      const most = Math.min(width / drawn.offsetWidth, height / drawn.offsetHeight) * fontSize;
+      size = Math.max(fonts.least, Math.min(fonts.most, Math.floor(most * 2) / 2));
+    }
+    if (size !== fontSize) this.term.options.fontSize = size;
   }
 
   write(data: string | Uint8Array): void {
@@ -72,6 +95,7 @@ export class Screen {
     this.typing = on;
     this.term.options.disableStdin = !on;
     this.term.options.cursorBlink = on;
+    this.scale();
   }
 
   onInput(send: (data: Uint8Array<ArrayBuffer>) => void): void {

@@ -126,23 +126,22 @@ export function Composer({ at, a, sent }: { at: Context; a: Resident; sent: (id:
         send();
       }}
     >
-      <textarea
-        rows={2}
-        aria-label={`Message to ${a.name}`}
-        placeholder={`Message to ${a.name} (Ctrl+Enter sends)`}
-        value={text}
-        onInput={(e) => setText(e.currentTarget.value)}
-        onKeyDown={(e) => {
-          if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) send();
-        }}
-      />
       <div class="row">
+        <textarea
+          rows={1}
+          aria-label={`Message to ${a.name}`}
+          placeholder={`Message to ${a.name} (Ctrl+Enter sends)`}
+          value={text}
+          onInput={(e) => setText(e.currentTarget.value)}
+          onKeyDown={(e) => {
+            if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) send();
+          }}
+        />
         <select aria-label="When it is delivered" value={deliver} onChange={(e) => setDeliver(e.currentTarget.value)}>
           <option value="turn-end">after its turn</option>
           <option value="now">now</option>
           <option value="idle">when idle</option>
         </select>
-        <span class="grow" />
         <button type="submit" class="primary" disabled={busy || !text.trim() || !live(a)}>
           Send
         </button>

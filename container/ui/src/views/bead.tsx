@@ -28,6 +28,10 @@ export function BeadView({ at, id }: { at: Context; id: string }) {
     again();
     at.town.refresh();
   };
+  const saved = () => {
+    setEditing(false);
+    changed();
+  };
   return (
     <article class="bead">
       <p>
@@ -40,7 +44,7 @@ export function BeadView({ at, id }: { at: Context; id: string }) {
       <p class="why">{line(bead.why, 400)}</p>
       <Problem text={problem} />
       <Actions at={at} bead={bead} changed={changed} edit={() => setEditing(!editing)} />
-      {editing && <Edit at={at} bead={bead} done={() => (setEditing(false), changed())} />}
+      {editing && <Edit at={at} bead={bead} done={saved} />}
       <div class="two">
         <div>
           {bead.body && <p class="words body">{bead.body}</p>}

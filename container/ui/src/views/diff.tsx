@@ -29,7 +29,6 @@ export function DiffTab({ at, a }: { at: Context; a: Resident }) {
           <summary class="mono">{part.name}</summary>
           <pre class="patch">
             {part.lines.map((text, n) => (
-              // biome-ignore lint/suspicious/noArrayIndexKey: lines of a patch do not move
               <span key={n} class={tone(text)}>
                 {text}
                 {"\n"}

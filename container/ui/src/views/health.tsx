@@ -42,7 +42,7 @@ export function HealthView({ at }: { at: Context }) {
           </>
         )}
       </div>
-      <div class="two">
+      <div class="two halves">
         <dl>
           <dt>Version</dt>
           <dd>{h.version}</dd>

@@ -28,7 +28,7 @@ export function Inbox({ at }: { at: Context }) {
   const escalations = all.escalations.filter((e) => e.status !== "closed");
   const over = all.questions.filter((q) => q.status === "answered").slice(0, 20);
   return (
-    <section aria-label="Inbox">
+    <section class="inbox" aria-label="Inbox">
       <h1>Inbox</h1>
       <Problem text={problem} />
       {open.length + escalations.length === 0 && <Empty title="Nobody needs you." />}

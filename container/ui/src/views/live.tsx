@@ -27,7 +27,6 @@ export function Live({ at, a, words }: { at: Context; a: Resident; words: boolea
   const [note, setNote] = useState("");
   const [events, add] = useEvents(at, a.agentId);
   const [mine, setMine] = useState<Map<string, string>>(new Map());
-  const position = useRef("screen");
 
   useEffect(() => {
     const screen = words || !box.current ? null : new Screen(box.current);
@@ -66,6 +65,7 @@ export function Live({ at, a, words }: { at: Context; a: Resident; words: boolea
     stream.current = made;
     screen?.onInput((data) => made.type(data));
     const fitted = new ResizeObserver(() => {
+      screen?.scale();
       if (!screen?.typing) return;
       const now = screen.fit();
       if (now.cols !== offered.cols || now.rows !== offered.rows) made.size(now.cols, now.rows);
@@ -73,7 +73,6 @@ export function Live({ at, a, words }: { at: Context; a: Resident; words: boolea
     });
     if (box.current) fitted.observe(box.current);
     return () => {
-      position.current = made.position;
       fitted.disconnect();
       made.close();
       screen?.dispose();

@@ -90,7 +90,12 @@ function Player({ recording }: { recording: Recording }) {
     const made = new Screen(box.current);
     screen.current = made;
     next.current = 0;
-    return () => made.dispose();
+    const sized = new ResizeObserver(() => made.scale());
+    sized.observe(box.current);
+    return () => {
+      sized.disconnect();
+      made.dispose();
+    };
   }, []);
   // Shows the moments up to time: from the first when it lies before what is shown.
   useEffect(() => {

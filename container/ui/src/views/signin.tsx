@@ -30,7 +30,6 @@ export function SignIn({
             name="token"
             autocomplete="current-password"
             required
-            // biome-ignore lint/a11y/noAutofocus: it is all there is on the page
             autofocus
             value={token}
             onInput={(e) => setToken(e.currentTarget.value)}
