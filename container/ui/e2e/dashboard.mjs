@@ -17,7 +17,8 @@ const dialogs = [];
 let down = false; // the server was killed: calls fail then
 page.on("console", (m) => {
   const refused = down && /Failed to load resource|WebSocket connection|net::ERR/.test(m.text());
-  const asked = /status of (401|404|416)/.test(m.text()); // the step asks for that, or a tail has nothing new
+  // A step asks for that, or a small screen has nothing new; the canvas is read by us; the server's library may close twice.
+  const asked = /status of (401|404|416)|willReadFrequently|Close received after close/.test(m.text());
   if ((m.type() === "error" || m.type() === "warning") && !refused && !asked) complaints.push(m.text());
 });
 page.on("pageerror", (err) => complaints.push(err.stack));
@@ -238,16 +239,7 @@ await step("the terminal goes on at the exact byte when the server was killed", 
   );
 });
 
-await step("an agent is stopped", async () => {
-  await page.getByRole("button", { name: "Stop" }).click();
-  await page.getByRole("button", { name: "Stop it, really" }).click();
-  await page.getByRole("button", { name: "Forget" }).waitFor();
-  const agent = await call("GET", "agents/counter/status");
-  must(agent.status === "exited" && agent.reason === "stopped", JSON.stringify(agent));
-  await page.locator(".link").getByText("ended").waitFor();
-});
-
-await step("a run that is over is played again from any moment", async () => {
+await step("a run is played again from any moment", async () => {
   await page.getByRole("link", { name: "Replay" }).click();
   const time = page.getByLabel("Time");
   await time.waitFor();
@@ -262,6 +254,19 @@ await step("a run that is over is played again from any moment", async () => {
   await time.focus();
   await page.keyboard.press("End");
   await until(async () => (await rows()) === end, "its end is shown again");
+});
+
+await step("an agent is stopped", async () => {
+  await page.getByRole("link", { name: "Terminal" }).click();
+  await until(async () => (await rows()).includes("n="), "the counter is shown");
+  await page.getByRole("button", { name: "Stop" }).click();
+  await page.getByRole("button", { name: "Stop it, really" }).click();
+  // It is forgotten in a moment: whoever looks at it goes on seeing it.
+  const stopped = async () => (await town("GET", "runs?agent=counter")).runs.some((r) => r.reason === "stopped");
+  await until(stopped, "the coordinator knows that it was stopped");
+  await page.getByText("forgotten: this is what was seen last").waitFor();
+  must((await rows()).includes("n="), "its terminal is gone");
+  await page.locator(".link").getByText("ended").waitFor();
 });
 
 await step("work is given, done by an agent and merged", async () => {

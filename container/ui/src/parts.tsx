@@ -1,8 +1,8 @@
 /** What the views have in common. */
 import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import type { Client } from "./api";
-import { line, link, short } from "./format";
+import type { Client, Run } from "./api";
+import { ago, line, link, money, short, span } from "./format";
 import { to } from "./route";
 import type { Town } from "./town";
 
@@ -51,6 +51,25 @@ export function Outside({ url }: { url: string | undefined }) {
       {line(href, 80)}
     </a>
   ) : null;
+}
+
+/** Runs of agents, as the coordinator keeps them for audit. */
+export function RunList({ runs }: { runs: Run[] }) {
+  return (
+    <ul class="lines">
+      {runs.map((r) => (
+        <li key={r.runId}>
+          <a href={to("agents", r.agentId)}>{r.agentId}</a>{" "}
+          <span class="faint">
+            {r.status} {r.reason}, {ago(r.startedAt)}
+            {r.durationMs ? `, ${span(r.durationMs)}` : ""}, {money(r.usage.costUsd)}{" "}
+            <span class="mono">{short(r.runId)}</span>
+          </span>{" "}
+          {r.beadId && <BeadLink id={r.beadId} />}
+        </li>
+      ))}
+    </ul>
+  );
 }
 
 /** Something that a person does: busy while it runs, and what went wrong. */

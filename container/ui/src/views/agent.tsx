@@ -1,7 +1,7 @@
 /** One agent: its terminal or conversation, what it did, its changes, and how to talk to it and stop it. */
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { bytes, clock, count, line, money, span } from "../format";
-import { BeadLink, type Context, Empty, Pill, Problem, Sure, useAction } from "../parts";
+import { BeadLink, type Context, Empty, Pill, Problem, RunList, Sure, useAction, useRead } from "../parts";
 import { go, to } from "../route";
 import { structured } from "../term/mini";
 import { live, type Resident, state, tone, useTown } from "../town";
@@ -13,22 +13,16 @@ const tabs = ["", "diff", "replay"];
 
 export function AgentView({ at, id, tab }: { at: Context; id: string; tab: string }) {
   const view = useTown(at.town);
-  const a = view.agents.find((agent) => agent.agentId === id);
-  if (!a) {
-    if (!view.loaded) return <div class="skeleton tall" aria-hidden="true" />;
-    return (
-      <Empty title={`There is no agent ${id}.`}>
-        <p>
-          It was forgotten, or never was. <a href="#/town">All agents</a>
-        </p>
-      </Empty>
-    );
-  }
+  const seen = useRef<Resident | null>(null); // goes on being shown when the town has forgotten it
+  const now = view.agents.find((agent) => agent.agentId === id);
+  if (now) seen.current = now;
+  const a = seen.current?.agentId === id ? seen.current : null;
+  if (!a) return view.loaded ? <Forgotten at={at} id={id} /> : <div class="skeleton tall" aria-hidden="true" />;
   const words = structured(a.cli);
   const names = [words ? "Conversation" : "Terminal", "Changes", "Replay"];
   return (
     <div class="agent">
-      <Head at={at} a={a} />
+      <Head at={at} a={a} gone={!now} />
       <nav class="tabs" aria-label="Views of this agent">
         {tabs.map((name, i) =>
           name === "replay" && words ? null : (
@@ -49,7 +43,20 @@ export function AgentView({ at, id, tab }: { at: Context; id: string; tab: strin
   );
 }
 
-function Head({ at, a }: { at: Context; a: Resident }) {
+/** An agent that is not, or no longer, in the container: what the coordinator keeps of it. */
+function Forgotten({ at, id }: { at: Context; id: string }) {
+  const [runs] = useRead(async () => (at.town.hall ? at.client.runs({ agent: id, limit: 50 }) : []), id, 0);
+  return (
+    <section aria-label={id}>
+      <Empty title={runs?.length ? `${id} has ended and was forgotten.` : `There is no agent ${id}.`}>
+        <a href="#/town">All agents</a>
+      </Empty>
+      {runs && <RunList runs={runs} />}
+    </section>
+  );
+}
+
+function Head({ at, a, gone }: { at: Context; a: Resident; gone: boolean }) {
   const [busy, problem, run] = useAction();
   const stop = () =>
     run(async () => {
@@ -75,7 +82,9 @@ function Head({ at, a }: { at: Context; a: Resident }) {
         </span>
         {a.beadId && <BeadLink id={a.beadId} />}
         <span class="grow" />
-        {live(a) ? (
+        {gone ? (
+          <Pill tone="calm">forgotten: this is what was seen last</Pill>
+        ) : live(a) ? (
           <Sure label="Stop" sure="Stop it, really" busy={busy} act={stop} />
         ) : (
           <Sure label="Forget" sure="Forget it, really" busy={busy} act={forget} />

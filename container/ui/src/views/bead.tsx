@@ -1,8 +1,8 @@
 /** One bead: what it is, where it stands and why, what became of it so far, and what a person can do. */
 import { useState } from "preact/hooks";
 import type { Bead, BeadPatch, Note, Run } from "../api";
-import { ago, clock, line, money, short, span } from "../format";
-import { BeadLink, type Context, Outside, Pill, Problem, Sure, useAction, useRead } from "../parts";
+import { ago, clock, line } from "../format";
+import { BeadLink, type Context, Outside, Pill, Problem, RunList, Sure, useAction, useRead } from "../parts";
 import { to } from "../route";
 
 interface Whole {
@@ -301,18 +301,7 @@ function Facts({ bead, runs }: { bead: Bead; runs: Run[] }) {
       {runs.length > 0 && (
         <>
           <h2>Runs</h2>
-          <ul class="lines">
-            {runs.map((r) => (
-              <li key={r.runId}>
-                <a href={to("agents", r.agentId)}>{r.agentId}</a>{" "}
-                <span class="faint">
-                  {r.status}
-                  {r.durationMs ? `, ${span(r.durationMs)}` : ""}, {money(r.usage.costUsd)}{" "}
-                  <span class="mono">{short(r.runId)}</span>
-                </span>
-              </li>
-            ))}
-          </ul>
+          <RunList runs={runs} />
         </>
       )}
     </aside>

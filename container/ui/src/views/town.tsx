@@ -225,10 +225,7 @@ const Tile = memo(
     const says = line(asks ? "asks a question" : a.says || a.why, 120);
     return (
       <li class={`tile ${asks ? "warn" : tone(a)}`}>
-        <a
-          href={to("agents", a.agentId)}
-          aria-label={`${a.name}, ${a.role}, ${asks ? "asks a question" : state(a)}. ${says}`}
-        >
+        <a href={to("agents", a.agentId)}>
           <span class="tile-head">
             <span class="dot" aria-hidden="true" />
             <span class="strong">{a.name}</span>
