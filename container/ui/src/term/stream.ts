@@ -34,6 +34,7 @@ export class Stream {
   private timer = 0;
   private delay = patience.first;
   private closed = false;
+  private skipping = false;
   private run = "";
   private offset = 0;
   private events = ""; // cursor of the newest event told
@@ -60,7 +61,7 @@ export class Stream {
     this.socket?.close();
   }
 
-  /** Lets go of the connection until resume: the terminal cannot keep up. Nothing is lost by it. */
+  /** Lets go of the connection until skip: the terminal cannot keep up. */
   pause(): void {
     clearTimeout(this.timer);
     const socket = this.socket;
@@ -68,8 +69,11 @@ export class Stream {
     socket?.close();
   }
 
-  resume(): void {
-    if (!this.socket) void this.open();
+  /** Goes on with what is printed now, and tells what was left out as a gap. */
+  skip(): void {
+    if (this.socket) return;
+    this.skipping = true;
+    void this.open();
   }
 
   type(data: Uint8Array<ArrayBuffer>): void {
@@ -97,7 +101,7 @@ export class Stream {
   private connect(ticket: string) {
     const url = new URL(`agents/${encodeURIComponent(this.agent)}/stream`, base);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    const after = this.position;
+    const after = this.skipping ? "live" : this.position;
     if (after) url.searchParams.set("after", after);
     if (this.events) url.searchParams.set("events", this.events);
     const socket = new WebSocket(url, [`ticket.${ticket}`]); // not in the address, which proxies log
@@ -155,7 +159,10 @@ export class Stream {
   }
 
   private hello(frame: Hello) {
-    const fresh = this.run !== frame.runId || this.offset !== frame.offset;
+    const skipped = this.skipping && this.run === frame.runId;
+    const fresh = !skipped && (this.run !== frame.runId || this.offset !== frame.offset);
+    if (skipped) this.on.gap(this.offset, frame.offset);
+    this.skipping = false;
     this.run = frame.runId;
     this.offset = frame.offset;
     this.epoch = frame.epoch;

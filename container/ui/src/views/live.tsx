@@ -11,6 +11,7 @@ import { Timeline } from "./timeline";
 
 const before = 500; // events of the past that are read at first
 const most = 3000; // that are held
+const tooFar = 16 << 20; // bytes that wait to be drawn; some seconds
 
 interface Line {
   state: Link;
@@ -41,14 +42,14 @@ export function Live({ at, a, words }: { at: Context; a: Resident; words: boolea
       bytes: (data) => {
         if (!screen) return;
         screen.write(data);
-        if (screen.behind > 4 << 20) {
+        if (screen.behind > tooFar) {
           made.pause();
-          screen.caughtUp(() => made.resume());
+          screen.caughtUp(() => made.skip());
         }
       },
       resize: (cols, rows) => screen?.size(cols, rows),
       event: add,
-      gap: (from, to) => setNote(`${bytes(to - from)} are no longer held and were left out.`),
+      gap: (from, to) => setNote(`${bytes(to - from)} were left out: printed too fast, or no longer held.`),
       mode: (mode, queued) => {
         setTyping(mode === "write");
         setWaiting(queued);
