@@ -198,7 +198,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		return nil, err
 	}
 	t.face = container.New(container.Config{
-		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
+		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, TownID: c.Coordinator.TownID, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
 		ByPullRequest: c.Git.byPullRequest,
 		Metrics:       metrics, Secrets: secrets, Log: log, Warnings: warnings,
