@@ -35,6 +35,7 @@ lint:
 	@dead=$$($(TOOL) deadcode -test ./...); test -z "$$dead" || { echo "$$dead" >&2; exit 1; }
 	go test -run 'Imports|UpToDate' . ./cmd/townd ./coordinator/...
 	$(call in-node,worker,lint)
+	$(call in-node,container/ui,check)
 
 # the figures of bench/README.md
 bench:
