@@ -37,6 +37,7 @@ var scenarios = []scenario{
 	{"events", measureEvents},
 	{"message", measureMessage},
 	{"report", measureReports},
+	{"bead", measureBeads},
 }
 
 func main() {

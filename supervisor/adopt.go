@@ -125,6 +125,9 @@ func (a *agent) recall(run keeper.Run, feed *runFeed) {
 		a.log.Error("run's note not read", "error", err)
 	}
 	a.env = a.note.EnvVars
+	if view := &a.rec.Agent; view.Workdir == "" {
+		view.Workdir, a.rec.Base, a.rec.GID = a.note.Workdir, a.note.Base, a.note.GID
+	}
 	if a.rec.Agent.Status.Live() {
 		a.s.know(a.note.Capability, a)
 	}

@@ -85,6 +85,11 @@ type note struct {
 	Agent      string            `json:"agent"`
 	EnvVars    map[string]string `json:"envVars"`
 	Capability string            `json:"capability"` // what the agent proves itself with at the town's own doors
+
+	// What the start made, for a server that has ended before it could write that down.
+	Workdir string `json:"workdir,omitempty"`
+	Base    string `json:"base,omitempty"` // record.Base
+	GID     uint32 `json:"gid,omitempty"`
 }
 
 func (r *record) owner() gitmgr.Owner { return gitmgr.Owner{UID: r.UID, GID: r.GID} }

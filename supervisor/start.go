@@ -267,6 +267,7 @@ func (a *agent) spawn(m message, reply func(town.Agent, error)) {
 	a.s.wg.Go(func() {
 		made, err := a.s.prepare(ctx, cli, &rec, env, held.Capability, m)
 		if err == nil {
+			held.Workdir, held.Base, held.GID = made.worktree.Dir, made.worktree.Base, made.gid
 			made.spawn.Note, err = encodeNote(held)
 		}
 		if err == nil {

@@ -22,9 +22,10 @@ type askedMerge struct {
 	failures int       // calls that failed in a row, or looks at a pull request
 }
 
-// outcomeGrace is how much longer than its gates a merge may take before it is
-// asked for again, which is safe: it goes on from what the remote has.
-const outcomeGrace = 30 * time.Minute
+// askAgain is when a merge is asked for again that no outcome is told of. One that is
+// being worked on is not begun anew by it; one that the container has lost, as when its
+// server was killed, goes on from what the remote has.
+const askAgain = time.Minute
 
 // moveMerges keeps the queue of each rig moving: one merge of a rig at a time is
 // reviewed, if the rig wants that, and merged by the container. Pull requests that
@@ -118,14 +119,14 @@ func (d *dispatcher) askMerge(ctx context.Context, c Container, m town.Merge, in
 		res, err := c.Merge(ctx, req)
 		return func(ctx context.Context) {
 			a.calling = false
-			d.mergeAnswered(ctx, m, rig, a, res, err)
+			d.mergeAnswered(ctx, m, a, res, err)
 		}
 	})
 	return nil
 }
 
 // mergeAnswered takes the container's answer to the request for a merge.
-func (d *dispatcher) mergeAnswered(ctx context.Context, m town.Merge, rig town.Rig, a *askedMerge, res api.MergeResult, err error) {
+func (d *dispatcher) mergeAnswered(ctx context.Context, m town.Merge, a *askedMerge, res api.MergeResult, err error) {
 	now := d.h.clock.now()
 	log := d.log.With("merge", m.ID, "bead", m.BeadID, "branch", m.Branch)
 	switch {
@@ -134,7 +135,7 @@ func (d *dispatcher) mergeAnswered(ctx context.Context, m town.Merge, rig town.R
 		a.failures++
 	case err == nil:
 		a.failures = 0
-		a.again = now.Add(outcomeGrace + gateTime(rig))
+		a.again = now.Add(askAgain)
 	case errors.Is(err, town.ErrInvalid), errors.Is(err, town.ErrNotFound):
 		log.Warn("merge refused", "error", err)
 		d.owe(ctx, "merge outcome", func(ctx context.Context) error {
@@ -181,13 +182,4 @@ func mergeRequest(townID string, m town.Merge, b town.Bead, rig town.Rig) api.Me
 		req.Gates = append(req.Gates, api.Gate(g))
 	}
 	return req
-}
-
-// gateTime is how long the gates of a rig may take.
-func gateTime(rig town.Rig) time.Duration {
-	var all float64
-	for _, g := range rig.Gates {
-		all += cmp.Or(g.TimeoutSeconds, 600)
-	}
-	return time.Duration(all * float64(time.Second))
 }

@@ -165,8 +165,8 @@ func (c *circle) settled() {
 		return err == nil && len(agents) == 0
 	})
 	waitFor(c.t, "end of every worktree", func() bool { return len(c.worktrees()) == 0 })
-	if left := c.worktrees(); len(left) > 0 {
-		c.t.Errorf("worktrees are left: %q", left)
+	for _, dir := range c.worktrees() {
+		c.t.Errorf("worktree %s is left; of its agent the servers said:\n%s", dir, c.log.linesWith(filepath.Base(dir)))
 	}
 }
 

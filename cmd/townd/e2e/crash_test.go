@@ -115,7 +115,7 @@ func (c *crashCycle) once(id string) bool {
 	case err != nil:
 		c.t.Fatalf("status of %s: %v", id, err)
 	case a.PID != nil:
-		return len(procs) == 1 && procs[0].pid == *a.PID && procs[0].run == a.RunID
+		return len(procs) == 1 && procs[0].pid == *a.PID && procs[0].run == a.RunID && a.Workdir != ""
 	}
 	return len(procs) == 0 && !a.Status.Live()
 }

@@ -341,6 +341,17 @@ func (b *buffer) withoutRequests() []byte {
 	return kept
 }
 
+// linesWith returns the lines that hold text.
+func (b *buffer) linesWith(text string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(b.String()) {
+		if strings.Contains(line, text) {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}
+
 // begin makes await ignore what was written so far.
 func (b *buffer) begin() {
 	b.mu.Lock()
