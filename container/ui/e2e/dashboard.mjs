@@ -65,7 +65,7 @@ async function until(what, why) {
   }
 }
 
-async function start(agentId, script) {
+async function start(agentId, script, more = { cli: "command", command: ["sh", "-c", script] }) {
   const { rigs } = await town("GET", "rigs");
   await call("POST", "agents/start", {
     agentId,
@@ -75,8 +75,7 @@ async function start(agentId, script) {
     name: agentId,
     gitUrl: rigs[0].gitUrl,
     branch: `polecat/${agentId}/1`,
-    cli: "command",
-    command: ["sh", "-c", script],
+    ...more,
   });
 }
 
@@ -283,6 +282,27 @@ await step("work is given, done by an agent and merged", async () => {
     .getByRole("row", { name: /merged/ })
     .first()
     .waitFor();
+});
+
+await step("a program without a terminal is shown as a conversation", async () => {
+  await start("talker", "", { cli: "claude", model: "claude-sonnet-4-5", prompt: "please write one.txt" });
+  await go("#/agents/talker");
+  const talk = page.getByRole("region", { name: "Conversation" });
+  await talk.getByText("<img src=x onerror=alert(1)> I write.").waitFor();
+  await talk.getByText(/^✓ write/i).waitFor();
+  await talk.getByText("It is done.").waitFor();
+  await page.getByLabel("Message to talker").fill("please write two.txt");
+  await page.getByRole("button", { name: "Send" }).click();
+  await talk
+    .locator(".message", { hasText: "please write two.txt" })
+    .getByText(/delivered|seen/)
+    .waitFor();
+  await until(async () => (await talk.getByText("It is done.").count()) === 2, "the second turn is done");
+  await page.getByText("turn 2", { exact: true }).waitFor();
+  await page.locator(".facts", { hasText: /[1-9]\d* in/ }).waitFor();
+  if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/conversation.png` });
+  await go("#/town");
+  await page.locator(".tile", { hasText: "talker" }).waitFor();
 });
 
 await step("a failed bead is retried where it is shown", async () => {

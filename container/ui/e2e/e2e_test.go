@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"townd/gitmgr/gittest"
+	"townd/llm/llmtest"
 	"townd/supervisor/agenttest"
 )
 
@@ -41,7 +42,10 @@ func TestDashboardInABrowser(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, node, "dashboard.mjs")
-	home, address := serve(t)
+	claude := llmtest.Program(t, "claude")
+	_, model := llmtest.Serve(t, conversation)
+	home, address := serve(t, "PATH="+agenttest.Reachable(t, claude)+":"+os.Getenv("PATH"),
+		"LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody")
 	cmd.Env = append(os.Environ(), "CHROMIUM="+chromium, "TOWND_URL=http://"+address, "TOWND_TOKEN="+token,
 		"SERVER_LOCK="+filepath.Join(home, "server.lock"), "SHOTS="+os.Getenv("TOWND_UI_SHOTS"))
 	var told bytes.Buffer
@@ -57,6 +61,18 @@ func TestDashboardInABrowser(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("dashboard.mjs after %d steps: %v\n%s", steps, err, told.String())
 	}
+}
+
+// conversation is a model that says what a page must not run, calls a tool and is
+// done.
+func conversation(r *llmtest.Request) llmtest.Step {
+	if r.Last().Role != "tool" {
+		return llmtest.Step{
+			Text:  "<img src=x onerror=alert(1)> I write.",
+			Tools: []llmtest.Tool{{Name: "write", Input: map[string]any{"file_path": "one.txt", "content": "<b>written</b>\n"}}},
+		}
+	}
+	return llmtest.Step{Text: "It is done."}
 }
 
 // report makes each line of out a subtest and returns how many there were.
@@ -92,7 +108,7 @@ func need(t *testing.T, program string) string {
 }
 
 // serve starts a town with one repository, whose keeper brings its server back.
-func serve(t *testing.T) (home, address string) {
+func serve(t *testing.T, settings ...string) (home, address string) {
 	home = agenttest.Home(t)
 	remote := gittest.NewAt(t, filepath.Join(agenttest.Home(t), "remote.git"), gittest.Options{Files: 3})
 	program := filepath.Join(agenttest.Home(t), "townd")
@@ -102,10 +118,11 @@ func serve(t *testing.T) (home, address string) {
 	address = freeAddress(t)
 	base := 1<<24 + users*rand.Uint32N(1<<18) // far from those of a town at work here
 	env := []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TOWND_HOME=" + home, "TOWND_LISTEN=" + address, "TOWND_URL=http://" + address,
+		"HOME=" + home, "TOWND_HOME=" + home, "TOWND_LISTEN=" + address, "TOWND_URL=http://" + address,
 		"TOWND_TOKEN=" + token, "TOWND_GIT_PROTOCOLS=file", "TOWND_STOP_SECONDS=5",
 		fmt.Sprint("TOWND_UID_BASE=", base), fmt.Sprint("TOWND_GID_BASE=", base), fmt.Sprint("TOWND_UID_COUNT=", users),
 	}
+	env = append(env, settings...)
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import { mono, palette, theme } from "./theme";
 
 const background = theme.background ?? "#000";
 const foreground = theme.foreground ?? "#fff";
+const margin = 5; // around the text
 let advance = 0; // width of a character in a font of 1 px
 
 function widthOfOne(context: CanvasRenderingContext2D): number {
@@ -38,6 +39,7 @@ function lastRow(term: Terminal): number {
 export function draw(term: Terminal, canvas: HTMLCanvasElement): void {
   const width = canvas.clientWidth;
   const height = canvas.clientHeight;
+  const inner = { width: width - 2 * margin, height: height - 2 * margin };
   const context = canvas.getContext("2d", { alpha: false });
   if (!context || width === 0 || height === 0) return;
   const ratio = window.devicePixelRatio || 1;
@@ -47,13 +49,14 @@ export function draw(term: Terminal, canvas: HTMLCanvasElement): void {
   }
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   const one = widthOfOne(context);
-  const size = Math.max(width / (term.cols * one), 7);
+  const size = Math.max(inner.width / (term.cols * one), 7);
   const cell = { width: size * one, height: size * 1.25 };
-  const cols = Math.min(term.cols, Math.floor(width / cell.width));
-  const rows = Math.min(term.rows, Math.floor(height / cell.height));
+  const cols = Math.min(term.cols, Math.floor(inner.width / cell.width));
+  const rows = Math.min(term.rows, Math.floor(inner.height / cell.height));
   const first = Math.max(0, lastRow(term) - rows + 1);
   context.fillStyle = background;
   context.fillRect(0, 0, width, height);
+  context.translate(margin, margin);
   context.textBaseline = "middle";
   context.font = `${size}px ${mono}`;
   for (let row = 0; row < rows; row++) drawRow(context, term, first + row, row, cols, cell);

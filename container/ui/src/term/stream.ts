@@ -57,16 +57,22 @@ export class Stream {
 
   close(): void {
     this.closed = true;
+    this.leave();
+  }
+
+  private leave(): void {
     clearTimeout(this.timer);
-    this.socket?.close();
+    const socket = this.socket;
+    this.socket = null;
+    if (!socket) return;
+    // Browsers complain of one that is closed before it is open.
+    if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket.close();
   }
 
   /** Lets go of the connection until skip: the terminal cannot keep up. */
   pause(): void {
-    clearTimeout(this.timer);
-    const socket = this.socket;
-    this.socket = null;
-    socket?.close();
+    this.leave();
   }
 
   /** Goes on with what is printed now, and tells what was left out as a gap. */

@@ -48,6 +48,8 @@ function split(patch: string): { name: string; lines: string[] }[] {
       parts.push({ name: text.replace(/^diff --git a\/(.*) b\/.*$/, "$1"), lines: [] });
     else if (!/^(index|---|\+\+\+) /.test(text)) parts.at(-1)?.lines.push(text.slice(0, 2000));
   }
+  const last = parts.at(-1)?.lines;
+  if (last?.at(-1) === "") last.pop();
   return parts;
 }
 

@@ -28,6 +28,7 @@ export function TownView({ at }: { at: Context }) {
         <div class="bar">
           <h2>Agents</h2>
           <Counts view={view} />
+          {view.status?.paused && <Pill tone="warn">paused: {line(view.status.paused, 80)}</Pill>}
           <span class="grow" />
           {over > 0 && (
             <label class="check">
