@@ -76,7 +76,10 @@ func newChaos(t *testing.T, apart bool) *chaos {
 	c.serve()
 	c.hall = c.hallAt(url, "local")
 	waitFor(t, "coordinator", func() bool { _, err := c.hall.TownStatus(c.context()); return err == nil })
-	c.setRig(town.RigSettings{MaxAgents: chaosAgents, Gates: []town.Gate{{Command: "test -e README.md || test -n \"$(ls)\""}}})
+	c.setRig(town.RigSettings{
+		MaxAgents: chaosAgents, Gates: []town.Gate{{Command: "test -n \"$(ls)\""}},
+		EnvVars: map[string]string{"NO_COLOR": "1"}, // at their own pace: there is always one to be killed
+	})
 	return c
 }
 

@@ -46,7 +46,7 @@ func (tt *testTown) hallAt(url, townID string) *api.HallClient {
 func (c *circle) setRig(rig town.RigSettings) {
 	c.t.Helper()
 	rig.GitURL, rig.DefaultBranch, rig.CLI = c.remote.URL(), c.remote.Branch, cmp.Or(rig.CLI, "demo")
-	if rig.CLI == "demo" {
+	if rig.CLI == "demo" && rig.EnvVars == nil {
 		rig.EnvVars = map[string]string{"DEMO_FAST": "1"}
 	}
 	if _, _, err := c.hall.PutRig(c.context(), "rig", rig); err != nil {
