@@ -192,8 +192,8 @@ func TestACoordinatorKnowsOfADrainWhenItIsOver(t *testing.T) {
 	lt.Drain(t.Context())
 	lt.mu.Lock()
 	defer lt.mu.Unlock()
-	if lt.ledger.status != "draining" {
-		t.Errorf("the coordinator was told %q last", lt.ledger.status)
+	if lt.status != "draining" {
+		t.Errorf("the coordinator was told %q last", lt.status)
 	}
 }
 
