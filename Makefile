@@ -45,6 +45,8 @@ bench:
 generate: build
 	go test ./cmd/townd ./coordinator/townhall ./coordinator/tools -run UpToDate -update
 	go run ./docs/picture bin/townd docs/try.svg
+	$(call in-node,worker,generate)
+	$(call in-node,container/ui,build)
 
 # the table of docs/clis.md, proven with every agent program; needs .tools/clis/install
 clis:

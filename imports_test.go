@@ -135,6 +135,8 @@ var rules = map[string]rule{
 		theirs: []string{
 			"github.com/google/renameio/v2", "github.com/hashicorp/go-multierror", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys",
 			"golang.org/x/term",
+			"charm.land/bubbletea/v2",                // the terminal of townd top: keys, sizes, drawing what changed
+			"github.com/charmbracelet/x",             // widths of characters, as bubbletea counts them
 			"github.com/modelcontextprotocol/go-sdk", // the protocol by which CLIs call the town's tools, by those who define it
 		},
 		why: "main wires the rooms together",

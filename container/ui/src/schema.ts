@@ -572,9 +572,12 @@ export interface components {
             ignored?: string[];
         };
         SyncRequest: {
-            /** @description By rig id. */
+            /** @description By rig id: RigSettings, of which `git` is used and the rest may be left out. */
             rigs?: {
-                [key: string]: components["schemas"]["RigSettings"];
+                [key: string]: {
+                    gitUrl?: string;
+                    git?: components["schemas"]["GitSettings"];
+                };
             };
         };
         SyncResponse: {
@@ -878,7 +881,7 @@ export interface components {
         MergeOutcome: {
             entryId?: string;
             /** @enum {string} */
-            status: "merged" | "nothing" | "conflict" | "race" | "gates_failed" | "auth" | "network" | "pull_request" | "failed";
+            status: "merged" | "nothing" | "conflict" | "race" | "gates_failed" | "auth" | "network" | "pull_request" | "closed" | "failed";
             message?: string;
             commit?: string;
             pullRequest?: string;
