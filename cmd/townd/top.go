@@ -183,10 +183,10 @@ func (m *top) draw() string {
 			above = append(above, "paused: "+m.status.Paused)
 		}
 		for _, q := range m.status.Questions {
-			above = append(above, fmt.Sprintf("? %s asks: %s", q.AgentID, q.Question))
+			above = append(above, fmt.Sprintf("? %s asks: %s", q.AgentID, clip(q.Question, 200)))
 		}
 		for _, e := range m.status.Escalations {
-			above = append(above, fmt.Sprintf("! %s: %s", e.Severity, e.Title))
+			above = append(above, fmt.Sprintf("! %s: %s", e.Severity, clip(e.Title, 200)))
 		}
 	}
 	above = above[:min(len(above), max(1, m.height/3))]
