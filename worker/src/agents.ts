@@ -2,7 +2,7 @@
 
 import { type AgentRow, agentOf, isLive, mustHaveAgent } from "./agentrows";
 import { applyTo, failed } from "./apply";
-import { agentsBead, type BeadRow, beadColumns, beadOf, loadBead, mustHaveBead, notesOf } from "./beadrows";
+import { agentsBead, type BeadRow, beadColumns, beadOf, loadBead, mustHaveBead, notesOf, waitsForAgent } from "./beadrows";
 import { by, type Caller } from "./caller";
 import { type Bead, byteLength, type Completion, isID, type Merge, type Schemas, type TownAgent } from "./contract";
 import { badBody, conflict, forbidden } from "./errors";
@@ -164,9 +164,9 @@ function beadCompleted(t: Tx, b: BeadRow, c: Completion & { agentId: string; gen
     waitForAnswer(t, b);
     return;
   }
-  if (c.reason === "stopped" && isDraining(t)) {
-    // Nobody stopped this agent: its container ends.
-    applyTo(t, b, { event: "release", epoch: c.generation, reason: "its container ends" });
+  if ((c.reason === "stopped" || c.reason === "killed") && isDraining(t)) {
+    // Nobody stopped this agent, and it did not fail: its container ends.
+    giveBack(t, b, c.generation, "its container ends");
     return;
   }
   const call = afterEnd(b, c);
@@ -177,6 +177,17 @@ function beadCompleted(t: Tx, b: BeadRow, c: Completion & { agentId: string; gen
     mergeNothing(t, b);
   } else if (call.event === "release" || call.event === "give_up") {
     failed(t, b.id, call.reason ?? "");
+  }
+}
+
+/** Frees a bead whose attempt does not count: others may take it at once. */
+function giveBack(t: Tx, b: BeadRow, epoch: number, reason: string): void {
+  if (applyTo(t, b, { event: "release", epoch, reason }) === "applied") {
+    t.exec(
+      "UPDATE beads SET attempts = max(attempts - 1, 0), not_before = NULL, why = ? WHERE id = ?",
+      `${waitsForAgent}: ${reason}`,
+      b.id,
+    );
   }
 }
 

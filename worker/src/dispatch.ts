@@ -11,7 +11,7 @@ import { moveConvoys } from "./convoys";
 import { messageOf, Refusal } from "./errors";
 import { raise } from "./escalations";
 import { Gates, gateDelays, ofContainer, ofRig } from "./gates";
-import { instanceID, instanceSeen } from "./instance";
+import { instanceID, instanceSeen, isDraining } from "./instance";
 import { delayAt, mergeDelays, pullDelays } from "./judge";
 import { type MergeRow, mergeCompleted, nextMerge, setMerge } from "./merges";
 import { openOrders, ordersDone } from "./orders";
@@ -141,6 +141,12 @@ export class Dispatcher {
 
   /** Claims ready beads and has their agents started, one for each rig in turn while there is room. */
   private handOut(t: Tx): void {
+    const drained = instanceSeen(t) + asleepAfter;
+    if (isDraining(t) && t.now < drained) {
+      // Its successor says that it is there, or has ended unseen, and the next start wakes one.
+      this.wakeAt(drained);
+      return;
+    }
     this.recover(t);
     wakeLater(t);
     const live = liveByRig(t);
