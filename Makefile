@@ -1,19 +1,22 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := build
-.PHONY: build run test lint bench generate clis image
+.PHONY: build run test lint bench generate clis image image-test
 
 TOOL := go tool -modfile=.tools/go.mod
 # The race detector needs a C compiler; without one Go turns cgo off.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
+# A script of a folder with programs from npm; without them it is said and left out.
+in-node = @if test -d $(1)/node_modules; then npm run --silent --prefix $(1) $(2); else echo 'skipped: npm run $(2) of $(1), which needs npm ci --prefix $(1)'; fi
+
 # bin/townd, one static program
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/townd ./cmd/townd
 
-# a town on this machine with a first agent in it, until Ctrl-C; CLI=claude, kilo,
-# opencode, codex, gemini or demo says which agent
+# a town on this machine that takes a first bead to its merge, until Ctrl-C; CLI=claude,
+# kilo, opencode, codex, gemini or demo says which agents
 run: build
 	bin/townd try $(if $(CLI),--cli '$(CLI)')
 
@@ -21,6 +24,7 @@ run: build
 test:
 	go test -json -shuffle=on $(RACE) -timeout 15m ./... | go run -C .tools ./gotest
 	go test -C .tools -json ./gotest | go run -C .tools ./gotest
+	$(call in-node,worker,test)
 
 # what must hold before a change goes in
 lint:
@@ -29,21 +33,27 @@ lint:
 	go fix -diff ./...
 	$(TOOL) golangci-lint run ./...
 	@dead=$$($(TOOL) deadcode -test ./...); test -z "$$dead" || { echo "$$dead" >&2; exit 1; }
-	go test -run 'Imports|UpToDate' . ./cmd/townd
+	go test -run 'Imports|UpToDate' . ./cmd/townd ./coordinator/...
+	$(call in-node,worker,lint)
+	$(call in-node,container/ui,check)
 
 # the figures of bench/README.md
 bench:
 	go run ./bench
 
-# docs/cli.md, docs/configuration.md and the picture of the README, from the program itself
+# the generated pages of docs/ and the picture of the README, from the program itself
 generate: build
-	go test ./cmd/townd -run UpToDate -update
+	go test ./cmd/townd ./coordinator/townhall ./coordinator/tools -run UpToDate -update
 	go run ./docs/picture bin/townd docs/try.svg
 
 # the table of docs/clis.md, proven with every agent program; needs .tools/clis/install
 clis:
 	go test -C cmd/townd/e2e -run EveryCellOfTheTable -clis -parallel 2 -timeout 30m
 
-# the container image, townd:latest
+# the container image, townd:latest; AGENT_CLIS chooses its agent programs
 image:
-	docker build --build-arg VERSION=$(VERSION) -t townd .
+	docker build $(DOCKER_BUILD_FLAGS) --build-arg VERSION=$(VERSION) $(if $(filter undefined,$(origin AGENT_CLIS)),,--build-arg AGENT_CLIS='$(AGENT_CLIS)') -t townd .
+
+# what docs/container.md says of the image, proven in Docker; takes minutes
+image-test:
+	DOCKER_BUILD_FLAGS='$(DOCKER_BUILD_FLAGS)' deploy/image-test

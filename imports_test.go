@@ -115,8 +115,11 @@ var rules = map[string]rule{
 		theirs: []string{"github.com/hashicorp/go-multierror", "github.com/google/renameio/v2", "golang.org/x/sys"},
 		why:    "an agent's life needs its rooms, and no face: HTTP can change without it",
 	},
+	"container/ui": {
+		why: "files for browsers and how they are served; what they show they ask for at the API",
+	},
 	"container": {
-		ours: []string{"town", "api", "api/wire", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr", "llm"},
+		ours: []string{"town", "api", "api/wire", "container/ui", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr", "llm"},
 		theirs: []string{
 			"github.com/getkin/kin-openapi", "github.com/gorilla/mux", "github.com/prometheus/client_golang",
 			"github.com/shirou/gopsutil/v3", "nhooyr.io/websocket",
@@ -141,7 +144,7 @@ var rules = map[string]rule{
 // helpers are for tests and load programs only, so they may import anything;
 // no package of the program imports them.
 var helpers = []string{
-	"api/conformance", "bench", "cmd/townd/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest", "coordinator/tools/tooltest",
+	"api/conformance", "bench", "cmd/townd/e2e", "container/ui/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest", "coordinator/tools/tooltest", "worker",
 }
 
 func TestImports(t *testing.T) {

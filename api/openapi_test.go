@@ -44,10 +44,10 @@ func TestBodiesHaveTheFieldsOfTheDocument(t *testing.T) {
 		"EventPage": api.EventPage{}, "Health": api.Health{}, "Host": api.Host{}, "Screen": api.Screen{}, "Diff": api.Diff{},
 		"DiffFile": api.DiffFile{}, "HelloFrame": api.Hello{}, "ScreenFrame": api.ScreenFrame{}, "ResizeFrame": api.ResizeFrame{},
 		"EventFrame": api.EventFrame{}, "GapFrame": api.GapFrame{}, "ModeFrame": api.ModeFrame{}, "ErrorFrame": api.ErrorFrame{},
-		"ExitFrame": api.ExitFrame{}, "SetupRequest": api.SetupRequest{}, "SetupResponse": api.SetupResponse{}, "MergeRequest": api.MergeRequest{}, "MergeResult": api.MergeResult{}, "MergeAccepted": api.MergeAccepted{}, "Coordinator": api.Coordinator{},
+		"ExitFrame": api.ExitFrame{}, "SetupRequest": api.SetupRequest{}, "SetupResponse": api.SetupResponse{}, "MergeRequest": api.MergeRequest{}, "MergeResult": api.MergeResult{}, "Coordinator": api.Coordinator{},
 		"Gate": api.Gate{}, "GateResult": api.GateResult{}, "Conflict": api.Conflict{}, "Rig": api.Rig{}, "DrainRequest": api.DrainRequest{}, "Manifest": api.Manifest{}, "SavedAgent": api.SavedAgent{}, "Checkpoint": api.Checkpoint{},
 		"Proposal": town.Proposal{}, "PullRequest": town.PullRequest{}, "Check": town.Check{}, "ReviewComment": town.ReviewComment{},
-		"MergeAccepted": api.MergeAccepted{}, "Coordinator": api.Coordinator{}, "SyncRequest": api.SyncRequest{}, "SyncResponse": api.SyncResponse{},
+		"MergeAccepted": api.MergeAccepted{}, "SyncRequest": api.SyncRequest{}, "SyncResponse": api.SyncResponse{},
 		"LeftOut": town.LeftOut{}, "RefreshTokenRequest": api.RefreshTokenRequest{}, "RefreshTokenResponse": api.RefreshTokenResponse{}, "CLI": api.CLI{}, "CLIList": api.CLIList{},
 	}
 	maps.Copy(bodies, hallBodies)

@@ -36,6 +36,7 @@ type Config struct {
 	ByPullRequest func(rigID string) bool
 	Coordinator   Coordinator  // the way to the town's coordinator; may be nil
 	Hall          http.Handler // the coordinator in this process, served under /api/towns/ with its own authorization; may be nil
+	TownID        string       // for the dashboard, which is told it without a token
 	Token         string       // of any length; a Server without one refuses every call that needs it
 	Version       string
 	Home          string   // the directory whose disk /health shows; "/" when empty

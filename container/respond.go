@@ -42,8 +42,8 @@ func (s *Server) logRequest(rt route, r *http.Request, rec *recorder) {
 		rec.done(took)
 	}
 	level := slog.LevelInfo
-	if rt.access == accessPublic && rec.Status < 300 || rt.path == "/metrics" {
-		level = slog.LevelDebug // probes come every few seconds
+	if read := r.Method == http.MethodGet || r.Method == http.MethodHead; read && rt.access != accessTicket && rec.Status < 300 || rt.path == "/metrics" {
+		level = slog.LevelDebug // probes come every few seconds, and an open dashboard reads all the time
 	}
 	s.log.Log(r.Context(), level, "request", "method", r.Method, "route", rt.path, "path", r.URL.Path, "status", rec.Status,
 		"duration_ms", float64(took.Microseconds())/1000, "bytes", rec.Bytes, "remote", r.RemoteAddr)

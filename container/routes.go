@@ -75,6 +75,7 @@ func (s *Server) newRouter() *mux.Router {
 	if s.cfg.Hall != nil {
 		router.PathPrefix("/api/towns/").Handler(s.near(s.cfg.Hall))
 	}
+	s.serveUI(router)
 	router.NotFoundHandler = s.serve(route{path: "none", access: accessPublic, handle: notFound})
 	router.MethodNotAllowedHandler = s.serve(route{path: "none", access: accessPublic, handle: s.methodNotAllowed})
 	return router

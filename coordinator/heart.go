@@ -24,8 +24,12 @@ const (
 type heart struct {
 	link *Link
 	kick chan struct{} // of one: something changed
+	rush chan struct{} // of one: somebody waits for the next one
 
 	mu       sync.Mutex
+	begun    int64         // heartbeats
+	ended    int64         // the newest of them that has
+	turn     chan struct{} // closed when the next one has ended
 	epoch    int64
 	reached  time.Time // when one was answered last
 	lost     time.Time // since when none was, zero while they are
@@ -35,11 +39,10 @@ type heart struct {
 	failures int64
 	took     time.Duration // all of them
 	shown    []string      // runs that the newest answered one showed
-	beaten   chan struct{} // closed by the next one that is answered
 }
 
 func newHeart(l *Link) *heart {
-	return &heart{link: l, kick: make(chan struct{}, 1), beaten: make(chan struct{})}
+	return &heart{link: l, kick: make(chan struct{}, 1), rush: make(chan struct{}, 1), turn: make(chan struct{})}
 }
 
 // soon has a heartbeat sent within about a second.
@@ -50,7 +53,7 @@ func (h *heart) soon() { signal(h.kick) }
 func (h *heart) introduce(ctx context.Context, runID string) (news bool, err error) {
 	for {
 		h.mu.Lock()
-		shown, beaten := slices.Contains(h.shown, runID), h.beaten
+		shown, turn := slices.Contains(h.shown, runID), h.turn
 		h.mu.Unlock()
 		if shown {
 			return news, nil
@@ -58,23 +61,40 @@ func (h *heart) introduce(ctx context.Context, runID string) (news bool, err err
 		news = true
 		h.soon()
 		select {
-		case <-beaten:
+		case <-turn:
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		}
 	}
 }
 
-// showed takes in the runs that an answered heartbeat showed.
-func (h *heart) showed(agents []town.AgentHeartbeat) {
+// now sends a heartbeat at once and returns when it was answered, else why it was
+// not, or ctx's error; an error of kind town.ErrGone in a container that was replaced.
+func (h *heart) now(ctx context.Context) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.shown = h.shown[:0]
-	for i := range agents {
-		h.shown = append(h.shown, agents[i].RunID)
+	want := h.begun + 1 // one that is under way may have looked at the town before
+	h.mu.Unlock()
+	signal(h.rush)
+	for {
+		h.mu.Lock()
+		ended, replaced, lost, why, turn := h.ended >= want, h.replaced, !h.lost.IsZero(), h.why, h.turn
+		h.mu.Unlock()
+		switch {
+		case replaced:
+			return errReplaced
+		case ended && lost:
+			return fmt.Errorf("heartbeat not answered: %s", why)
+		case ended:
+			return nil
+		}
+		select {
+		case <-turn:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-h.link.ctx.Done():
+			return context.Cause(h.link.ctx)
+		}
 	}
-	close(h.beaten)
-	h.beaten = make(chan struct{})
 }
 
 // failing reports whether heartbeats are not answered.
@@ -132,7 +152,7 @@ func (h *heart) run(ctx context.Context) {
 }
 
 // pause waits for the timer, or less when something changed. While heartbeats fail
-// changes hasten none.
+// changes hasten none, but for somebody who waits.
 func (h *heart) pause(ctx context.Context, timer *time.Timer, began time.Time, failing bool) bool {
 	kick := h.kick
 	if failing {
@@ -140,6 +160,8 @@ func (h *heart) pause(ctx context.Context, timer *time.Timer, began time.Time, f
 	}
 	select {
 	case <-timer.C:
+		return true
+	case <-h.rush:
 		return true
 	case <-ctx.Done():
 		return false
@@ -149,6 +171,8 @@ func (h *heart) pause(ctx context.Context, timer *time.Timer, began time.Time, f
 	select {
 	case <-timer.C:
 		signalled(h.kick) // its change is told with this one
+		return true
+	case <-h.rush:
 		return true
 	case <-ctx.Done():
 		return false
@@ -169,6 +193,8 @@ var errReplaced = fmt.Errorf("this container was replaced: %w", town.ErrGone)
 func (h *heart) retire(ctx context.Context) {
 	h.mu.Lock()
 	h.replaced = true
+	close(h.turn)
+	h.turn = make(chan struct{})
 	h.mu.Unlock()
 	h.link.log.Error("another container has taken over: agents are stopped")
 	h.link.town.Replaced(ctx)
@@ -176,6 +202,9 @@ func (h *heart) retire(ctx context.Context) {
 
 // beat sends one heartbeat. err is set unless it was answered, by the reply or by 410.
 func (h *heart) beat(ctx context.Context) (a answer, err error) {
+	h.mu.Lock()
+	h.begun++
+	h.mu.Unlock()
 	beat := h.link.town.Heartbeat()
 	beat.InstanceID, beat.StartedAt = h.link.town.Instance()
 	beat.SentAt = time.Now().UTC()
@@ -203,20 +232,22 @@ func (h *heart) beat(ctx context.Context) (a answer, err error) {
 			err = fmt.Errorf("the coordinator's answer is no reply to a heartbeat")
 		}
 	}
-	h.note(a.status, reply.Epoch, time.Since(began), err)
+	h.note(a.status, reply.Epoch, time.Since(began), err, beat.Agents)
 	if err == nil && a.status != http.StatusGone {
-		h.showed(beat.Agents)
 		h.link.orders.answered(told, reply.Orders)
 	}
 	return a, err
 }
 
-// note takes in how a heartbeat went.
-func (h *heart) note(status int, epoch int64, took time.Duration, err error) {
+// note takes in how a heartbeat that showed agents went.
+func (h *heart) note(status int, epoch int64, took time.Duration, err error, agents []town.AgentHeartbeat) {
 	h.link.judgeTrust(status)
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.ended = h.begun
+	close(h.turn)
+	h.turn = make(chan struct{})
 	h.beats++
 	h.took += took
 	if err != nil {
@@ -232,4 +263,11 @@ func (h *heart) note(status int, epoch int64, took time.Duration, err error) {
 		h.link.log.Info("heartbeat answered again")
 	}
 	h.epoch, h.reached, h.lost, h.why = epoch, now, time.Time{}, ""
+	if status == http.StatusGone {
+		return
+	}
+	h.shown = h.shown[:0]
+	for i := range agents {
+		h.shown = append(h.shown, agents[i].RunID)
+	}
 }

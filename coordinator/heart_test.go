@@ -64,6 +64,35 @@ func TestHeartbeatsGoInTimeAndSoonAfterAChange(t *testing.T) {
 	})
 }
 
+// Who waits for the coordinator to know how the town is now gets a heartbeat of its own
+// at once, whatever was sent before, and hears why it is not known.
+func TestDrainingIsToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall()
+		l := open(t, Config{HTTP: direct{h}})
+		defer closeLink(t, l)
+		l.Start(&testTown{})
+		time.Sleep(45 * time.Second) // in the middle between two
+		synctest.Wait()
+		before, began := len(h.beats), time.Now()
+		if err := l.Draining(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(h.beats); n != before+1 || time.Since(began) != 0 {
+			t.Errorf("%d heartbeats more after %v, want one at once", n-before, time.Since(began))
+		}
+		h.mu.Lock()
+		h.fault = refuse("/heartbeat", 100, http.StatusServiceUnavailable)
+		h.mu.Unlock()
+		if err := l.Draining(t.Context()); err == nil || !strings.Contains(err.Error(), "503") {
+			t.Errorf("refused with 503: %v", err)
+		}
+		if err := l.Draining(t.Context()); err == nil || time.Since(began) != 0 {
+			t.Errorf("while heartbeats fail: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
 // A coordinator that is down or lies is told of, asked no more than it must be, and
 // found again soon.
 func TestHeartbeatsSurviveTheirCoordinator(t *testing.T) {
@@ -141,6 +170,9 @@ func TestReplacedContainerFallsSilent(t *testing.T) {
 		synctest.Wait()
 		if n := len(h.times("/heartbeat")); tt.stops() != 1 || n != asked || len(h.times("/mail")) != 0 {
 			t.Errorf("replaced %d times; %d heartbeats after %d, %d reports", tt.stops(), n, asked, len(h.times("/mail")))
+		}
+		if err := l.Draining(t.Context()); !errors.Is(err, town.ErrGone) {
+			t.Errorf("a replaced container tells of itself: %v", err)
 		}
 		if st := l.State(t.Context()); !st.Replaced || len(st.Degraded) != 1 {
 			t.Errorf("state %+v", st)

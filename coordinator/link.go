@@ -183,6 +183,11 @@ func (l *Link) Flush(ctx context.Context) error {
 	return nil
 }
 
+// Draining tells the coordinator at once how the town is, and returns when it knows:
+// a town that ends says so before its agents are stopped, or their ends would look as
+// if people had wanted them. Errors: why the coordinator does not know, or ctx's.
+func (l *Link) Draining(ctx context.Context) error { return l.heart.now(ctx) }
+
 // flushEvery is how often Flush looks.
 const flushEvery = 10 * time.Millisecond
 

@@ -97,6 +97,7 @@ func TestBranchIDsAreOneToOne(t *testing.T) {
 	}
 }
 
+// Proves W6.
 func TestBranchNameIsAlwaysABranch(t *testing.T) {
 	for _, c := range []struct{ name, bead, want string }{
 		{"Toast", "1a2b3c4d5e6f", "polecat/toast/1a2b3c4d"},

@@ -31,7 +31,8 @@ const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 // Checkpoint saves the worktree of a branch as it is, untracked files included,
 // ignored ones not, as a commit on top of its HEAD, at
 // refs/town/checkpoints/<agentID>. Branch, index and files stay untouched. What is
-// larger than Config allows and what looks like a secret is left out and named. The
+// larger than Config allows and what looks like a secret is left out and named: it is
+// as in HEAD there, also when it was added to the index. The
 // same state again is the same commit. When everything is in commits it makes none
 // and says so; an earlier checkpoint then gives way to one of HEAD. It returns ErrNotFound
 // for a worktree that is not there. Checkpoints of different branches do not wait
@@ -107,8 +108,10 @@ type saving struct {
 	facts   facts
 	head    string // commit that the worktree is on, "" for none
 	index   string // path of the temporary index
+	named   named
 	leftOut []LeftOut
-	unread  bool // git went past files that it could not read
+	staged  []change // of those left out: not as in HEAD in the index
+	unread  bool     // git went past files that it could not read
 }
 
 func (r *rig) checkpoint(ctx context.Context, own *lock, branch, agentID string, o Owner) (Checkpoint, error) {
@@ -132,7 +135,7 @@ func (r *rig) checkpoint(ctx context.Context, own *lock, branch, agentID string,
 	return cp, err
 }
 
-// sift finds what is to be left out, and reports whether anything has changed.
+// sift finds what is to be taken and what left out, and reports whether anything has changed.
 func (s *saving) sift(ctx context.Context) (dirty bool, err error) {
 	dir, err := openDir(s.path(s.branch))
 	if err != nil {
@@ -140,9 +143,15 @@ func (s *saving) sift(ctx context.Context) (dirty bool, err error) {
 	}
 	defer dir.Close()
 	v := &sieve{dir: dir, file: s.m.c.CheckpointFileBytes, left: s.m.c.CheckpointBytes}
-	err = s.changes(ctx, s.own, s.branch, s.owner, func(_ bool, path string) {
+	err = s.changes(ctx, s.own, s.branch, s.owner, func(c change) {
 		dirty = true
-		v.look(path)
+		switch {
+		case c.isGone(): // what is at its path now is ignored, or new by itself
+		case v.look(c.path):
+			s.named.add(c)
+		case !c.isNew && (c.conflict || c.index != c.head):
+			s.staged = append(s.staged, c)
+		}
 	})
 	s.leftOut = v.out
 	return dirty, err
@@ -158,7 +167,7 @@ func (s *saving) save(ctx context.Context) (Checkpoint, error) {
 	if s.facts, err = s.readFacts(s.branch); err != nil {
 		return Checkpoint{}, err
 	}
-	if err := s.addAll(ctx); err != nil {
+	if err := s.take(ctx); err != nil {
 		return Checkpoint{}, err
 	}
 	tree, err := s.git(ctx, nil, "write-tree")
@@ -183,25 +192,6 @@ func (s *saving) git(ctx context.Context, stdin io.Reader, args ...string) (stri
 	c.env = append(append(c.env, "GIT_INDEX_FILE="+s.index), identityEnv(s.facts.Name, s.facts.Email)...)
 	out, err := s.m.run(ctx, c)
 	return strings.TrimSpace(string(out)), err
-}
-
-// addAll takes every file into the temporary index but those left out. A file that
-// cannot be read must not cost the others: git goes on past it and says 1.
-func (s *saving) addAll(ctx context.Context) error {
-	specs, err := s.exceptGitlinks(ctx, s.own, s.branch, s.owner)
-	if err != nil {
-		return err
-	}
-	for _, l := range s.leftOut {
-		specs = append(specs, ":(exclude,top,literal)"+l.Path)
-	}
-	_, err = s.git(ctx, strings.NewReader(strings.Join(specs, "\x00")), "add", "--all", "--sparse", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul")
-	if onlyUnreadable(err) {
-		s.log.Warn("checkpoint without some files", "err", err)
-		s.unread = true
-		return nil
-	}
-	return err
 }
 
 // The lines of a checkpoint's message that Restore reads.

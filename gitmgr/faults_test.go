@@ -412,6 +412,7 @@ func TestYoungerGitDoesNotKeepALock(t *testing.T) {
 	must(t, living.Wait())
 }
 
+// Proves W3.
 func TestFailedCheckoutLeavesNothing(t *testing.T) {
 	r := gittest.New(t, gittest.Options{})
 	dir := filepath.Join(t.TempDir(), "rigs")

@@ -94,6 +94,7 @@ func TestTransientFailuresAreTriedAgain(t *testing.T) {
 	}
 }
 
+// Proves W5, F12.
 func TestShallowCloneIsDeepenedForAMerge(t *testing.T) {
 	for _, isolate := range []bool{false, true} {
 		r := gittest.New(t, gittest.Options{Commits: 300})
@@ -165,6 +166,7 @@ func TestBloblessRigHasTheFilesItNeeds(t *testing.T) {
 	}
 }
 
+// Proves W14.
 func TestRigIDIsItsOwn(t *testing.T) {
 	seen := map[string]string{}
 	for _, url := range []string{

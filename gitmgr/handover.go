@@ -33,9 +33,9 @@ func (m *Manager) HandOver(ctx context.Context, rigID, branch, base string, o Ow
 	}
 	defer release()
 	h := town.HandOver{Branch: branch}
-	err = r.changes(ctx, own, branch, r.owner(branch, o), func(_ bool, path string) {
+	err = r.changes(ctx, own, branch, r.owner(branch, o), func(c change) {
 		if h.ChangedCount++; len(h.Changed) < maxChangedNames {
-			h.Changed = append(h.Changed, path)
+			h.Changed = append(h.Changed, c.path)
 		}
 	})
 	if err != nil {

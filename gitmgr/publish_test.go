@@ -84,6 +84,7 @@ func TestMergeByAnOwnerNamesAgentsInTrailers(t *testing.T) {
 	}
 }
 
+// Proves W18.
 func TestIdentitiesAreWhatGitTakes(t *testing.T) {
 	for s, want := range map[string]Identity{
 		"Ada Lovelace <ada@example.com>": {"Ada Lovelace", "ada@example.com"}, " Åse J. <a.b+c@x> ": {"Åse J.", "a.b+c@x"},

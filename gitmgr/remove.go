@@ -159,27 +159,12 @@ func (r *rig) exceptGitlinks(ctx context.Context, own *lock, branch string, o Ow
 
 // unsaved counts the files of a worktree that are not as in its HEAD.
 func (r *rig) unsaved(ctx context.Context, own *lock, branch string, o Owner) (changed, untracked int, err error) {
-	err = r.changes(ctx, own, branch, o, func(isNew bool, _ string) {
-		if isNew {
+	err = r.changes(ctx, own, branch, o, func(c change) {
+		if c.isNew {
 			untracked++
 		} else {
 			changed++
 		}
 	})
 	return changed, untracked, err
-}
-
-// changes calls each for every file of a worktree that is not as in its HEAD. A
-// repository inside it that is no submodule is one new path that ends with a slash.
-func (r *rig) changes(ctx context.Context, own *lock, branch string, o Owner, each func(isNew bool, path string)) error {
-	out := &entries{each: func(entry []byte) {
-		if len(entry) > 3 {
-			each(bytes.HasPrefix(entry, []byte("??")), string(entry[3:]))
-		}
-	}}
-	_, err := r.m.run(ctx, r.inWorktree(branch, o, command{
-		locks: []*lock{own}, stdout: out,
-		args: []string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=dirty"},
-	}))
-	return err
 }

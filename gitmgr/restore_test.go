@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -247,40 +246,53 @@ func TestRestoreAsAnAgentsUser(t *testing.T) {
 	}
 }
 
-// TestRestoreKilledAnywhereIsBegunAgain kills git while the files are written.
+// TestRestoreKilledAnywhereIsBegunAgain kills each git that writes files, once so many of
+// them are written.
 func TestRestoreKilledAnywhereIsBegunAgain(t *testing.T) {
-	r := gittest.New(t, gittest.Options{Files: 300})
+	const files = 100
+	r := gittest.New(t, gittest.Options{Files: files})
 	m := newManager(t)
 	w := mustWorktree(t, m, spec(r, "a"))
-	for i := range 300 {
-		write(t, filepath.Join(w.Dir, fmt.Sprintf("dir%03d/file%05d.txt", i/100, i)), fmt.Sprint("changed ", i))
+	for i := range files {
+		path := filepath.Join(w.Dir, fmt.Sprintf("dir000/file%05d.txt", i))
+		write(t, path, fmt.Sprint("changed ", i))
+		must(t, os.Chmod(path, 0o755)) // so that a shell can tell
 	}
 	_, err := m.Checkpoint(t.Context(), "rig", "a", "agent", Owner{})
 	must(t, err)
 	_, err = m.PushCheckpoint(t.Context(), "rig", "a", "agent")
 	must(t, err)
-	for i := range 12 {
-		dir := filepath.Join(t.TempDir(), "rigs")
-		there := newManager(t, home(dir))
-		mustWorktree(t, there, spec(r, "other"))
-		done := make(chan error)
-		go func() {
-			_, err := there.Restore(t.Context(), spec(r, "a"), "agent")
-			done <- err
-		}()
-		time.Sleep(time.Duration(i) * 4 * time.Millisecond) // the moment is any, nothing is waited for
-		for _, pid := range gitsBelow(dir) {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+	killed := 0
+	for command, written := range map[string]string{"checkout": "-e", "read-tree": "-x"} {
+		for _, after := range []int{-1, 0, files / 3, files * 2 / 3, files - 1} {
+			until := "true"
+			if after >= 0 {
+				until = fmt.Sprintf(`[ %s "$GIT_WORK_TREE/dir000/file%05d.txt" ]`, written, after)
+			}
+			flag := filepath.Join(t.TempDir(), "kill")
+			write(t, flag, "")
+			there := newManager(t, func(c *Config) {
+				c.Git = slowGit(t, fmt.Sprintf(`if [ "$1" = %s ] && [ -e '%s' ]; then git "$@" & until %s; do :; done; kill -9 $!; wait $!; exit; fi`, command, flag, until))
+			})
+			_, err := there.Prepare(t.Context(), "rig", r.URL(), false, nil)
+			must(t, err)
+			if _, err := there.Restore(t.Context(), spec(r, "a"), "agent"); err != nil {
+				killed++
+				t.Log(err)
+			}
+			must(t, os.Remove(flag))
+			res, err := there.Restore(t.Context(), spec(r, "a"), "agent")
+			must(t, err)
+			if n := strings.Count(git(t, res.Dir, "status", "--porcelain"), "\n") + 1; n != files || git(t, res.Dir, "diff", "--cached", "--name-only") != "" {
+				t.Errorf("%s killed after %d files: %d are changed: %+v", command, after+1, n, res)
+			}
+			if git(t, res.Dir, "symbolic-ref", "HEAD") != "refs/heads/a" {
+				t.Error("HEAD is detached")
+			}
 		}
-		t.Log(<-done)
-		res, err := there.Restore(t.Context(), spec(r, "a"), "agent")
-		must(t, err)
-		if n := strings.Count(git(t, res.Dir, "status", "--porcelain"), "\n") + 1; n != 300 || git(t, res.Dir, "diff", "--cached", "--name-only") != "" {
-			t.Errorf("%d files are changed: %+v", n, res)
-		}
-		if git(t, res.Dir, "symbolic-ref", "HEAD") != "refs/heads/a" {
-			t.Error("HEAD is detached")
-		}
+	}
+	if killed == 0 {
+		t.Error("nothing was killed")
 	}
 }
 

@@ -97,33 +97,43 @@ func TestCheckpointSavesEverythingAndTouchesNothing(t *testing.T) {
 // Git compares times by the second, as it is commonly built: what tells it of a change
 // of the same second and size is the age of the index.
 func TestCheckpointHasAChangeOfTheSameSecondAndSize(t *testing.T) {
-	r := gittest.New(t, gittest.Options{})
+	r := gittest.New(t, gittest.Options{Files: 2})
 	m := newManager(t)
-	w := mustWorktree(t, m, spec(r, "a"))
-	second := func() int64 {
-		var st syscall.Stat_t
-		must(t, syscall.Stat(filepath.Join(w.Dir, "f"), &st))
-		return st.Ctim.Sec
-	}
-	eventually(t, "a change in the second of the commit", func() bool {
-		write(t, filepath.Join(w.Dir, "f"), "old")
-		first := second()
-		git(t, w.Dir, "add", "f")
-		git(t, w.Dir, "commit", "--quiet", "--allow-empty", "-m", "work")
-		write(t, filepath.Join(w.Dir, "f"), "new")
-		return second() == first
-	})
-	eventually(t, "the next second, also by the clock of files", func() bool {
-		probe := filepath.Join(t.TempDir(), "probe")
-		write(t, probe, "")
-		fi, err := os.Stat(probe)
-		must(t, err)
-		return fi.ModTime().Unix() > second()
-	})
-	cp, err := m.Checkpoint(t.Context(), "rig", "a", "agent", Owner{})
-	must(t, err)
-	if cp.Clean || git(t, w.Dir, "show", cp.Commit+":f") != "new" {
-		t.Errorf("Checkpoint() = %+v, it does not hold the change", cp)
+	for name, besides := range map[string]func(p place){
+		"alone":               func(place) {},
+		"beside-one-deleted":  func(p place) { p.remove("dir000/file00000.txt") },
+		"beside-one-left-out": func(p place) { p.write("secret", fakeSecrets["github.txt"]); p.git("add", "--intent-to-add", "secret") },
+		"all-walked":          func(p place) { p.write("git~1", "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := mustWorktree(t, m, spec(r, name))
+			second := func() int64 {
+				var st syscall.Stat_t
+				must(t, syscall.Stat(filepath.Join(w.Dir, "f"), &st))
+				return st.Ctim.Sec
+			}
+			eventually(t, "a change in the second of the commit", func() bool {
+				write(t, filepath.Join(w.Dir, "f"), "old")
+				first := second()
+				git(t, w.Dir, "add", "f")
+				git(t, w.Dir, "commit", "--quiet", "--allow-empty", "-m", "work")
+				besides(place{t, w.Dir})
+				write(t, filepath.Join(w.Dir, "f"), "new")
+				return second() == first
+			})
+			eventually(t, "the next second, also by the clock of files", func() bool {
+				probe := filepath.Join(t.TempDir(), "probe")
+				write(t, probe, "")
+				fi, err := os.Stat(probe)
+				must(t, err)
+				return fi.ModTime().Unix() > second()
+			})
+			cp, err := m.Checkpoint(t.Context(), "rig", name, "agent", Owner{})
+			must(t, err)
+			if cp.Clean || git(t, w.Dir, "show", cp.Commit+":f") != "new" {
+				t.Errorf("Checkpoint() = %+v, it does not hold the change", cp)
+			}
+		})
 	}
 }
 
@@ -191,6 +201,7 @@ func TestManyCheckpointsAtOnce(t *testing.T) {
 	sound(t, m)
 }
 
+// Proves W7.
 func TestDiffIsOnePatchAgainstTheBase(t *testing.T) {
 	r := gittest.New(t, gittest.Options{Files: 5})
 	m := newManager(t)

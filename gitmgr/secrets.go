@@ -85,32 +85,33 @@ type sieve struct {
 	out        []LeftOut
 }
 
-// look decides on one changed or new file. It is an agent's: no link is followed
-// and nothing but a plain file is opened.
-func (s *sieve) look(name string) {
+// look decides on one changed or new file, and reports whether it may be saved. It is an
+// agent's: no link is followed and nothing but a plain file is opened.
+func (s *sieve) look(name string) bool {
 	f, err := openBeneath(s.dir, name)
 	if err != nil {
-		return // a link, a pipe, deleted, a directory: nothing of it could be a secret's text
+		return true // a link, a pipe, deleted, a directory: nothing of it could be a secret's text
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil || !fi.Mode().IsRegular() {
-		return
+		return true
 	}
 	switch {
 	case fi.Size() > s.file:
 		s.out = append(s.out, LeftOut{name, "too large"})
-		return
+		return false
 	case fi.Size() > s.left:
 		s.out = append(s.out, LeftOut{name, "beyond what a checkpoint may hold"})
-		return
+		return false
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxScanBytes))
 	if why := secretIn(name, b); why != "" && err == nil {
 		s.out = append(s.out, LeftOut{name, why})
-		return
+		return false
 	}
 	s.left -= fi.Size()
+	return true
 }
 
 // openBeneath opens the file at a path of plain directories below dir.

@@ -332,9 +332,9 @@ func (r *rig) innerWork(ctx context.Context, own *lock, branch string, o Owner) 
 	if err != nil || len(whys) > 0 {
 		return strings.Join(whys, "; "), err
 	}
-	err = r.changes(ctx, own, branch, o, func(_ bool, path string) {
-		if strings.HasSuffix(path, "/") {
-			why = "a repository is inside it: " + path
+	err = r.changes(ctx, own, branch, o, func(c change) {
+		if strings.HasSuffix(c.path, "/") {
+			why = "a repository is inside it: " + c.path
 		}
 	})
 	return why, err

@@ -127,6 +127,7 @@ func TestSweptAgentIsRestored(t *testing.T) {
 	}
 }
 
+// Proves W12.
 func TestSweepMakesRoomFromThePoolAndTheOldest(t *testing.T) {
 	r := gittest.New(t, gittest.Options{Files: 300, FileBytes: 9000})
 	m := newManager(t)

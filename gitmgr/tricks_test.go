@@ -42,6 +42,7 @@ func tricks(canary string) []trick {
 
 // TestTricksAreRefusedAtEveryDoor proves of every method that takes a name that it
 // refuses all of them, runs nothing and touches nothing.
+// Proves W11.
 func TestTricksAreRefusedAtEveryDoor(t *testing.T) {
 	r := gittest.New(t, gittest.Options{})
 	m := newManager(t)

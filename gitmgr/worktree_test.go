@@ -366,6 +366,7 @@ func TestForeignDirectoryIsKeptAside(t *testing.T) {
 	}
 }
 
+// Proves W16.
 func TestFiftyWorktreesAtOnceOnANewRig(t *testing.T) {
 	r := gittest.New(t, gittest.Options{Files: 20, Commits: 5})
 	m := newManager(t)

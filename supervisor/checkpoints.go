@@ -44,6 +44,9 @@ func (s *Supervisor) Drain(ctx context.Context) []Saved {
 	s.mu.Lock()
 	s.draining = true
 	s.mu.Unlock()
+	var wg sync.WaitGroup
+	wg.Go(func() { s.tellDraining(ctx, tellPatience) })
+	defer wg.Wait()
 	return s.saveAll(ctx)
 }
 

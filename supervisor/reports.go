@@ -2,9 +2,11 @@ package supervisor
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -27,6 +29,25 @@ type Reports interface {
 	// Ended takes the end of a run, and calls stored when that survives this process.
 	// Until then the end is kept here, and told again by the next server.
 	Ended(c town.Completion, stored func())
+	// Draining tells that nothing is started any more, and returns when the coordinator
+	// knows, else why it does not, or ctx's error. Any goroutine may call it.
+	Draining(ctx context.Context) error
+}
+
+// tellPatience bounds how long the end of the town waits for the coordinator to know
+// of it. Its agents are saved meanwhile.
+const tellPatience = 2 * time.Second
+
+// tellDraining tells the coordinator that the town drains.
+func (s *Supervisor) tellDraining(ctx context.Context, patience time.Duration) {
+	if s.cfg.Reports == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(patience, tellPatience))
+	defer cancel()
+	if err := s.cfg.Reports.Draining(ctx); err != nil && !errors.Is(err, town.ErrGone) {
+		s.log.Warn("coordinator not told that the town drains", "error", err)
+	}
 }
 
 // reported is an event as a coordinator sees it.

@@ -28,6 +28,7 @@ type ledger struct {
 	ends   []town.Completion
 	events map[string][]town.AgentEvent // by agent, once each by run and id
 	seen   map[string]bool
+	status string // of the newest heartbeat
 }
 
 func (l *ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -35,6 +36,10 @@ func (l *ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch path.Base(r.URL.Path) {
+	case "heartbeat":
+		var beat town.Heartbeat
+		_ = json.Unmarshal(body, &beat)
+		l.status = beat.Status
 	case "completed":
 		var c town.Completion
 		_ = json.Unmarshal(body, &c)
@@ -77,7 +82,11 @@ type linked struct {
 
 // Heartbeat, Apply and Replaced are part of coordinator.Town; so is the Supervisor's Instance.
 func (lt *linked) Heartbeat() town.Heartbeat {
-	return town.Heartbeat{Status: "ok", Agents: lt.Heartbeats()}
+	status := "ok"
+	if lt.Stats().Draining {
+		status = "draining"
+	}
+	return town.Heartbeat{Status: status, Agents: lt.Heartbeats()}
 }
 func (lt *linked) Apply(context.Context, town.Order) error { return nil }
 func (lt *linked) Replaced(context.Context)                {}
@@ -174,12 +183,27 @@ func TestEndsAreToldWithTheWorkSaved(t *testing.T) {
 	}
 }
 
+// Who stops the agents of a drained town need not wait: the coordinator knows.
+func TestACoordinatorKnowsOfADrainWhenItIsOver(t *testing.T) {
+	lt := newLinked(t)
+	lt.openLink()
+	defer lt.closeLink()
+	lt.start(lt.request("toast", "sleep"))
+	lt.Drain(t.Context())
+	lt.mu.Lock()
+	defer lt.mu.Unlock()
+	if lt.status != "draining" {
+		t.Errorf("the coordinator was told %q last", lt.status)
+	}
+}
+
 // hole takes reports and keeps none, as a server that is killed before it has written
 // them.
 type hole struct{}
 
 func (hole) Event(string, town.AgentEvent)          {}
 func (hole) Newest(string, string) (int64, bool)    { return 0, true }
+func (hole) Draining(context.Context) error         { return nil }
 func (hole) Ended(c town.Completion, stored func()) {}
 
 // N11, N12: what a server had not written down when it was killed, the next one tells.

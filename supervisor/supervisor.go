@@ -199,7 +199,7 @@ func (s *Supervisor) Close() error {
 	return errs.ErrorOrNil()
 }
 
-// Shutdown saves the worktrees of all agents while they still run, ends every agent,
+// Shutdown tells the coordinator that the town ends, saves the worktrees of all agents while they still run, ends every agent,
 // each with SIGTERM and what of budget is left before SIGKILL, saves what they
 // changed since, and then ends the keeper if it was ours to end. Starts are refused
 // from then on. Call Close afterwards.
@@ -208,7 +208,10 @@ func (s *Supervisor) Shutdown(ctx context.Context, budget time.Duration) error {
 	s.mu.Lock()
 	s.draining, s.endBy = true, endBy
 	s.mu.Unlock()
+	var wg sync.WaitGroup
+	wg.Go(func() { s.tellDraining(ctx, budget/4) })
 	s.saveUntil(ctx, time.Now().Add(budget/2))
+	wg.Wait() // before the first end
 	err := s.stopAll(ctx, time.Until(endBy))
 	if s.cfg.PushCheckpoints { // each agent's end saved it, and began to push
 		s.saveUntil(ctx, endBy)

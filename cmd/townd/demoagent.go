@@ -136,7 +136,7 @@ func (a *demoAgent) tool(ctx context.Context, name string, arguments map[string]
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", name, err)
 	}
-	a.say(normal, "%s", firstLine(r.Text()))
+	a.say(dim, "%s", clip(firstLine(r.Text()), 100))
 	return !r.IsError, nil
 }
 

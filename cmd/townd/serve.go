@@ -198,7 +198,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		return nil, err
 	}
 	t.face = container.New(container.Config{
-		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
+		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, TownID: c.Coordinator.TownID, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
 		ByPullRequest: c.Git.byPullRequest,
 		Metrics:       metrics, Secrets: secrets, Log: log, Warnings: warnings,
@@ -293,8 +293,9 @@ func (t *townServer) run(ctx context.Context, signals <-chan os.Signal, listener
 	}
 	var errs *multierror.Error
 	if why == nil {
+		endBy := time.Now().Add(t.budget)
 		errs = multierror.Append(errs, t.stopAgents(ctx, signals))
-		t.lastReports(ctx)
+		t.lastReports(ctx, time.Until(endBy))
 	} else if !errors.Is(why, errLeave) {
 		errs = multierror.Append(errs, why)
 	}
@@ -324,11 +325,11 @@ func (t *townServer) stopAgents(ctx context.Context, signals <-chan os.Signal) e
 	}
 }
 
-// lastReports gives the reports of the agents' ends a moment to arrive: the disk that
-// keeps them may go with this machine.
-func (t *townServer) lastReports(ctx context.Context) {
+// lastReports gives the reports of the agents' ends what is left of the budget to
+// arrive, 1 s at least and 5 at most: the disk that keeps them may go with this machine.
+func (t *townServer) lastReports(ctx context.Context, left time.Duration) {
 	// Owed as stopAgents is; short, for whoever stops us counts the seconds.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(max(left, time.Second), 5*time.Second))
 	defer cancel()
 	if err := t.link.Flush(last); err != nil {
 		t.log.Warn("reports are left for the next server", "error", err)

@@ -358,14 +358,13 @@ func beadCompleted(t *tx, b *beadRow, c town.Completion) error {
 	if c.Reason == town.ReasonWaiting {
 		return waitForAnswer(t, b)
 	}
-	if c.Reason == town.ReasonStopped {
+	if c.Reason == town.ReasonStopped || c.Reason == town.ReasonKilled {
 		draining, err := isDraining(t)
 		if err != nil {
 			return err
 		}
-		if draining { // nobody stopped this agent: its container ends
-			_, err := applyTo(t, b, Call{Event: EventRelease, Epoch: c.Generation, Reason: "its container ends"})
-			return err
+		if draining { // nobody stopped this agent, and it did not fail: its container ends
+			return giveBack(t, b, c.Generation, "its container ends")
 		}
 	}
 	call := afterEnd(b.Bead, c)
@@ -383,6 +382,17 @@ func beadCompleted(t *tx, b *beadRow, c town.Completion) error {
 		return failed(t, b.ID, call.Reason)
 	}
 	return nil
+}
+
+// giveBack ends the lease of a bead through no fault of its own: that was no attempt,
+// and it is ready again at once.
+func giveBack(t *tx, b *beadRow, epoch int64, reason string) error {
+	outcome, err := applyTo(t, b, Call{Event: EventRelease, Epoch: epoch, Reason: reason})
+	if err != nil || outcome != Applied {
+		return err
+	}
+	_, err = t.exec(`UPDATE beads SET attempts = max(attempts - 1, 0), not_before = NULL, why = ? WHERE id = ?`, waitsForAgent+": "+reason, b.ID)
+	return err
 }
 
 // waitForAnswer keeps the lease of a bead whose agent has ended to wait for an

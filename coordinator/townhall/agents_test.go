@@ -75,17 +75,19 @@ func TestAnEndAfterDoneChangesNothing(t *testing.T) {
 }
 
 func TestAStopOfADrainHoldsNothing(t *testing.T) {
-	h, _ := newHall(t)
-	addBead(t, h, town.BeadRequest{MaxAttempts: 1})
-	b := take(t, h)
-	if _, err := h.Heartbeat(t.Context(), town.Heartbeat{InstanceID: "box", Status: "draining", Agents: []town.AgentHeartbeat{shown(b)}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Completed(t.Context(), b.AgentID, completion(b, town.ReasonStopped)); err != nil {
-		t.Fatal(err)
-	}
-	if got := wantStatus(t, h, b.ID, town.BeadOpen); got.Hold != "" {
-		t.Errorf("held: %s", got.Hold)
+	for _, reason := range []town.Reason{town.ReasonStopped, town.ReasonKilled} {
+		h, _ := newHall(t)
+		addBead(t, h, town.BeadRequest{MaxAttempts: 1})
+		b := take(t, h)
+		if _, err := h.Heartbeat(t.Context(), town.Heartbeat{InstanceID: "box", Status: "draining", Agents: []town.AgentHeartbeat{shown(b)}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Completed(t.Context(), b.AgentID, completion(b, reason)); err != nil {
+			t.Fatal(err)
+		}
+		if got := wantStatus(t, h, b.ID, town.BeadOpen); got.Hold != "" || got.Attempts != 0 || got.NotBefore != nil {
+			t.Errorf("after %s: held %q, %d attempts, not before %v", reason, got.Hold, got.Attempts, got.NotBefore)
+		}
 	}
 }
 
@@ -113,6 +115,7 @@ func TestStoppingAnAgentHoldsItsBead(t *testing.T) {
 }
 
 // R11: what an agent noted is what the next attempt begins with.
+// Proves D7.
 func TestACheckpointIsPrimed(t *testing.T) {
 	h, clock := newHall(t)
 	addBead(t, h, town.BeadRequest{})
@@ -237,6 +240,7 @@ func TestMailLastsUntilItIsAcknowledged(t *testing.T) {
 }
 
 // R5, R8: escalations of one cause are one.
+// Proves Q10.
 func TestAnEscalationOfTheSameCauseIsCounted(t *testing.T) {
 	h, _ := newHall(t)
 	addBead(t, h, town.BeadRequest{})

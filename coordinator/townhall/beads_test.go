@@ -59,6 +59,7 @@ func TestTheLowOnesNeverStarve(t *testing.T) {
 }
 
 // Q2: a second bead with the same key is the first one.
+// Proves Q12.
 func TestADedupeKeyMakesOneBead(t *testing.T) {
 	h, _ := newHall(t)
 	first := addBead(t, h, town.BeadRequest{DedupeKey: "k"})

@@ -18,6 +18,7 @@ func event(run string, id int64) town.AgentEvent {
 	}
 }
 
+// Proves D2.
 func TestEventsAreKeptOnceAndInOrder(t *testing.T) {
 	h, _ := newHall(t)
 	for _, batch := range []struct {

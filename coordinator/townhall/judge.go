@@ -118,6 +118,7 @@ func mergeText(m town.Merge, out town.MergeOutcome) string {
 	text := map[string]string{
 		"merged": "merged", "nothing": "its target has all of it already", "conflict": "conflicts with its target", "gates_failed": "a check failed",
 		"auth": "the remote does not let the town merge", "race": "its target kept moving", "network": "the remote is not reached",
+		"closed": "its pull request was closed without a merge",
 	}[out.Status]
 	if text == "" {
 		text = "could not be merged"

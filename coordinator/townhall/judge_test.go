@@ -76,6 +76,7 @@ func TestOutcomeOfAMergeIsJudged(t *testing.T) {
 		{"auth", 1, 0, town.MergeFailed, EventGiveUp},
 		{"failed", 1, 0, town.MergeFailed, EventGiveUp},
 		{"pull_request", 1, 0, town.MergeAwaitingPR, ""},
+		{"closed", 1, 0, town.MergeFailed, EventGiveUp},
 		{"something new", 1, 0, town.MergeFailed, EventGiveUp},
 	} {
 		m.Attempts = c.attempts
@@ -92,6 +93,7 @@ func TestOutcomeOfAMergeIsJudged(t *testing.T) {
 	}
 }
 
+// Proves K9.
 func TestFeedbackNamesFilesHunksAndTheEndOfTheOutput(t *testing.T) {
 	m := town.Merge{Branch: "polecat/a/b", Target: "main"}
 	v := afterMerge(m, town.Bead{}, town.MergeOutcome{

@@ -139,8 +139,8 @@ func mergeEnded(s town.MergeStatus) bool {
 	return true
 }
 
-// outcomes are the words of town.MergeOutcome.Status.
-var outcomes = []string{"merged", "nothing", "conflict", "race", "gates_failed", "auth", "network", "pull_request", "failed"}
+// outcomes are the words of town.MergeOutcome.Status; closed is a pull request that was.
+var outcomes = []string{"merged", "nothing", "conflict", "race", "gates_failed", "auth", "network", "pull_request", "closed", "failed"}
 
 // MergeCompleted takes the outcome of a merge that the container was asked for.
 // One of a merge that has ended changes nothing.

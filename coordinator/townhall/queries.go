@@ -47,16 +47,18 @@ func (h *Hall) inProgress(ctx context.Context) ([]town.Bead, error) {
 // container knows and this hall does not.
 func (h *Hall) handBack(ctx context.Context, bead town.Bead, reason string, notBefore time.Time, generation int64) error {
 	return h.write(ctx, fact, func(t *tx) error {
-		_, outcome, err := apply(t, bead.ID, Call{Event: EventRelease, By: "town", Epoch: bead.Epoch, Reason: reason})
-		if err != nil || outcome != Applied {
+		b, err := loadBead(t, bead.ID)
+		if err != nil || b.Lease == nil || b.Epoch != bead.Epoch {
+			return err
+		}
+		if err := giveBack(t, &b, bead.Epoch, reason); err != nil {
 			return err
 		}
 		var until any
 		if !notBefore.IsZero() {
 			until = notBefore.UnixMilli()
 		}
-		_, err = t.exec(`UPDATE beads SET attempts = max(attempts - 1, 0), not_before = ?, epoch = max(epoch, ?), why = ? WHERE id = ?`,
-			until, generation, waitsForAgent+": "+reason, bead.ID)
+		_, err = t.exec(`UPDATE beads SET not_before = ?, epoch = max(epoch, ?) WHERE id = ?`, until, generation, bead.ID)
 		return err
 	})
 }
@@ -66,6 +68,7 @@ type townState struct {
 	paused   string // why nothing is handed out
 	breaker  breaker
 	instance string    // id of the container, "" before its first heartbeat
+	draining bool      // it said that it starts nothing any more
 	seen     time.Time // its newest heartbeat
 }
 
@@ -84,7 +87,7 @@ func (h *Hall) townState(ctx context.Context) (s townState, err error) {
 			}
 		}
 		var seen int64
-		err = r.row(`SELECT instance_id, seen_at FROM instance ORDER BY epoch DESC LIMIT 1`).Scan(&s.instance, &seen)
+		err = r.row(`SELECT instance_id, status = 'draining', seen_at FROM instance ORDER BY epoch DESC LIMIT 1`).Scan(&s.instance, &s.draining, &seen)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -102,7 +105,7 @@ type stray struct {
 }
 
 // strays returns the strays among the agents of the newest heartbeat for which
-// nothing is ordered yet.
+// nothing is ordered yet: live ones first, then those that changed last.
 func (h *Hall) strays(ctx context.Context) (all []stray, err error) {
 	err = h.read(ctx, func(r reader) error {
 		all, err = collect(r, func(row scanner) (s stray, err error) {
@@ -119,7 +122,8 @@ func (h *Hall) strays(ctx context.Context) (all []stray, err error) {
 			WHEN a.status IN ('starting', 'running') THEN b.id IS NULL OR b.status <> 'in_progress' OR b.epoch <> a.generation
 			ELSE b.id IS NULL OR b.status IN ('closed', 'failed') END
 			AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.agent_id = a.id AND o.kind IN ('stop', 'forget')
-				AND (o.done_at IS NULL OR o.created_at >= a.last_seen_at))`)
+				AND (o.done_at IS NULL OR o.created_at >= a.last_seen_at))
+			ORDER BY 2 DESC, 3 DESC`)
 		return err
 	})
 	return all, err

@@ -148,7 +148,7 @@ func (d *dispatcher) mergeAnswered(ctx context.Context, m town.Merge, a *askedMe
 		a.failures++
 		return
 	}
-	if res.Status == "" || res.Status == "accepted" {
+	if res.Status == "" || res.Status == api.MergeStatusAccepted {
 		return // its outcome is reported
 	}
 	d.owe(ctx, "merge outcome", func(ctx context.Context) error {
@@ -160,7 +160,11 @@ func (d *dispatcher) mergeAnswered(ctx context.Context, m town.Merge, a *askedMe
 func outcomeOf(entryID string, res api.MergeResult) town.MergeOutcome {
 	conflicts, _ := json.Marshal(res.Conflicts) // strings and numbers only
 	gates, _ := json.Marshal(res.Gates)
-	return town.MergeOutcome{EntryID: entryID, Status: res.Status, Message: res.Message, Commit: res.Commit, Conflicts: conflicts, Gates: gates}
+	out := town.MergeOutcome{EntryID: entryID, Status: res.Status, Message: res.Message, Commit: res.Commit, Conflicts: conflicts, Gates: gates}
+	if res.PullRequest != nil {
+		out.PR = res.PullRequest.URL
+	}
+	return out
 }
 
 // mergeRequest is what the container is asked for.
@@ -169,6 +173,10 @@ func mergeRequest(townID string, m town.Merge, b town.Bead, rig town.Rig) api.Me
 		RigID: m.RigID, GitURL: rig.GitURL, Branch: m.Branch, TargetBranch: cmp.Or(m.Target, rig.DefaultBranch), Strategy: rig.Merge.Strategy,
 		Message: fmt.Sprintf("%s (%s)", shorten(b.Title, 200), b.ID), DeleteBranch: rig.Merge.DeleteBranch, CreateTarget: b.ConvoyID != "" && m.Target != "",
 		TownID: townID, EntryID: m.ID, BeadID: m.BeadID, AgentID: b.AgentID,
+	}
+	if req.Mode = string(town.MergeDirect); rig.Merge.Mode == town.MergePullRequest && !req.CreateTarget { // a convoy's branch is the town's own
+		req.Mode = string(rig.Merge.Mode)
+		req.PullRequest = &town.Proposal{Title: shorten(b.Title, 200), Body: shorten(b.Summary, maxSectionBytes), AutoMerge: rig.Merge.AutoMerge}
 	}
 	for _, g := range rig.Gates {
 		req.Gates = append(req.Gates, api.Gate(g))

@@ -150,7 +150,7 @@ func TestMergeWithoutOutcomeIsAskedForAgain(t *testing.T) {
 			if fail.Load() {
 				return api.MergeResult{}, errCut
 			}
-			return api.MergeResult{Status: "accepted"}, nil
+			return api.MergeResult{Status: api.MergeStatusAccepted}, nil
 		}
 		b := d.doneBead(t, "site", town.BeadRequest{})
 		d.beatFor(t, 11*time.Second)
@@ -209,10 +209,15 @@ func TestPullRequestIsLookedAtSlowlyUntilItIsMerged(t *testing.T) {
 		var open atomic.Bool
 		open.Store(true)
 		d.onMerge = func(q api.MergeRequest) (api.MergeResult, error) {
-			if open.Load() {
-				return api.MergeResult{Status: "pull_request"}, nil
+			if q.Mode != "pull-request" || q.PullRequest == nil || q.PullRequest.Title != "work" {
+				t.Errorf("asked for %+v", q)
 			}
-			return merged(q)
+			if open.Load() {
+				return api.MergeResult{Status: "pull_request", PullRequest: &town.PullRequest{URL: "https://git.example.com/site/pulls/7"}}, nil
+			}
+			res, err := merged(q)
+			res.PullRequest = &town.PullRequest{URL: "https://git.example.com/site/pulls/7"}
+			return res, err
 		}
 		b := d.doneBead(t, "site", town.BeadRequest{})
 		other := d.doneBead(t, "site", town.BeadRequest{})
@@ -226,7 +231,9 @@ func TestPullRequestIsLookedAtSlowlyUntilItIsMerged(t *testing.T) {
 		d.want(t, b.ID, town.BeadInReview)
 		open.Store(false)
 		d.beatFor(t, 6*time.Minute)
-		d.want(t, b.ID, town.BeadClosed)
+		if got := d.want(t, b.ID, town.BeadClosed); got.PullRequest == "" {
+			t.Error("the bead does not name its pull request")
+		}
 		d.want(t, other.ID, town.BeadClosed)
 	})
 }

@@ -17,7 +17,7 @@ import (
 // while there is room.
 func (d *dispatcher) handOut(ctx context.Context, now time.Time) error {
 	c := d.cfg.Container()
-	if c == nil {
+	if c == nil || d.town.draining { // the next one says that it is there
 		return nil
 	}
 	if err := d.recover(ctx, c); err != nil {
@@ -117,7 +117,7 @@ func (d *dispatcher) take(ctx context.Context, c Container, rig town.Rig) (ok bo
 func (d *dispatcher) begin(ctx context.Context, c Container, rig town.Rig, bead town.Bead, look bool) {
 	req, err := d.h.startRequest(ctx, rig, bead)
 	if err != nil {
-		d.settle(ctx, bead, startEnd{blame: ofNobody, reason: fmt.Sprintf("its start could not be prepared: %v", err)})
+		d.settle(ctx, bead, startEnd{failed: true, blame: ofNobody, reason: fmt.Sprintf("its start could not be prepared: %v", err)})
 		return
 	}
 	gate := d.gateOf(rig.RigID)
@@ -207,7 +207,7 @@ func agentNow(ctx context.Context, c Container, id string) (town.Agent, error) {
 func (d *dispatcher) settle(ctx context.Context, bead town.Bead, end startEnd) {
 	now, gate := d.h.clock.now(), d.gateOf(bead.RigID)
 	log := d.log.With("bead", bead.ID, "agent", bead.AgentID, "epoch", bead.Epoch)
-	if !end.failed && end.reason == "" {
+	if !end.failed {
 		gate.succeed()
 		d.container.succeed()
 		log.Info("bead handed out", "attempt", bead.Attempts)

@@ -11,6 +11,7 @@ import (
 	"townd/town"
 )
 
+// Proves C11.
 func TestBeadIsHandedOutWithAllThatItsAgentNeeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatching(t, []string{"site"}, func(d *dispatching) {
@@ -282,6 +283,7 @@ func TestPausedTownAndRigHandOutNothing(t *testing.T) {
 
 // A claim whose start the hall did not live to ask for is started by the next one; an
 // agent that runs is left alone, and one that has ended is not started again.
+// Proves P4.
 func TestNextHallGoesOnWithTheClaimsOfTheLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatching(t, []string{"site"}, nil)

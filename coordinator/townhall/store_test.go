@@ -169,6 +169,7 @@ func TestAClosedHallIsUnavailable(t *testing.T) {
 	wantKind(t, err, town.ErrUnavailable)
 }
 
+// Proves Q3, P4, P13.
 func TestADatabaseIsItsOwnersAndItsTowns(t *testing.T) {
 	clock := newTestClock()
 	path := filepath.Join(t.TempDir(), "a #%? name.db")
@@ -296,6 +297,7 @@ func TestChangedTellsOfEveryChange(t *testing.T) {
 }
 
 // C9: of many who claim at once, each gets another bead.
+// Proves P1, P3.
 func TestClaimsAtOnceGetDifferentBeads(t *testing.T) {
 	h, _ := newHall(t)
 	const beads, claims = 20, 30

@@ -20,6 +20,8 @@ type WatchConfig struct {
 	SilentAfter time.Duration // a working agent without any sign is told to people; 1 h
 	StopSilent  time.Duration // and is ended; 2 h
 	StrayAfter  time.Duration // an agent whose bead is no longer its own is ended; 2 min
+	ForgetAfter time.Duration // an ended agent whose bead has ended is forgotten, with its output; 24 h
+	KeepEnded   int           // but at most so many are kept, for each has a user of its own; 200
 }
 
 func (w *WatchConfig) setDefaults() {
@@ -29,6 +31,8 @@ func (w *WatchConfig) setDefaults() {
 	w.SilentAfter = cmp.Or(w.SilentAfter, time.Hour)
 	w.StopSilent = cmp.Or(w.StopSilent, 2*time.Hour)
 	w.StrayAfter = cmp.Or(w.StrayAfter, 2*time.Minute)
+	w.ForgetAfter = cmp.Or(w.ForgetAfter, 24*time.Hour)
+	w.KeepEnded = cmp.Or(w.KeepEnded, 200)
 }
 
 // endLeases ends the leases and questions that have run out. Leases that no heartbeat
@@ -152,21 +156,24 @@ func (d *dispatcher) watchSilent(ctx context.Context, now time.Time) error {
 }
 
 // clearStrays ends agents whose bead is no longer theirs, and has the container
-// forget agents whose bead has ended, so that their worktrees are free.
+// forget agents whose bead has ended: until then people can look at what they did.
 func (d *dispatcher) clearStrays(ctx context.Context, now time.Time) error {
 	strays, err := d.h.strays(ctx)
 	if err != nil {
 		return err
 	}
+	kept := 0
 	for _, s := range strays {
+		clearAway, after := orderStop, d.cfg.Watch.StrayAfter
 		if !s.Live {
-			err = d.h.write(ctx, fact, func(tx *tx) error { return forget(tx, s.AgentID) })
-		} else if due := s.Since.Add(d.cfg.Watch.StrayAfter); now.Before(due) {
-			d.wakeAt(due)
-		} else {
-			err = d.h.write(ctx, fact, func(tx *tx) error { return orderStop(tx, s.AgentID) })
+			clearAway, after = forget, d.cfg.Watch.ForgetAfter
+			kept++
 		}
-		if err != nil {
+		if due := s.Since.Add(after); now.Before(due) && kept <= d.cfg.Watch.KeepEnded {
+			d.wakeAt(due)
+			continue
+		}
+		if err := d.h.write(ctx, fact, func(tx *tx) error { return clearAway(tx, s.AgentID) }); err != nil {
 			return err
 		}
 	}

@@ -11,13 +11,20 @@ import (
 	"townd/town"
 )
 
+// atWork returns a town with one bead that an agent has.
+func atWork(t *testing.T) (*dispatching, town.Bead) {
+	t.Helper()
+	d := newDispatching(t, []string{"site"}, nil)
+	b := d.add(t, "site", town.BeadRequest{})
+	synctest.Wait()
+	return d, d.bead(t, b.ID)
+}
+
 // Idle is not done: nudged, nudged, then people are told and the bead is held.
 func TestIdleAgentIsNudgedTwiceThenPeopleAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		d.set(id, func(a *town.AgentHeartbeat) { a.Turn.State = town.TurnIdle })
 		for n, after := range []time.Duration{9 * time.Minute, 2 * time.Minute, 8 * time.Minute, 2 * time.Minute} {
 			d.beatFor(t, after)
@@ -46,10 +53,8 @@ func TestIdleAgentIsNudgedTwiceThenPeopleAreTold(t *testing.T) {
 
 func TestAgentThatWorksIsNotNudged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		for range 20 {
 			d.beatFor(t, 9*time.Minute)
 			now := time.Now().UTC()
@@ -63,10 +68,8 @@ func TestAgentThatWorksIsNotNudged(t *testing.T) {
 
 func TestSilentAgentIsToldToPeopleThenEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		d.beatFor(t, time.Hour+time.Minute)
 		if e := d.escalations(t); len(e) != 1 || e[0].AgentID != id || e[0].Count != 1 {
 			t.Errorf("escalations %+v", e)
@@ -82,14 +85,12 @@ func TestSilentAgentIsToldToPeopleThenEnded(t *testing.T) {
 	})
 }
 
-// What has ended is forgotten by the container, so that its worktree is free; what may
-// come back from review is kept.
+// What has ended is kept for a day, so that people can look at it, and then forgotten;
+// what may come back from review is kept.
 func TestContainerForgetsAgentsWhoseBeadHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		d.done(t, id)
 		d.beatFor(t, 10*time.Minute)
 		if len(d.deleted()) != 0 {
@@ -98,7 +99,11 @@ func TestContainerForgetsAgentsWhoseBeadHasEnded(t *testing.T) {
 		if _, err := d.CloseBead(t.Context(), Person, b.ID, CloseRequest{}); err != nil {
 			t.Fatal(err)
 		}
-		d.beatFor(t, time.Hour)
+		d.beatFor(t, 23*time.Hour)
+		if len(d.deleted()) != 0 {
+			t.Errorf("deleted %q on the day that its bead was closed", d.deleted())
+		}
+		d.beatFor(t, 2*time.Hour)
 		if len(d.deleted()) != 1 || d.deleted()[0] != id {
 			t.Errorf("deleted %q", d.deleted())
 		}
@@ -107,10 +112,8 @@ func TestContainerForgetsAgentsWhoseBeadHasEnded(t *testing.T) {
 
 func TestAnswersReachAgentsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newDispatching(t, []string{"site"}, nil)
-		b := d.add(t, "site", town.BeadRequest{})
-		synctest.Wait()
-		id := d.bead(t, b.ID).AgentID
+		d, b := atWork(t)
+		id := b.AgentID
 		if _, err := d.Nudge(t.Context(), Person, id, NudgeRequest{Message: "look at the cache"}); err != nil {
 			t.Fatal(err)
 		}

@@ -104,7 +104,10 @@ type dispatchView struct {
 // show publishes what the dispatcher remembers.
 func (d *dispatcher) show(now time.Time) {
 	v := dispatchView{noContainer: d.cfg.Container() == nil, maxAgents: d.cfg.MaxAgents, remoteWhy: map[string]string{}}
-	if !d.container.lets(now) {
+	switch {
+	case d.town.draining:
+		v.containerWhy = "it drains, and starts nothing until it is replaced or its server is started again"
+	case !d.container.lets(now):
 		v.containerWhy = d.container.why
 	}
 	for id, g := range d.rigs {

@@ -31,7 +31,7 @@ const (
 
 // The line that ends the picture, and the one after which nothing follows.
 const (
-	lastShown = "the test passes"
+	lastShown = "merged into main"
 	lastLine  = "Ctrl-C ends the town"
 )
 

@@ -202,6 +202,7 @@ func TestWorkSurvivesTheMachine(t *testing.T) {
 }
 
 // F23, N10: repositories are there before anyone asks; one that cannot be had stops no other, nor the town.
+// Proves W15.
 func TestRepositoriesAreClonedAtBoot(t *testing.T) {
 	t.Parallel()
 	tt := prepareTown(t, nil)

@@ -43,6 +43,7 @@ const commitPage = "echo all is well > page.txt && git add page.txt && git commi
 // Every real CLI finds the town's tools, under the names that its prompt tells, and
 // calls gt_prime, gt_checkpoint and gt_done itself: what its model says reaches the
 // coordinator in the agent's name, and its branch the remote.
+// Proves N2, N13.
 func TestEveryCLICallsTheTownsTools(t *testing.T) {
 	t.Parallel()
 	for _, cli := range realCLIs {

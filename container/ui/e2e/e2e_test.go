@@ -1,0 +1,172 @@
+// Package e2e_test looks at the dashboard as a person does: a real browser at a
+// real town, whose server is killed meanwhile.
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"townd/gitmgr/gittest"
+	"townd/llm/llmtest"
+	"townd/supervisor/agenttest"
+)
+
+const (
+	// patience says nothing about how fast it should be: the machine may be busy.
+	patience = 8 * time.Minute
+	users    = 100
+	token    = "a-token-of-the-test"
+)
+
+// TestDashboardInABrowser has one subtest for each step of dashboard.mjs, which
+// depend on each other. TOWND_UI_SHOTS names a directory for pictures of each view.
+func TestDashboardInABrowser(t *testing.T) {
+	chromium := need(t, "chromium")
+	node := need(t, "node")
+	if _, err := os.Stat("../node_modules/playwright-core"); err != nil {
+		t.Skip("playwright-core is not installed: npm ci --prefix container/ui")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, node, "dashboard.mjs")
+	claude := llmtest.Program(t, "claude")
+	_, model := llmtest.Serve(t, conversation)
+	home, address := serve(t, "PATH="+agenttest.Reachable(t, claude)+":"+os.Getenv("PATH"),
+		"LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody")
+	cmd.Env = append(os.Environ(), "CHROMIUM="+chromium, "TOWND_URL=http://"+address, "TOWND_TOKEN="+token,
+		"SERVER_LOCK="+filepath.Join(home, "server.lock"), "SHOTS="+os.Getenv("TOWND_UI_SHOTS"))
+	var told bytes.Buffer
+	cmd.Stderr = &told
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	steps := report(t, out)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("dashboard.mjs after %d steps: %v\n%s", steps, err, told.String())
+	}
+}
+
+// conversation is a model that says what a page must not run, calls a tool and is
+// done.
+func conversation(r *llmtest.Request) llmtest.Step {
+	if r.Last().Role != "tool" {
+		return llmtest.Step{
+			Text:  "<img src=x onerror=alert(1)> I write.",
+			Tools: []llmtest.Tool{{Name: "write", Input: map[string]any{"file_path": "one.txt", "content": "<b>written</b>\n"}}},
+		}
+	}
+	return llmtest.Step{Text: "It is done."}
+}
+
+// report makes each line of out a subtest and returns how many there were.
+func report(t *testing.T, out io.Reader) (steps int) {
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var step struct{ Name, Error string }
+		if err := json.Unmarshal(lines.Bytes(), &step); err != nil {
+			t.Log(lines.Text())
+			continue
+		}
+		steps++
+		t.Run(step.Name, func(t *testing.T) {
+			if step.Error != "" {
+				t.Error(step.Error)
+			}
+		})
+	}
+	if err := lines.Err(); err != nil {
+		t.Error(err)
+	}
+	return steps
+}
+
+func need(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Skipf("%s is not installed", program)
+	}
+	return path
+}
+
+// serve starts a town with one repository, whose keeper brings its server back.
+func serve(t *testing.T, settings ...string) (home, address string) {
+	home = agenttest.Home(t)
+	remote := gittest.NewAt(t, filepath.Join(agenttest.Home(t), "remote.git"), gittest.Options{Files: 3})
+	program := filepath.Join(agenttest.Home(t), "townd")
+	if out, err := exec.Command("go", "build", "-o", program, "townd/cmd/townd").CombinedOutput(); err != nil {
+		t.Fatalf("build townd: %v\n%s", err, out)
+	}
+	address = freeAddress(t)
+	base := 1<<24 + users*rand.Uint32N(1<<18) // far from those of a town at work here
+	env := []string{
+		"HOME=" + home, "TOWND_HOME=" + home, "TOWND_LISTEN=" + address, "TOWND_URL=http://" + address,
+		"TOWND_TOKEN=" + token, "TOWND_GIT_PROTOCOLS=file", "TOWND_STOP_SECONDS=5",
+		fmt.Sprint("TOWND_UID_BASE=", base), fmt.Sprint("TOWND_GID_BASE=", base), fmt.Sprint("TOWND_UID_COUNT=", users),
+	}
+	env = append(env, settings...)
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := exec.Command(program, "keeper", "--", program, "serve")
+	keeper.Env, keeper.Stdout, keeper.Stderr = env, log, log
+	if err := keeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = keeper.Process.Signal(syscall.SIGTERM)
+		_ = keeper.Wait() // its exit code tells of the killed server
+		if t.Failed() {
+			data, _ := os.ReadFile(log.Name())
+			t.Logf("the town's log:\n%s", data[max(0, len(data)-20_000):])
+		}
+		log.Close()
+	})
+	await(t, address)
+	rig := exec.Command(program, "rig", "add", "site", "--repo", strings.TrimPrefix(remote.URL(), "file://"), "--cli", "demo")
+	rig.Env = env
+	if out, err := rig.CombinedOutput(); err != nil {
+		t.Fatalf("rig add: %v\n%s", err, out)
+	}
+	return home, address
+}
+
+func freeAddress(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// await returns when something listens on address: a socket has no event for it.
+func await(t *testing.T, address string) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if c, err := net.Dial("tcp", address); err == nil {
+			c.Close()
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,43 @@
+// The Worker with a clock that tests can move on, and with objects that they can end.
+import worker from "../src/index";
+import { TownDO as Town } from "../src/town";
+
+export { TownContainer } from "../src/index";
+
+export class TownDO extends Town {
+  protected override now(): number {
+    return Date.now() + this.ahead;
+  }
+
+  private get ahead(): number {
+    return this.ctx.storage.kv.get<number>("ahead") ?? 0;
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/abort") {
+      this.ctx.abort("a test ends it");
+    }
+    if (pathname !== "/advance") {
+      return super.fetch(request);
+    }
+    this.ctx.storage.kv.put("ahead", this.ahead + Number(searchParams.get("milliseconds")));
+    this.pass();
+    return new Response("ok");
+  }
+}
+
+export default {
+  async fetch(request, env) {
+    const { pathname, searchParams } = new URL(request.url);
+    const town = searchParams.get("town");
+    if (!town || (pathname !== "/advance" && pathname !== "/abort")) {
+      return worker.fetch(request, env);
+    }
+    try {
+      return await env.TOWN.getByName(town).fetch(request);
+    } catch {
+      return new Response("ended");
+    }
+  },
+} satisfies ExportedHandler<Env>;
