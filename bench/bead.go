@@ -113,13 +113,14 @@ func (s *server) giveOne(ctx context.Context, hall *api.HallClient) (took time.D
 	if _, err := hall.CloseBead(ctx, b.ID, api.CloseRequest{Reason: "measured"}); err != nil {
 		return 0, err
 	}
-	return took, s.until(ctx, func() (bool, error) { // it must not be in the way of the next
-		_, err := s.Agent(ctx, b.AgentID)
-		if errors.Is(err, town.ErrNotFound) {
-			return true, nil
-		}
-		return false, err
+	err = s.until(ctx, func() (bool, error) { // it must not be in the way of the next
+		a, err := s.Agent(ctx, b.AgentID)
+		return err == nil && !a.Status.Live(), err
 	})
+	if err == nil {
+		err = s.Delete(ctx, b.AgentID)
+	}
+	return took, err
 }
 
 // until asks again every few milliseconds.

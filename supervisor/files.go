@@ -33,7 +33,7 @@ func ownerOf(path string) (uint32, error) {
 }
 
 // writeOwned writes a file below home and makes uid the owner of it and of the
-// directories it made. The agent may have put links there, so the way to it is
+// directories on the way. The agent may have put links there, so the way to it is
 // an os.Root, which none leads out of.
 func writeOwned(file agentcli.File, home string, uid, gid uint32) error {
 	rel, err := filepath.Rel(home, file.Path)
@@ -56,9 +56,8 @@ func writeOwned(file agentcli.File, home string, uid, gid uint32) error {
 			continue
 		}
 		dir := rel[:i]
-		if err := root.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
-			continue
-		} else if err != nil {
+		// One that is there may be of a server that was killed before it gave it away.
+		if err := root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("make %s: %w", dir, err)
 		}
 		if err := own(dir); err != nil {

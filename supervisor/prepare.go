@@ -124,7 +124,11 @@ func giveTree(dir string, uid, gid uint32) error {
 	if owner, err := ownerOf(dir); uid == 0 || err != nil || owner == uid {
 		return err
 	}
-	return filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if path == dir { // last: it says that the rest was given
+			return err
+		}
 		return errors.Join(err, os.Lchown(path, int(uid), int(gid)))
 	})
+	return errors.Join(err, os.Lchown(dir, int(uid), int(gid)))
 }

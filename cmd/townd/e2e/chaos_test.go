@@ -113,9 +113,14 @@ func (c *chaos) strike() {
 	c.t.Helper()
 	switch what := rand.IntN(4); {
 	case what == 0 && c.kills["agent"] < chaosKills:
-		agents, err := c.Agents(c.context())
-		live := slices.DeleteFunc(agents, func(a town.Agent) bool { return a.PID == nil })
-		if err != nil || len(live) == 0 {
+		c.fill()
+		var live []town.Agent
+		waitFor(c.t, "agent at work", func() bool {
+			agents, err := c.Agents(c.context())
+			live = slices.DeleteFunc(agents, func(a town.Agent) bool { return a.PID == nil })
+			return err == nil && len(live) > 0
+		})
+		if len(live) == 0 {
 			return
 		}
 		c.kills["agent"]++

@@ -160,14 +160,27 @@ func (c *circle) settled() {
 		s, err := c.hall.TownStatus(c.context())
 		return err == nil && s.Instance != nil && s.Instance.Outbox == town.OutboxState{}
 	})
-	waitFor(c.t, "end of every agent", func() bool {
-		agents, err := c.Agents(c.context())
-		return err == nil && len(agents) == 0
-	})
+	waitFor(c.t, "end of every agent", func() bool { return c.forgetAgents() == 0 })
 	waitFor(c.t, "end of every worktree", func() bool { return len(c.worktrees()) == 0 })
 	for _, dir := range c.worktrees() {
 		c.t.Errorf("worktree %s is left; of its agent the servers said:\n%s", dir, c.log.linesWith(filepath.Base(dir)))
 	}
+}
+
+// forgetAgents forgets the agents that have ended, which are kept for people to look
+// at, and returns how many agents there were.
+func (c *circle) forgetAgents() int {
+	c.t.Helper()
+	agents, err := c.Agents(c.context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, a := range agents {
+		if !a.Status.Live() {
+			_ = c.Delete(c.context(), a.AgentID) // its end may not be told yet: it comes again
+		}
+	}
+	return len(agents)
 }
 
 func (c *circle) worktrees() []string {
