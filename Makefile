@@ -22,7 +22,7 @@ run: build
 
 # every test, with the race detector where there is a C compiler
 test:
-	go test -json -shuffle=on $(RACE) -timeout 15m ./... | go run -C .tools ./gotest
+	go test -json -shuffle=on $(RACE) -timeout 25m ./... | go run -C .tools ./gotest
 	go test -C .tools -json ./gotest | go run -C .tools ./gotest
 	$(call in-node,worker,test)
 

@@ -28,7 +28,7 @@ type badTown struct {
 
 func newBadTown(t *testing.T) *badTown {
 	t.Helper()
-	bt := &badTown{testTown: newTown(t, nil)}
+	bt := &badTown{testTown: newTown(t, map[string]string{"TOWND_POOL_SIZE": "0"})}
 	bt.start(bt.request("toast", bt.mode("echo")...))
 	bt.ready("toast")
 	bt.files, bt.agents, bt.procs = bt.listing(), bt.everything(), len(bt.ofAgents())
