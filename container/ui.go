@@ -11,12 +11,12 @@ import (
 // serveUI serves the dashboard: static files that everybody may have. Pages of
 // other sites are kept out as elsewhere.
 func (s *Server) serveUI(router *mux.Router) {
-	page, err := ui.Handler(ui.Town{TownID: s.cfg.TownID, Version: s.cfg.Version, Hall: s.cfg.Hall != nil})
+	page, err := ui.New(ui.Town{TownID: s.cfg.TownID, Version: s.cfg.Version, Hall: s.cfg.Hall != nil})
 	if err != nil {
 		s.log.Error("no dashboard", "error", err)
 		return
 	}
-	page = s.near(page)
-	router.Handle("/", page).Methods(http.MethodGet, http.MethodHead)
-	router.PathPrefix("/ui/").Handler(page).Methods(http.MethodGet, http.MethodHead)
+	for _, path := range page.Paths() {
+		router.Handle(path, s.near(page)).Methods(http.MethodGet, http.MethodHead)
+	}
 }

@@ -11,9 +11,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -41,8 +43,11 @@ type file struct {
 	zipped      func() []byte // nil where it would not be smaller
 }
 
-// Handler serves the dashboard at / and its files below /ui/.
-func Handler(t Town) (http.Handler, error) {
+// Dashboard serves the page at / and its files below /ui/. It is safe for concurrent use.
+type Dashboard struct{ files map[string]*file }
+
+// New returns the dashboard of a town.
+func New(t Town) (*Dashboard, error) {
 	files, err := load()
 	if err != nil {
 		return nil, err
@@ -52,14 +57,20 @@ func Handler(t Town) (http.Handler, error) {
 		return nil, err
 	}
 	files["/ui/town.json"] = &file{contentType: "application/json", caching: "no-cache", data: about}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f, ok := files[r.URL.Path]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		f.send(w, r)
-	}), nil
+	return &Dashboard{files}, nil
+}
+
+// Paths returns where there are files, in order.
+func (d *Dashboard) Paths() []string { return slices.Sorted(maps.Keys(d.files)) }
+
+// ServeHTTP answers with the file that was asked for.
+func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f, ok := d.files[r.URL.Path]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	f.send(w, r)
 }
 
 // load returns the embedded files by the path that they are served at.

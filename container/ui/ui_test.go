@@ -14,7 +14,7 @@ import (
 
 func get(t *testing.T, path string, header ...string) *http.Response {
 	t.Helper()
-	h, err := Handler(Town{TownID: "t1", Version: "v1", Hall: true})
+	h, err := New(Town{TownID: "t1", Version: "v1", Hall: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -212,7 +212,7 @@ func TestWrongMethodsAndPathsAreRefused(t *testing.T) {
 		}
 	}
 	for _, target := range []string{
-		"/", "//", "/agents/", "/agents//", "/agents/toast/", "/agents/toast/status/", "/agents/toast//status", "//agents", "/./agents", "/x/../agents",
+		"//", "/ui/", "/ui/none.js", "/ui/../agents", "/agents/", "/agents//", "/agents/toast/", "/agents/toast/status/", "/agents/toast//status", "//agents", "/./agents", "/x/../agents",
 		"/agents/../agents", "/AGENTS", "/agents/toast/nothing", "/agents/toast/status/more", "/.git/config", "/%2e%2e/%2e%2e/etc/passwd", "/../../etc/passwd",
 		"/agents/start/status/x", "/debug/pprof/", "/api/towns/x", "/agents%00", "/agents%2ftoast%2fstatus",
 	} {

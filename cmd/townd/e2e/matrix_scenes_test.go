@@ -355,7 +355,7 @@ func playHooks(t *testing.T, column *cliColumn) {
 		case 1:
 			return llmtest.Step{Tools: []llmtest.Tool{shell(r, "touch published && npm publish")}}
 		case 3:
-			return llmtest.Step{Tools: []llmtest.Tool{shell(r, "townd report done all is well && echo reported")}}
+			return llmtest.Step{Tools: []llmtest.Tool{shell(r, "townd report done all is well and every test passes && echo reported")}}
 		}
 		return llmtest.Step{Text: "Well."}
 	})

@@ -309,7 +309,7 @@ func TestAnAgentEndsWhenItSaysThatItIsDone(t *testing.T) {
 	c := newClaudeTown(t, func(r *llmtest.Request) llmtest.Step {
 		switch told := news(r); {
 		case strings.Contains(told, "is still open"):
-			return llmtest.Step{Tools: []llmtest.Tool{{Name: "bash", Input: map[string]any{"command": "townd report done all is well && echo reported"}}}}
+			return llmtest.Step{Tools: []llmtest.Tool{{Name: "bash", Input: map[string]any{"command": "townd report done all is well and every test passes && echo reported"}}}}
 		default:
 			return llmtest.Step{Text: "Well."}
 		}
