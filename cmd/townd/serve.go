@@ -99,6 +99,9 @@ func serve(ctx context.Context, c *Config, logs io.Writer) error {
 	if dir := blockedPath(c.Home); dir != "" && t.agents.Stats().Isolation == "uid" {
 		log.Error("agents' users cannot reach their worktrees: make this directory passable (chmod o+x) or choose another TOWND_HOME", "directory", dir)
 	}
+	if err := keepBallast(c.Home); err != nil {
+		log.Warn("no disk is laid by for a start on a full one", "error", err)
+	}
 	t.agents.PrepareRigs(c.Git.Repos)
 	return t.run(ctx, signals, listener)
 }
@@ -155,10 +158,12 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if t.models, err = openModels(c, address, secrets, log); err != nil {
 		return nil, err
 	}
-	if t.hall, err = openTownHall(ctx, c, token, secrets, log); err != nil {
+	if t.hall, err = withBallast(c.Home, func() (*townHall, error) { return openTownHall(ctx, c, token, secrets, log) }); err != nil {
 		return nil, err
 	}
-	if t.link, err = openCoordinator(ctx, c, token, t.hall.handlerOf(), secrets, log); err != nil {
+	if t.link, err = withBallast(c.Home, func() (*coordinator.Link, error) {
+		return openCoordinator(ctx, c, token, t.hall.handlerOf(), secrets, log)
+	}); err != nil {
 		return nil, err
 	}
 	socket := filepath.Join(c.Home, "agents.sock")
