@@ -191,6 +191,27 @@ func eventsWait(t *T) {
 	}
 }
 
+// readEvents opens a stream of events, does meanwhile, and returns the ids and data of
+// at most want events, fewer of a stream that is cut.
+func (t *T) readEvents(req *http.Request, want int, meanwhile func()) (ids, data []string) {
+	resp, err := t.http.Do(req)
+	t.must(err)
+	defer resp.Body.Close()
+	if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/event-stream") {
+		t.Fatalf("the stream is %s %s", resp.Status, got)
+	}
+	meanwhile()
+	for lines := bufio.NewScanner(resp.Body); len(data) < want && lines.Scan(); {
+		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
+			ids = append(ids, id)
+		}
+		if d, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			data = append(data, d)
+		}
+	}
+	return ids, data
+}
+
 func eventsSent(t *T) {
 	b, run := t.work(t.rig()), newID()
 	t.append(eventsOf(b, run, 1, 2)...)
@@ -198,27 +219,19 @@ func eventsSent(t *T) {
 	read := func(lastID string, want int, meanwhile func()) (ids, data []string) {
 		ctx, cancel := context.WithTimeout(t.ctx, t.target.Patience)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.target.BaseURL+path, nil)
-		t.must(err)
-		req.Header.Set("Authorization", "Bearer "+t.target.Token)
-		req.Header.Set("Accept", "text/event-stream")
-		if lastID != "" {
-			req.Header.Set("Last-Event-ID", lastID)
-		}
-		resp, err := t.http.Do(req)
-		t.must(err)
-		defer resp.Body.Close()
-		if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/event-stream") {
-			t.Fatalf("the stream is %s %s", resp.Status, got)
-		}
-		meanwhile()
-		for lines := bufio.NewScanner(resp.Body); len(data) < want && lines.Scan(); {
-			if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
-				ids = append(ids, id)
+		for len(data) < want && ctx.Err() == nil { // a stream that is cut is opened again, as browsers do
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.target.BaseURL+path, nil)
+			t.must(err)
+			req.Header.Set("Authorization", "Bearer "+t.target.Token)
+			req.Header.Set("Accept", "text/event-stream")
+			if ids = ids[:len(data)]; len(ids) > 0 {
+				lastID = ids[len(ids)-1]
 			}
-			if d, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-				data = append(data, d)
+			if lastID != "" {
+				req.Header.Set("Last-Event-ID", lastID)
 			}
+			more, some := t.readEvents(req, want-len(data), meanwhile)
+			ids, data, meanwhile = append(ids, more...), append(data, some...), func() {}
 		}
 		return ids, data
 	}
