@@ -123,10 +123,15 @@ type forgetful struct {
 	w     *worker
 	calls atomic.Int64
 	busy  sync.RWMutex // held by calls
+	calm  atomic.Bool  // it goes on for now
 }
 
+// askedAgain is the case in which it goes on: a town that begins again has an agent of an
+// older generation started anew, and then there is none that could fail to renew.
+const askedAgain = "a heartbeat of another generation renews no lease"
+
 func (f *forgetful) RoundTrip(req *http.Request) (*http.Response, error) {
-	if f.calls.Add(1)%5 == 0 && f.busy.TryLock() {
+	if f.calls.Add(1)%5 == 0 && !f.calm.Load() && f.busy.TryLock() {
 		f.w.control(f.t, "/abort?")
 		f.busy.Unlock()
 	}
@@ -146,9 +151,11 @@ func (f *forgetful) RoundTrip(req *http.Request) (*http.Response, error) {
 // two calls, and while it calls the container.
 func TestWorkerConformsWhileItsObjectEndsAgainAndAgain(t *testing.T) {
 	w, target := newTarget(t)
-	target.Transport = &forgetful{t: t, w: w}
+	f := &forgetful{t: t, w: w}
+	target.Transport = f
 	for _, c := range conformance.Cases() {
 		t.Run(strings.ReplaceAll(c.Name, " ", "_"), func(t *testing.T) {
+			f.calm.Store(c.Name == askedAgain)
 			for _, f := range c.Run(t.Context(), target).Failures {
 				t.Error(f)
 			}
