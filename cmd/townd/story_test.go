@@ -305,7 +305,7 @@ func TestSecondSignalDoesNotWaitForStubbornAgents(t *testing.T) {
 
 func TestHangupEndsTheServerOnly(t *testing.T) {
 	tt := startTown(t)
-	tt.ok("start", "--repo", tt.repo, "--name", "toast", "--", "sh", "-c", "read -r line; echo heard $line")
+	tt.ok("start", "--repo", tt.repo, "--name", "toast", "--", "sh", "-c", "read -r line; echo heard $line; read -r end")
 	tt.signal(syscall.SIGHUP)
 	if err := tt.server.Wait(); err != nil {
 		t.Fatalf("server: %v\n%s", err, tt.log)
@@ -314,7 +314,8 @@ func TestHangupEndsTheServerOnly(t *testing.T) {
 	tt.serve()
 	out := newBuffer()
 	followed := tt.background(t.Context(), out, "logs", "-f", "toast")
-	tt.ok("message", "toast", "you again")
+	tt.ok("message", "toast", "you again") // it reads on: of one that ends at once nobody knows whether it had read
+	tt.ok("stop", "toast")
 	if code := <-followed; code != 0 {
 		t.Errorf("logs -f ended with %d", code)
 	}
