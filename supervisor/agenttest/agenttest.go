@@ -41,7 +41,7 @@ var modes = map[string]func(args []string){
 	"sleep":  func([]string) { ready(); sleep() },
 	"exit":   func(args []string) { os.Exit(number(args[0])) },
 	"env":    func(args []string) { dumpEnv(args[0]) },
-	"flood":  func(args []string) { flood(number(args[0]), number(args[1])) },
+	"flood":  func(args []string) { flood(number(args[0]), number(args[1]), args[2:]...) },
 	"lines":  func(args []string) { lines(number(args[0])) },
 	"echo":   func([]string) { ready(); echo() },
 	"tree":   func([]string) { tree() },
@@ -126,13 +126,20 @@ func binary(t testing.TB) string {
 func Byte(i int64) byte { return byte(i ^ i>>8 ^ i>>16) }
 
 // flood prints total bytes to a raw terminal, at most perSecond of them a second; 0
-// is as fast as they are read.
-func flood(total, perSecond int) {
+// is as fast as they are read. With a gate, a named pipe, the last sixteenth waits
+// until somebody has opened it for writing.
+func flood(total, perSecond int, gate ...string) {
 	const chunk = 16 << 10
 	_, _ = term.MakeRaw(int(os.Stdin.Fd())) // a cooked terminal would change what is printed
 	buf := make([]byte, chunk)
 	start := time.Now()
 	for sent := 0; sent < total; {
+		if len(gate) > 0 && sent >= total-total/16 {
+			if _, err := os.Open(gate[0]); err != nil {
+				os.Exit(1)
+			}
+			gate = nil
+		}
 		n := min(chunk, total-sent)
 		for i := range buf[:n] {
 			buf[i] = Byte(int64(sent + i))

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"townd/api"
 	"townd/supervisor/agenttest"
 	"townd/town"
@@ -32,25 +34,48 @@ const (
 func TestViewerCutOffAnywhereHasEveryByteOnce(t *testing.T) {
 	t.Parallel()
 	tt := newTown(t, map[string]string{"TOWND_TRANSCRIPT_BYTES": fmt.Sprint(2 * floodBytes)})
-	a := tt.start(tt.request("toast", tt.mode("flood", fmt.Sprint(floodBytes), fmt.Sprint(floodRate))...))
+	gate := newGate(t)
+	a := tt.start(tt.request("toast", tt.mode("flood", fmt.Sprint(floodBytes), fmt.Sprint(floodRate), gate)...))
 	v := &viewer{t: t, tt: tt, id: "toast", run: a.RunID}
-	killed := false
 	cuts := cutOffsets()
 	for i, cut := range cuts {
 		v.watchTo(cut)
 		if i == len(cuts)/2 {
-			killed = tt.status("toast").Status == town.StatusRunning
+			if status := tt.status("toast").Status; status != town.StatusRunning {
+				t.Errorf("the flood is %s before the server is killed; it should be in the middle", status)
+			}
 			tt.restart()
+			openGate(t, gate)
 		}
-	}
-	if !killed {
-		t.Error("the flood was over before the server was killed; it should have been in the middle")
 	}
 	exit := v.watchTo(-1)
 	if v.pos != floodBytes || exit.Offset != floodBytes || exit.Reason != town.ReasonExited {
 		t.Errorf("viewer has %d bytes, the run ended at %d (%s); want %d (exited)", v.pos, exit.Offset, exit.Reason, floodBytes)
 	}
 	checkSegments(t, filepath.Join(tt.home, "runs", a.RunID))
+}
+
+// newGate returns a named pipe that every user may wait at.
+func newGate(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(agenttest.Home(t), "gate")
+	if err := unix.Mkfifo(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil { // whatever the umask is
+		t.Fatal(err)
+	}
+	return path
+}
+
+// openGate lets through who waits at a gate, now or later in the test.
+func openGate(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // for reading as well: for writing alone waits for a reader
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
 }
 
 // cutOffsets returns where to cut: at the end of every segment, within 100 bytes
