@@ -1,25 +1,46 @@
 /** What was recorded, at any speed and from any moment. */
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { AgentEvent } from "../api";
 import { span } from "../format";
 import { Empty, Problem } from "../parts";
 import { Screen } from "../term/screen";
+import { most, Timeline } from "./timeline";
 
-/** A moment of a recording: at seconds, what was printed or the size that was set. */
+/** A moment of a terminal: at seconds, what was printed or the size that was set. */
 interface Moment {
   at: number;
   kind: "o" | "r";
   data: string;
 }
 
-export interface Recording {
+interface Cast {
+  kind: "cast";
   cols: number;
   rows: number;
   moments: Moment[];
 }
 
+/** What a program without a terminal did, at seconds since the first of it. */
+interface Talk {
+  kind: "talk";
+  moments: { at: number; event: AgentEvent }[];
+}
+
+export type Recording = Cast | Talk;
+
+export function talk(events: AgentEvent[]): Talk {
+  const begin = Date.parse(events[0]?.timestamp ?? "");
+  let at = 0; // a clock may be set back
+  const moments = events.map((event) => {
+    at = Math.max(at, (Date.parse(event.timestamp) - begin) / 1000);
+    return { at, event };
+  });
+  return { kind: "talk", moments };
+}
+
 /** Reads asciicast v2; lines that are none are left out. */
-export function parse(text: string): Recording {
+export function parse(text: string): Cast {
   const lines = text.split("\n");
   const head: { width?: number; height?: number } = JSON.parse(lines[0] ?? "{}");
   const moments: Moment[] = [];
@@ -29,7 +50,7 @@ export function parse(text: string): Recording {
     if (typeof at === "number" && (kind === "o" || kind === "r") && typeof data === "string")
       moments.push({ at, kind, data });
   }
-  return { cols: head.width ?? 80, rows: head.height ?? 24, moments };
+  return { kind: "cast", cols: head.width ?? 80, rows: head.height ?? 24, moments };
 }
 
 /** Reads a recording and plays it. Another read is another recording: it must be the same function for the same one. */
@@ -47,10 +68,12 @@ export function Player({ read }: { read: (signal: AbortSignal) => Promise<Record
   }, [read]);
   if (problem) return <Problem text={problem} />;
   if (!recording) return <div class="skeleton tall" aria-hidden="true" />;
-  if (recording.moments.length === 0) return <Empty title="This run has printed nothing." />;
+  if (recording.moments.length === 0) return <Empty title="There is nothing to show again." />;
   return (
     <Scrubber times={recording.moments.map((m) => m.at)}>
-      {(time) => <TerminalAt recording={recording} time={time} />}
+      {(time) =>
+        recording.kind === "cast" ? <CastAt cast={recording} time={time} /> : <TalkAt talk={recording} time={time} />
+      }
     </Scrubber>
   );
 }
@@ -79,11 +102,21 @@ function Scrubber({ times, children }: { times: number[]; children: (time: numbe
     if (!playing && time >= total) setTime(0);
     setPlaying(!playing);
   };
+  const step = (to: number | undefined) => {
+    setPlaying(false);
+    if (to !== undefined) setTime(to);
+  };
   return (
     <div class="player">
       <div class="bar">
         <button type="button" class="primary" onClick={toggle}>
           {playing ? "Pause" : "Play"}
+        </button>
+        <button type="button" aria-label="One step back" onClick={() => step(times.findLast((t) => t < time))}>
+          ‹
+        </button>
+        <button type="button" aria-label="One step on" onClick={() => step(times.find((t) => t > time))}>
+          ›
         </button>
         <input
           type="range"
@@ -112,7 +145,17 @@ function Scrubber({ times, children }: { times: number[]; children: (time: numbe
   );
 }
 
-function TerminalAt({ recording, time }: { recording: Recording; time: number }) {
+const nothingOfMine = new Map<string, string>(); // events do not say what was written in a message
+
+function TalkAt({ talk, time }: { talk: Talk; time: number }) {
+  const { moments } = talk;
+  const after = moments.findIndex((m) => m.at > time);
+  const count = after < 0 ? moments.length : after;
+  const shown = useMemo(() => moments.slice(Math.max(0, count - most), count).map((m) => m.event), [moments, count]);
+  return <Timeline events={shown} mine={nothingOfMine} full />;
+}
+
+function CastAt({ cast, time }: { cast: Cast; time: number }) {
   const box = useRef<HTMLDivElement>(null);
   const screen = useRef<Screen | null>(null);
   const next = useRef(0); // index of the moment that was not shown yet
@@ -130,7 +173,7 @@ function TerminalAt({ recording, time }: { recording: Recording; time: number })
   }, []);
   // Shows the moments up to time: from the first when it lies before what is shown.
   useEffect(() => {
-    const { moments, cols, rows } = recording;
+    const { moments, cols, rows } = cast;
     const shown = moments[next.current - 1]?.at ?? 0;
     if (next.current === 0 || time < shown) {
       screen.current?.reset(cols, rows);
@@ -147,6 +190,6 @@ function TerminalAt({ recording, time }: { recording: Recording; time: number })
       }
     }
     screen.current?.write(text);
-  }, [recording, time]);
+  }, [cast, time]);
   return <div class="terminal" ref={box} />;
 }
