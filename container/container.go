@@ -67,7 +67,7 @@ type Server struct {
 
 	ctx  context.Context // ends with Close; the only stored context
 	stop context.CancelCauseFunc
-	wg   sync.WaitGroup // tend and the streams
+	wg   sync.WaitGroup // tend, paint and the streams
 
 	mu     sync.Mutex
 	closed bool // no stream joins wg any more
@@ -95,6 +95,7 @@ func New(c Config) *Server {
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
 	s.router = s.newRouter()
 	s.wg.Go(s.tend)
+	s.wg.Go(s.paint)
 	return s
 }
 

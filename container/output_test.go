@@ -239,3 +239,32 @@ func TestScreenIsWhatAPersonWouldSee(t *testing.T) {
 	}
 	refused(t, tt.call(http.MethodGet, "/agents/toast/screen?run=nonesuch", ""), 404, "is not held")
 }
+
+// Who opens an agent with a long history must not wait until it is drawn; a short
+// one is drawn when it is asked for, and holds no terminal until then.
+func TestLongScreensAreDrawnBeforeTheyAreAskedFor(t *testing.T) {
+	tt := newTown(t)
+	start := func(id, script string) (town.Agent, int64) {
+		req := tt.request(id, "")
+		req.Command = []string{"sh", "-c", script + "; echo ready; exec sleep 600"}
+		started, err := tt.Start(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		printed := readUntil(t, tt.stream(id, api.StreamOptions{}), holds("ready"))
+		return started.Agent, int64(len(printed))
+	}
+	long, size := start("toast", "yes a line of it | head -c 9000000")
+	for tt.server.PaintMore("toast") {
+	}
+	if drawn := tt.server.Drawn(long.RunID); drawn < size-(4<<20) {
+		t.Errorf("of %d bytes %d are drawn, want all but 4 MiB", size, drawn)
+	}
+	if got, err := tt.Screen(t.Context(), "toast"); err != nil || !strings.HasSuffix(got.Text, "ready") {
+		t.Errorf("Screen() = %q, %v; want the end", got.Text, err)
+	}
+	short, _ := start("rye", "echo a line")
+	if tt.server.PaintMore("rye") || tt.server.Drawn(short.RunID) != 0 {
+		t.Error("a short run is drawn though nobody asked")
+	}
+}

@@ -17,12 +17,13 @@ import (
 
 const (
 	drawerLife  = time.Minute // a drawer nobody asked is dropped after
-	drawerLimit = 16          // each is half a megabyte and more (screen.Drawer)
+	longLife    = time.Hour   // the same of a long run's
+	drawerLimit = 64          // each is half a megabyte and more (screen.Drawer)
 )
 
-// drawers keeps the terminals of runs whose screens were asked for lately, so
-// that asking again draws only what came since. The zero value is ready for
-// use. Safe for concurrent use.
+// drawers keeps the terminals of runs whose screens were drawn lately, so that
+// drawing again draws only what came since. The zero value is ready for use. Safe
+// for concurrent use.
 type drawers struct {
 	mu   sync.Mutex
 	held map[string]*drawer // by run
@@ -63,12 +64,23 @@ func (d *drawers) dropOldest() {
 	delete(d.held, oldest)
 }
 
-// expire drops the drawers that nobody asked for drawerLife.
+// room reports whether the drawer of a run can be had without dropping another.
+func (d *drawers) room(r *run) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.held[r.id] != nil || len(d.held) < drawerLimit
+}
+
+// expire drops the drawers that nobody asked for as long as they are worth.
 func (d *drawers) expire(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, held := range d.held {
-		if now.Sub(held.used) >= drawerLife {
+		life := drawerLife
+		if held.Drawn() >= paintBehind {
+			life = longLife
+		}
+		if now.Sub(held.used) >= life {
 			delete(d.held, id)
 		}
 	}

@@ -66,6 +66,9 @@ func (b *buffer) scroll(cols, rows int, fill cell, wrapped bool) {
 		b.base++
 		b.lines[last+1].wrapped = wrapped
 		return
+	case last == len(b.lines)-1:
+		l = b.lines[0]
+		b.lines = append(b.lines[1:], l) // grows and copies once in as many lines as there are
 	default:
 		l = b.move(0, last)
 	}

@@ -12,6 +12,14 @@ type params struct {
 	subsFull bool
 }
 
+// clear makes p one number that is absent. What is beyond n and subN is left as
+// it is: half a kilobyte, and no one looks there.
+func (p *params) clear() {
+	p.v[0] = 0
+	p.n, p.subN = 1, 0
+	p.inSub, p.full, p.subsFull = false, false, false
+}
+
 // maxParam is the largest number kept.
 const maxParam = 1<<31 - 1
 

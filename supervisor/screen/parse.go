@@ -42,10 +42,15 @@ func (p *parser) idle() bool { return p.state == ground && p.have == 0 }
 func (t *terminal) write(p []byte) (boundary int) {
 	boundary = -1
 	for i := 0; i < len(p); {
-		if t.parser.idle() {
+		switch {
+		case t.parser.idle():
 			boundary = i
-			if n := printable(p[i:]); n > 0 {
-				t.printASCII(p[i : i+n])
+			if n := t.plain(p[i:]); n > 0 {
+				i += n
+				continue
+			}
+		case t.parser.inParams():
+			if n := t.parser.numbers(p[i:]); n > 0 {
 				i += n
 				continue
 			}
@@ -57,6 +62,42 @@ func (t *terminal) write(p []byte) (boundary int) {
 		boundary = len(p)
 	}
 	return boundary
+}
+
+// plain draws what most of a stream consists of, and returns how many bytes at the
+// begin of p it was: text, an end of a line, the begin of a control sequence. The
+// stream is between sequences.
+func (t *terminal) plain(p []byte) int {
+	switch c := p[0]; {
+	case c >= 0x20 && c <= 0x7e:
+		n := printable(p)
+		t.printASCII(p[:n])
+		return n
+	case c == '\n', c == '\r':
+		t.control(rune(c))
+		return 1
+	case c == 0x1b && len(p) > 1 && p[1] == '[':
+		t.parser.clear(csiEntry)
+		return 2
+	}
+	return 0
+}
+
+// inParams reports whether numbers of a control sequence may follow.
+func (p *parser) inParams() bool {
+	return (p.state == csiEntry || p.state == csiParam) && p.have == 0
+}
+
+// numbers takes the numbers at the begin of b, and returns how many bytes they are.
+func (p *parser) numbers(b []byte) int {
+	for i, c := range b {
+		if c < '0' || c > ';' {
+			return i
+		}
+		p.params.put(c)
+		p.state = csiParam
+	}
+	return len(b)
 }
 
 // printable returns how many bytes at the begin of p are printable ASCII.
@@ -269,7 +310,7 @@ func (t *terminal) oscEnd(r rune) {
 func (p *parser) clear(s state) {
 	p.state = s
 	p.collect = 0
-	p.params = params{n: 1}
+	p.params.clear()
 }
 
 // maxTitle bounds a title, in bytes.

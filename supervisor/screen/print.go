@@ -8,7 +8,7 @@ func (t *terminal) printASCII(p []byte) {
 		}
 		return
 	}
-	b, c := t.buf, t.pen
+	b := t.buf
 	row := t.row()
 	row.half(b.x-1, t.pen)
 	for len(p) > 0 {
@@ -18,9 +18,10 @@ func (t *terminal) printASCII(p []byte) {
 		}
 		n := min(len(p), t.cols-b.x)
 		cells := row.cells[b.x : b.x+n]
+		pen := t.pen
 		for i := range cells {
-			c.r = rune(p[i])
-			cells[i] = c
+			cells[i] = pen // and not pen.r first: the copy would wait until that is written
+			cells[i].r = rune(p[i])
 		}
 		b.x += n
 		p = p[n:]

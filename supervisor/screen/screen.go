@@ -11,7 +11,7 @@
 //
 // A screen follows from every byte before it, so a Drawer keeps its terminal (half
 // a megabyte at 120 by 40) and draws only what came since; a screen asked for the
-// first time is drawn from the begin, at tens of megabytes a second, but from not
+// first time is drawn from the begin, at a hundred megabytes a second, but from not
 // more than the last 64 MiB. When that begin is not the run's, modes set before it
 // are unknown; Exact says so until the program resets its terminal. The package
 // writes nothing.
@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync/atomic"
 
 	"townd/supervisor/transcript"
 )
@@ -66,6 +67,8 @@ type Drawer struct {
 	marks    int       // marks at offset at that were carried out
 	partial  bool      // drawn from after the begin
 	startCap int64     // maxReplay
+
+	drawn atomic.Int64 // at, for who does not draw
 }
 
 // NewDrawer returns a Drawer for terminals of cols by rows until a mark tells
@@ -81,7 +84,10 @@ func NewDrawer(cols, rows uint16) *Drawer {
 func (d *Drawer) Draw(ctx context.Context, src Source, to int64) (Screen, error) {
 	select {
 	case d.turn <- struct{}{}:
-		defer func() { <-d.turn }()
+		defer func() {
+			d.drawn.Store(d.at)
+			<-d.turn
+		}()
 	case <-ctx.Done():
 		return Screen{}, context.Cause(ctx)
 	}
@@ -94,6 +100,9 @@ func (d *Drawer) Draw(ctx context.Context, src Source, to int64) (Screen, error)
 		d.term = nil // dropped while we read, or since the last time: from the new begin
 	}
 }
+
+// Drawn returns how far was drawn, in bytes, without waiting for who draws.
+func (d *Drawer) Drawn() int64 { return d.drawn.Load() }
 
 // maxAttempts is how often drawing begins anew because output is dropped faster
 // than it is drawn.

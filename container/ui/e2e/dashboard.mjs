@@ -303,6 +303,27 @@ await step("a program without a terminal is shown as a conversation", async () =
   await page.locator(".tile", { hasText: "talker" }).waitFor();
 });
 
+await step("a conversation is played again, step by step too", async () => {
+  await go("#/agents/talker/replay");
+  const talk = page.getByRole("list", { name: "Conversation" });
+  const shown = (text) => talk.getByText(text).count();
+  const [asked, done] = ["<img src=x onerror=alert(1)> I write.", "It is done."];
+  await until(async () => (await shown(done)) === 2, "its end is shown");
+  const time = page.getByLabel("Time");
+  await time.focus();
+  await page.keyboard.press("Home");
+  await until(async () => (await shown(asked)) === 0, "its beginning is shown");
+  const on = page.getByRole("button", { name: "One step on" });
+  for (let i = 0; i < 50 && (await shown(asked)) === 0; i++) await on.click();
+  must((await shown(asked)) === 1 && (await shown(done)) === 0, "the first words are not shown alone");
+  await page.getByRole("button", { name: "One step back" }).click();
+  await until(async () => (await shown(asked)) === 0, "what was before them is shown");
+  await page.getByLabel("Speed").selectOption("100");
+  await page.getByRole("button", { name: "Play" }).click();
+  await until(async () => (await shown(done)) === 2, "it is played to its end");
+  await page.getByRole("button", { name: "Play" }).waitFor();
+});
+
 await step("a failed bead is retried where it is shown", async () => {
   await town("PATCH", "settings", { paused: "for the test" });
   const bead = await town("POST", `rigs/${rig}/beads`, { title: "will fail", body: "x" });
@@ -378,6 +399,7 @@ const views = () => [
   "agents/shell",
   "agents/shell/diff",
   "agents/hostile/replay",
+  "agents/talker/replay",
   "beads",
   "merges",
   "inbox",

@@ -49,6 +49,9 @@ export async function about(): Promise<About> {
 
 const path = (id: string) => encodeURIComponent(id);
 
+/** As many events as the server gives at once. */
+const pageEvents = 2000;
+
 type Query = Record<string, string | number | undefined>;
 
 function query(values: Query): string {
@@ -153,6 +156,18 @@ export class Client {
   async recording(id: string, run: string, signal: AbortSignal): Promise<string> {
     const to = `agents/${path(id)}/transcript${query({ run, format: "asciicast" })}`;
     return (await this.fetch("GET", to, { signal })).text();
+  }
+
+  /** All that is held of what an agent did. */
+  async allEvents(id: string): Promise<AgentEvent[]> {
+    const all: AgentEvent[] = [];
+    for (let after = 0, more = true; more; ) {
+      const page = await this.events(id, after, pageEvents);
+      all.push(...page.events);
+      after = page.next;
+      more = page.events.length === pageEvents;
+    }
+    return all;
   }
 
   status = () => this.call<TownStatus>("GET", `${this.town}/status`);

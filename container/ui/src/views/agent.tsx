@@ -24,18 +24,16 @@ export function AgentView({ at, id, tab }: { at: Context; id: string; tab: strin
     <div class="agent">
       <Head at={at} a={a} gone={!now} />
       <nav class="tabs" aria-label="Views of this agent">
-        {tabs.map((name, i) =>
-          name === "replay" && words ? null : (
-            <a key={name} href={to("agents", id, name)} aria-current={tab === name ? "page" : undefined}>
-              {names[i]}
-            </a>
-          ),
-        )}
+        {tabs.map((name, i) => (
+          <a key={name} href={to("agents", id, name)} aria-current={tab === name ? "page" : undefined}>
+            {names[i]}
+          </a>
+        ))}
       </nav>
       {tab === "diff" ? (
         <DiffTab at={at} a={a} />
       ) : tab === "replay" ? (
-        <Replay at={at} a={a} />
+        <Replay key={a.agentId} at={at} a={a} words={words} />
       ) : (
         <Live key={`${a.agentId} ${a.runId}`} at={at} a={a} words={words} />
       )}

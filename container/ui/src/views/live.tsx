@@ -7,10 +7,9 @@ import { Screen } from "../term/screen";
 import { type Link, Stream } from "../term/stream";
 import { live, type Resident } from "../town";
 import { Composer } from "./agent";
-import { Timeline } from "./timeline";
+import { most, Timeline } from "./timeline";
 
 const before = 500; // events of the past that are read at first
-const most = 3000; // that are held
 const tooFar = 16 << 20; // bytes that wait to be drawn; some seconds
 
 interface Line {

@@ -1,56 +1,23 @@
-/** A run once more, at any speed and from any moment. */
-import { useEffect, useRef, useState } from "preact/hooks";
-import { ago, span } from "../format";
-import { type Context, Empty, Problem, useRead } from "../parts";
-import { Screen } from "../term/screen";
+/** A run of an agent once more. */
+import { useCallback, useState } from "preact/hooks";
+import { ago } from "../format";
+import { type Context, useRead } from "../parts";
 import type { Resident } from "../town";
+import { Player, parse, talk } from "./player";
 
-/** A moment of a recording: at seconds, what was printed or the size that was set. */
-interface Moment {
-  at: number;
-  kind: "o" | "r";
-  data: string;
-}
-
-interface Recording {
-  cols: number;
-  rows: number;
-  moments: Moment[];
-}
-
-/** Reads asciicast v2; lines that are none are left out. */
-export function parse(text: string): Recording {
-  const lines = text.split("\n");
-  const head: { width?: number; height?: number } = JSON.parse(lines[0] ?? "{}");
-  const moments: Moment[] = [];
-  for (const entry of lines.slice(1)) {
-    if (!entry) continue;
-    const [at, kind, data]: unknown[] = JSON.parse(entry);
-    if (typeof at === "number" && (kind === "o" || kind === "r") && typeof data === "string")
-      moments.push({ at, kind, data });
-  }
-  return { cols: head.width ?? 80, rows: head.height ?? 24, moments };
-}
-
-export function Replay({ at, a }: { at: Context; a: Resident }) {
+/** The output of one run at a time; of a program without a terminal (words) the conversation, which goes over all of them. */
+export function Replay({ at, a, words }: { at: Context; a: Resident; words: boolean }) {
   const [runs] = useRead(
-    async () => (at.town.hall ? at.client.runs({ agent: a.agentId, limit: 50 }) : []),
+    async () => (at.town.hall && !words ? at.client.runs({ agent: a.agentId, limit: 50 }) : []),
     a.agentId,
     0,
   );
   const [run, setRun] = useState(a.runId);
-  const [recording, setRecording] = useState<Recording | null>(null);
-  const [problem, setProblem] = useState("");
-  useEffect(() => {
-    const abort = new AbortController();
-    setRecording(null);
-    setProblem("");
-    at.client
-      .recording(a.agentId, run, abort.signal)
-      .then((text) => setRecording(parse(text)))
-      .catch((err: unknown) => !abort.signal.aborted && setProblem(err instanceof Error ? err.message : String(err)));
-    return () => abort.abort();
-  }, [at, a.agentId, run]);
+  const read = useCallback(
+    (signal: AbortSignal) =>
+      words ? at.client.allEvents(a.agentId).then(talk) : at.client.recording(a.agentId, run, signal).then(parse),
+    [at, a.agentId, run, words],
+  );
   const others = (runs ?? []).filter((r) => r.runId !== a.runId);
   return (
     <section aria-label="Replay">
@@ -69,101 +36,7 @@ export function Replay({ at, a }: { at: Context; a: Resident }) {
           </label>
         </div>
       )}
-      <Problem text={problem} />
-      {recording && recording.moments.length === 0 && <Empty title="This run has printed nothing." />}
-      {recording && recording.moments.length > 0 && <Player key={run} recording={recording} />}
-      {!recording && !problem && <div class="skeleton tall" aria-hidden="true" />}
+      <Player key={run} read={read} />
     </section>
-  );
-}
-
-function Player({ recording }: { recording: Recording }) {
-  const box = useRef<HTMLDivElement>(null);
-  const screen = useRef<Screen | null>(null);
-  const next = useRef(0); // index of the moment that was not shown yet
-  const total = recording.moments.at(-1)?.at ?? 0;
-  const [time, setTime] = useState(total);
-  const [playing, setPlaying] = useState(false);
-  const [speed, setSpeed] = useState(1);
-  useEffect(() => {
-    if (!box.current) return;
-    const made = new Screen(box.current);
-    screen.current = made;
-    next.current = 0;
-    const sized = new ResizeObserver(() => made.scale());
-    sized.observe(box.current);
-    return () => {
-      sized.disconnect();
-      made.dispose();
-    };
-  }, []);
-  // Shows the moments up to time: from the first when it lies before what is shown.
-  useEffect(() => {
-    const { moments, cols, rows } = recording;
-    const shown = moments[next.current - 1]?.at ?? 0;
-    if (next.current === 0 || time < shown) {
-      screen.current?.reset(cols, rows);
-      next.current = 0;
-    }
-    let text = "";
-    for (let m = moments[next.current]; m && m.at <= time; m = moments[++next.current]) {
-      if (m.kind === "o") text += m.data;
-      else {
-        screen.current?.write(text);
-        text = "";
-        const [c = 0, r = 0] = m.data.split("x").map(Number);
-        screen.current?.size(c, r);
-      }
-    }
-    screen.current?.write(text);
-  }, [recording, time]);
-  useEffect(() => {
-    if (!playing) return;
-    let last = performance.now();
-    const timer = setInterval(() => {
-      const now = performance.now();
-      const step = ((now - last) / 1000) * speed;
-      last = now;
-      setTime((t) => {
-        if (t + step >= total) setPlaying(false);
-        return Math.min(total, t + step);
-      });
-    }, 50);
-    return () => clearInterval(timer);
-  }, [playing, speed, total]);
-  const toggle = () => {
-    if (!playing && time >= total) setTime(0);
-    setPlaying(!playing);
-  };
-  return (
-    <div class="player">
-      <div class="bar">
-        <button type="button" class="primary" onClick={toggle}>
-          {playing ? "Pause" : "Play"}
-        </button>
-        <input
-          type="range"
-          class="grow"
-          aria-label="Time"
-          aria-valuetext={`${span(time * 1000)} of ${span(total * 1000)}`}
-          min={0}
-          max={total}
-          step="any"
-          value={time}
-          onInput={(e) => setTime(Number(e.currentTarget.value))}
-        />
-        <span class="mono faint">
-          {span(time * 1000)} / {span(total * 1000)}
-        </span>
-        <select aria-label="Speed" value={String(speed)} onChange={(e) => setSpeed(Number(e.currentTarget.value))}>
-          {[0.5, 1, 2, 5, 20, 100].map((s) => (
-            <option key={s} value={s}>
-              {s}×
-            </option>
-          ))}
-        </select>
-      </div>
-      <div class="terminal" ref={box} />
-    </div>
   );
 }

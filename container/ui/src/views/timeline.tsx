@@ -4,6 +4,9 @@ import type { AgentEvent } from "../api";
 import { clock, line, money } from "../format";
 import { Empty } from "../parts";
 
+/** How many events are shown at most: the newest. */
+export const most = 3000;
+
 interface Item {
   id: number;
   kind: string; // its class
