@@ -1,9 +1,11 @@
 /** A run once more, at any speed and from any moment. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { ago, span } from "../format";
-import { type Context, Empty, Problem, useRead } from "../parts";
+import { type Context, Empty, Problem, useAction, useRead } from "../parts";
 import { Screen } from "../term/screen";
 import type { Resident } from "../town";
+import { ShareButton } from "./share";
 
 /** A moment of a recording: at seconds, what was printed or the size that was set. */
 interface Moment {
@@ -39,23 +41,12 @@ export function Replay({ at, a }: { at: Context; a: Resident }) {
     0,
   );
   const [run, setRun] = useState(a.runId);
-  const [recording, setRecording] = useState<Recording | null>(null);
-  const [problem, setProblem] = useState("");
-  useEffect(() => {
-    const abort = new AbortController();
-    setRecording(null);
-    setProblem("");
-    at.client
-      .recording(a.agentId, run, abort.signal)
-      .then((text) => setRecording(parse(text)))
-      .catch((err: unknown) => !abort.signal.aborted && setProblem(err instanceof Error ? err.message : String(err)));
-    return () => abort.abort();
-  }, [at, a.agentId, run]);
+  const read = useCallback((signal: AbortSignal) => at.client.recording(a.agentId, run, signal), [at, a.agentId, run]);
   const others = (runs ?? []).filter((r) => r.runId !== a.runId);
   return (
     <section aria-label="Replay">
-      {others.length > 0 && (
-        <div class="bar">
+      <div class="bar">
+        {others.length > 0 && (
           <label>
             Run{" "}
             <select value={run} onChange={(e) => setRun(e.currentTarget.value)}>
@@ -67,17 +58,70 @@ export function Replay({ at, a }: { at: Context; a: Resident }) {
               ))}
             </select>
           </label>
-        </div>
-      )}
-      <Problem text={problem} />
-      {recording && recording.moments.length === 0 && <Empty title="This run has printed nothing." />}
-      {recording && recording.moments.length > 0 && <Player key={run} recording={recording} />}
-      {!recording && !problem && <div class="skeleton tall" aria-hidden="true" />}
+        )}
+        <span class="grow" />
+        <ShareButton at={at} agent={a.agentId} run={run} />
+      </div>
+      <Recorded read={read} file={`${a.agentId}-${run}.cast`} />
     </section>
   );
 }
 
-function Player({ recording }: { recording: Recording }) {
+interface Source {
+  read: (signal: AbortSignal) => Promise<string>; // the recording, in asciicast v2
+  file: string; // its name where it is saved
+}
+
+/** A recording, once it is read. */
+export function Recorded({ read, file }: Source) {
+  const [recording, setRecording] = useState<Recording | null>(null);
+  const [problem, setProblem] = useState("");
+  useEffect(() => {
+    const abort = new AbortController();
+    setRecording(null);
+    setProblem("");
+    read(abort.signal)
+      .then((text) => setRecording(parse(text)))
+      .catch((err: unknown) => !abort.signal.aborted && setProblem(err instanceof Error ? err.message : String(err)));
+    return () => abort.abort();
+  }, [read]);
+  return (
+    <>
+      <Problem text={problem} />
+      {recording && recording.moments.length === 0 && <Empty title="This run has printed nothing." />}
+      {recording && recording.moments.length > 0 && (
+        <Player key={file} recording={recording}>
+          <Download read={read} file={file} />
+        </Player>
+      )}
+      {!recording && !problem && <div class="skeleton tall" aria-hidden="true" />}
+    </>
+  );
+}
+
+/** Saves the recording as a file. It is read again: a page that held it would hold it twice. */
+function Download({ read, file }: Source) {
+  const [busy, problem, run] = useAction();
+  const save = () =>
+    run(async () => {
+      const text = await read(new AbortController().signal);
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([text], { type: "application/x-asciicast" }));
+      link.download = file;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser has it by then
+    });
+  return (
+    <>
+      <button type="button" disabled={busy} onClick={save} title="asciicast v2: townd play, asciinema play">
+        Download
+      </button>
+      <Problem text={problem} />
+    </>
+  );
+}
+
+function Player({ recording, children }: { recording: Recording; children: ComponentChildren }) {
   const box = useRef<HTMLDivElement>(null);
   const screen = useRef<Screen | null>(null);
   const next = useRef(0); // index of the moment that was not shown yet
@@ -162,6 +206,7 @@ function Player({ recording }: { recording: Recording }) {
             </option>
           ))}
         </select>
+        {children}
       </div>
       <div class="terminal" ref={box} />
     </div>
