@@ -121,7 +121,7 @@ var rules = map[string]rule{
 	"container": {
 		ours: []string{"town", "api", "api/wire", "container/ui", "supervisor/transcript", "supervisor/screen", "supervisor", "gitmgr", "llm"},
 		theirs: []string{
-			"github.com/getkin/kin-openapi", "github.com/gorilla/mux", "github.com/prometheus/client_golang",
+			"github.com/getkin/kin-openapi", "github.com/google/renameio/v2", "github.com/gorilla/mux", "github.com/prometheus/client_golang",
 			"github.com/shirou/gopsutil/v3", "nhooyr.io/websocket",
 		},
 		why: "the face asks the supervisor; it starts no process and runs no git itself",

@@ -40,6 +40,7 @@ func TestBodiesHaveTheFieldsOfTheDocument(t *testing.T) {
 		"StopResponse": api.StopResponse{}, "MessageRequest": town.MessageRequest{}, "MessageResponse": api.MessageResponse{},
 		"ModelProvider": api.ModelProvider{}, "ModelRequest": api.ModelRequest{}, "SystemPromptRequest": api.SystemPromptRequest{}, "UpdateResponse": api.UpdateResponse{},
 		"ResizeRequest": api.ResizeRequest{}, "ResizeResponse": api.ResizeResponse{}, "DeleteResponse": api.DeleteResponse{},
+		"ShareRequest": api.ShareRequest{}, "Share": api.Share{}, "ShareMade": api.ShareMade{}, "ShareList": api.ShareList{}, "SharedRun": api.SharedRun{},
 		"TicketRequest": api.TicketRequest{}, "TicketResponse": api.TicketResponse{}, "Event": town.Event{},
 		"EventPage": api.EventPage{}, "Health": api.Health{}, "Host": api.Host{}, "Screen": api.Screen{}, "Diff": api.Diff{},
 		"DiffFile": api.DiffFile{}, "HelloFrame": api.Hello{}, "ScreenFrame": api.ScreenFrame{}, "ResizeFrame": api.ResizeFrame{},

@@ -19,7 +19,7 @@ func (s *Server) authorize(a access, r *http.Request) error {
 		}
 	}
 	switch a {
-	case accessPublic, accessTicket:
+	case accessPublic, accessTicket, accessShare:
 		return nil
 	case accessToken:
 		return s.token.Authorize(r)

@@ -38,6 +38,8 @@ type Config struct {
 	Hall          http.Handler // the coordinator in this process, served under /api/towns/ with its own authorization; may be nil
 	TownID        string       // for the dashboard, which is told it without a token
 	Token         string       // of any length; a Server without one refuses every call that needs it
+	Shares        *Shares      // links that show one run; nil for none
+	PublicURL     string       // how people reach this server, for those links; relative ones when empty
 	Version       string
 	Home          string   // the directory whose disk /health shows; "/" when empty
 	Warnings      []string // for /health: what a person should know and need not see to at once
@@ -89,6 +91,9 @@ func New(c Config) *Server {
 	}
 	if s.cfg.Secrets == nil {
 		s.cfg.Secrets = NewSecrets()
+	}
+	if s.cfg.Shares == nil {
+		s.cfg.Shares = new(Shares)
 	}
 	s.cfg.Secrets.Add(c.Token)
 	s.metrics.follow(s)

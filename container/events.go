@@ -39,13 +39,21 @@ func parseCursor(name, text string) (cursor, error) {
 	return cursor{epoch, id}, nil
 }
 
+// eventSource is whose events are asked for: an agent's, or those of one run that a
+// link shows.
+type eventSource struct {
+	agent string
+	run   string // "" for all
+	share *share // nil for a person
+}
+
 // page returns the events after c; a cursor of another epoch means from the first.
-func (s *Server) page(agent string, c cursor, limit int) (supervisor.EventPage, error) {
-	page, err := s.cfg.Supervisor.Events(agent, c.id, limit)
+func (s *Server) page(of eventSource, c cursor, limit int) (supervisor.EventPage, error) {
+	page, err := s.cfg.Supervisor.RunEvents(of.agent, of.run, c.id, limit)
 	if err != nil || c.epoch == "" || c.epoch == page.Epoch {
 		return page, err
 	}
-	return s.cfg.Supervisor.Events(agent, 0, limit)
+	return s.cfg.Supervisor.RunEvents(of.agent, of.run, 0, limit)
 }
 
 func (s *Server) events(r *http.Request) (any, error) {
@@ -53,16 +61,20 @@ func (s *Server) events(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.eventsOf(r, eventSource{agent: id})
+}
+
+func (s *Server) eventsOf(r *http.Request, of eventSource) (any, error) {
 	after, limit, err := eventParams(r)
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.page(id, after, limit)
+	page, err := s.page(of, after, limit)
 	if err != nil {
 		return nil, err
 	}
 	if r.Method == http.MethodGet && wire.Accepts(r, "text/event-stream") {
-		return wire.Writer(func(w http.ResponseWriter) { s.sendEvents(w, r, id, page) }), nil
+		return wire.Writer(func(w http.ResponseWriter) { s.sendEvents(w, r, of, page) }), nil
 	}
 	return api.EventPage{Epoch: page.Epoch, Events: page.Events, Next: page.Next}, nil
 }
@@ -90,18 +102,19 @@ func eventParams(r *http.Request) (after cursor, limit int, err error) {
 }
 
 // sendEvents sends page and what follows it as server-sent events, until the
-// caller leaves, the agent is forgotten or the server closes.
-func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, agent string, page supervisor.EventPage) {
+// caller leaves, its link ends, the agent is forgotten or the server closes.
+func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, of eventSource, page supervisor.EventPage) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+	defer of.share.whenOver(func() { cancel(errShareOver) })()
 	out := wire.NewEventStream(w)
 	for {
 		if sendPage(out, page) != nil {
 			return
 		}
 		for {
-			err := s.waitEvents(ctx, agent, page.Next, sseKeepalive)
+			err := s.waitEvents(ctx, of.agent, page.Next, sseKeepalive)
 			if err == nil {
 				break
 			}
@@ -110,7 +123,7 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, agent string
 			}
 		}
 		var err error
-		if page, err = s.cfg.Supervisor.Events(agent, page.Next, eventsLimit); err != nil {
+		if page, err = s.cfg.Supervisor.RunEvents(of.agent, of.run, page.Next, eventsLimit); err != nil {
 			return
 		}
 	}

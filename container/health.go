@@ -126,6 +126,7 @@ func (s *Server) tend() {
 		select {
 		case now := <-tick.C:
 			s.drawers.expire(now)
+			s.cfg.Shares.tidy(func(sh api.Share) bool { return s.holds(s.ctx, sh) })
 		case <-s.ctx.Done():
 			return
 		}

@@ -1,10 +1,14 @@
 package container
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
 
 	"townd/api/conformance"
 )
@@ -20,18 +24,30 @@ func TestEveryRouteIsInTheDocumentAndTheOtherWayRound(t *testing.T) {
 			continue // the coordinator's
 		}
 		for method, op := range item.Operations() {
-			public := op.Security != nil && len(*op.Security) == 0
-			ticket := op.Security != nil && len(*op.Security) > 0
-			written = append(written, fmt.Sprintf("%s %s public=%v ticket=%v", method, path, public, ticket))
+			written = append(written, fmt.Sprintf("%s %s %s", method, path, schemes(op.Security)))
 		}
 	}
 	var served []string
 	for _, rt := range (&Server{}).routes() {
-		served = append(served, fmt.Sprintf("%s %s public=%v ticket=%v", rt.method, rt.path, rt.access == accessPublic, rt.access == accessTicket))
+		served = append(served, fmt.Sprintf("%s %s %s", rt.method, rt.path, accesses[rt.access]))
 	}
 	slices.Sort(written)
 	slices.Sort(served)
 	if !slices.Equal(written, served) {
 		t.Errorf("document and routes differ:\ndocument %s\nroutes   %s", strings.Join(written, "\n         "), strings.Join(served, "\n         "))
 	}
+}
+
+// accesses are the security schemes of the document that a route's access stands for.
+var accesses = map[access]string{accessToken: "the town's", accessPublic: "none", accessTicket: "ticket,ticketProtocol", accessShare: "share"}
+
+func schemes(security *openapi3.SecurityRequirements) string {
+	if security == nil {
+		return "the town's"
+	}
+	var names []string
+	for _, one := range *security {
+		names = slices.AppendSeq(names, maps.Keys(one))
+	}
+	return cmp.Or(strings.Join(names, ","), "none")
 }

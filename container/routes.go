@@ -16,6 +16,7 @@ const (
 	accessToken  access = iota // Authorization: Bearer <the town's token>
 	accessPublic               // everybody
 	accessTicket               // who holds a ticket; the handler checks it
+	accessShare                // who holds a link to a run; withShare checks it
 )
 
 // route is one call of the API. handle returns what to answer: nothing else
@@ -48,6 +49,13 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
 		{http.MethodGet, "/agents/{id}/transcript", accessToken, s.transcript},
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
+		{http.MethodPost, "/agents/{id}/shares", accessToken, s.shareRun},
+		{http.MethodGet, "/shares", accessToken, s.listShares},
+		{http.MethodDelete, "/shares/{id}", accessToken, s.revokeShare},
+		{http.MethodGet, "/shared", accessShare, s.withShare(s.sharedRun)},
+		{http.MethodGet, "/shared/transcript", accessShare, s.withShare(s.sharedTranscript)},
+		{http.MethodGet, "/shared/events", accessShare, s.withShare(s.sharedEvents)},
+		{http.MethodPost, "/shared/stream-ticket", accessShare, s.withShare(s.sharedTicket)},
 		{http.MethodPost, "/repos/setup", accessToken, s.setupRepo},
 		{http.MethodPost, "/git/merge", accessToken, s.merge},
 		{http.MethodGet, "/git/pull-request", accessToken, s.pullRequest},

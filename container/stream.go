@@ -47,7 +47,7 @@ func (s *Server) stream(r *http.Request) (any, error) {
 	if ticket.agent != id {
 		return nil, fmt.Errorf("the ticket is for another agent: %w", town.ErrForbidden)
 	}
-	v, err := s.newViewer(r, id, p, ticket.mode)
+	v, err := s.newViewer(r, p, ticket)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,11 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, v *viewer, protoc
 		s.log.Info("stream not opened", "agent", v.run.agent, "error", err)
 		return
 	}
-	s.log.Info("stream opened", "agent", v.run.agent, "run", v.run.id, "offset", v.pos, "mode", v.mode, "remote", r.RemoteAddr)
+	log := s.log
+	if v.share != nil {
+		log = log.With("share", v.share.ID)
+	}
+	log.Info("stream opened", "agent", v.run.agent, "run", v.run.id, "offset", v.pos, "mode", v.mode, "remote", r.RemoteAddr)
 	v.watch(conn)
 }
 
@@ -139,8 +143,8 @@ func ticketOf(r *http.Request, p wire.Params) (value, protocol string, err error
 	return value, protocol, nil
 }
 
-// newViewer checks everything a stream was asked for.
-func (s *Server) newViewer(r *http.Request, id string, p wire.Params, mode town.TicketMode) (*viewer, error) {
+// newViewer checks everything a stream was asked for that the ticket k is for.
+func (s *Server) newViewer(r *http.Request, p wire.Params, k ticket) (*viewer, error) {
 	after, err := p.One("after")
 	if err != nil {
 		return nil, err
@@ -149,17 +153,17 @@ func (s *Server) newViewer(r *http.Request, id string, p wire.Params, mode town.
 	if err != nil {
 		return nil, err
 	}
-	run, at, err := s.openAfter(r.Context(), id, after)
+	run, at, err := s.openAfter(r.Context(), k, after)
 	if err != nil {
 		return nil, err
 	}
-	v := &viewer{s: s, run: run, mode: mode, pos: at}
+	v := &viewer{s: s, run: run, share: k.share, mode: k.mode, pos: at}
 	if run.feed == nil {
 		v.mode = town.TicketRead // an earlier run takes no keys
-	} else if mode == town.TicketWrite && run.structured {
-		err = s.checkTypable(id)
+	} else if k.mode == town.TicketWrite && run.structured {
+		err = s.checkTypable(k.agent)
 	}
-	if err == nil {
+	if err == nil && k.share == nil { // a link to a terminal shows that alone
 		err = v.openEvents(events)
 	}
 	if err == nil && after == afterScreen {
@@ -178,8 +182,9 @@ const (
 	afterLive   = "live"
 )
 
-// openAfter opens the run that after names and returns the offset to begin at.
-func (s *Server) openAfter(ctx context.Context, id, after string) (*run, int64, error) {
+// openAfter opens the run that after names, of those that the ticket is for, and
+// returns the offset to begin at.
+func (s *Server) openAfter(ctx context.Context, k ticket, after string) (*run, int64, error) {
 	var pos transcript.Position
 	if after != "" && after != afterScreen && after != afterLive {
 		var err error
@@ -187,7 +192,13 @@ func (s *Server) openAfter(ctx context.Context, id, after string) (*run, int64, 
 			return nil, 0, wire.BadParam("after", "%.60q must be <runId>:<offset>, screen or live", after)
 		}
 	}
-	run, err := s.openRun(ctx, id, pos.Run)
+	if k.share != nil {
+		if pos.Run != "" && pos.Run != k.share.Run {
+			return nil, 0, fmt.Errorf("the ticket is for another run: %w", town.ErrForbidden)
+		}
+		pos.Run = k.share.Run
+	}
+	run, err := s.openRun(ctx, k.agent, pos.Run)
 	if errors.Is(err, town.ErrNotFound) && pos.Run != "" {
 		return nil, 0, wire.BadParam("after", "%v", err)
 	}

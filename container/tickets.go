@@ -17,15 +17,22 @@ import (
 )
 
 const (
-	ticketLife  = 60 * time.Second
-	ticketLimit = 1000 // live ones
+	ticketLife       = 60 * time.Second
+	ticketLimit      = 1000 // live ones
+	shareTicketLimit = 50   // of them, those of one shared link: who holds it keeps nobody else out
 )
 
 // ticket is what a ticket allows.
 type ticket struct {
 	agent   string
 	mode    town.TicketMode
+	share   *share // it shows the run of this link only, while that opens it; nil for a person's
 	expires time.Time
+}
+
+// valid reports whether the ticket opens a stream.
+func (k ticket) valid(now time.Time) bool {
+	return now.Before(k.expires) && (k.share == nil || !k.share.ended(now))
 }
 
 // ticketStore holds the live tickets by their hash: who reads our memory does
@@ -35,9 +42,9 @@ type ticketStore struct {
 	live map[[sha256.Size]byte]ticket
 }
 
-// mint returns a new ticket. When as many are live as may be, it returns a
-// *CapacityError: it never takes somebody else's away.
-func (t *ticketStore) mint(agent string, mode town.TicketMode) (value string, expires time.Time, err error) {
+// mint returns a new ticket that allows what k says. When as many are live as may be,
+// it returns a *CapacityError: it never takes somebody else's away.
+func (t *ticketStore) mint(k ticket) (value string, expires time.Time, err error) {
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails (go doc crypto/rand.Read)
 	value = base64.RawURLEncoding.EncodeToString(random[:])
@@ -52,12 +59,28 @@ func (t *ticketStore) mint(agent string, mode town.TicketMode) (value string, ex
 			}
 		}
 	}
+	if k.share != nil && t.count(k.share, now) >= shareTicketLimit {
+		return "", time.Time{}, &town.CapacityError{
+			What:       fmt.Sprintf("%d stream tickets of this link are live, the most allowed; use one or let them expire", shareTicketLimit),
+			RetryAfter: ticketLife,
+		}
+	}
 	if t.live == nil {
 		t.live = make(map[[sha256.Size]byte]ticket)
 	}
-	expires = now.Add(ticketLife)
-	t.live[sha256.Sum256([]byte(value))] = ticket{agent, mode, expires}
-	return value, expires, nil
+	k.expires = now.Add(ticketLife)
+	t.live[sha256.Sum256([]byte(value))] = k
+	return value, k.expires, nil
+}
+
+// count returns how many tickets of a link are live.
+func (t *ticketStore) count(of *share, now time.Time) (n int) {
+	for _, k := range t.live {
+		if k.share == of && now.Before(k.expires) {
+			n++
+		}
+	}
+	return n
 }
 
 // expire drops what is past and returns when the next of the others will be.
@@ -78,7 +101,7 @@ func (t *ticketStore) look(value string) (ticket, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k, ok := t.live[sha256.Sum256([]byte(value))]
-	if !ok || !time.Now().Before(k.expires) {
+	if !ok || !k.valid(time.Now()) {
 		return ticket{}, errTicket
 	}
 	return k, nil
@@ -91,7 +114,7 @@ func (t *ticketStore) spend(value string) error {
 	defer t.mu.Unlock()
 	k, ok := t.live[sum]
 	delete(t.live, sum)
-	if !ok || !time.Now().Before(k.expires) {
+	if !ok || !k.valid(time.Now()) {
 		return errTicket
 	}
 	return nil
@@ -117,14 +140,18 @@ func (s *Server) streamTicket(r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
-	value, expires, err := s.tickets.mint(id, mode)
+	return s.ticketFor(ticket{agent: id, mode: mode})
+}
+
+func (s *Server) ticketFor(k ticket) (any, error) {
+	value, expires, err := s.tickets.mint(k)
 	if err != nil {
 		return nil, err
 	}
 	return api.TicketResponse{
 		Ticket:    value,
 		ExpiresAt: expires.UTC(),
-		URL:       "/agents/" + url.PathEscape(id) + "/stream?ticket=" + value,
+		URL:       "/agents/" + url.PathEscape(k.agent) + "/stream?ticket=" + value,
 	}, nil
 }
 

@@ -12,7 +12,7 @@ import (
 func TestTicketExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var store ticketStore
-		value, expires, err := store.mint("toast", town.TicketRead)
+		value, expires, err := store.mint(ticket{agent: "toast", mode: town.TicketRead})
 		if err != nil || len(value) != 43 || !expires.Equal(time.Now().Add(60*time.Second)) {
 			t.Fatalf("mint() = %q, %v, %v; want 256 bits for a minute", value, expires, err)
 		}
@@ -32,7 +32,7 @@ func TestTicketExpires(t *testing.T) {
 
 func TestTicketIsSpentOnce(t *testing.T) {
 	var store ticketStore
-	value, _, err := store.mint("toast", town.TicketRead)
+	value, _, err := store.mint(ticket{agent: "toast", mode: town.TicketRead})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,17 +49,17 @@ func TestTicketIsSpentOnce(t *testing.T) {
 func TestTicketsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var store ticketStore
-		first, _, err := store.mint("toast", town.TicketRead)
+		first, _, err := store.mint(ticket{agent: "toast", mode: town.TicketRead})
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(20 * time.Second)
 		for range ticketLimit - 1 {
-			if _, _, err := store.mint("toast", town.TicketRead); err != nil {
+			if _, _, err := store.mint(ticket{agent: "toast", mode: town.TicketRead}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		_, _, err = store.mint("toast", town.TicketRead)
+		_, _, err = store.mint(ticket{agent: "toast", mode: town.TicketRead})
 		capacity, ok := errors.AsType[*town.CapacityError](err)
 		if !ok || capacity.RetryAfter != 40*time.Second {
 			t.Errorf("mint() beyond the limit = %v, want a CapacityError of 40 s", err)
@@ -68,7 +68,7 @@ func TestTicketsAreBounded(t *testing.T) {
 			t.Errorf("the oldest ticket is gone: %v", err)
 		}
 		time.Sleep(40 * time.Second)
-		if _, _, err := store.mint("toast", town.TicketRead); err != nil {
+		if _, _, err := store.mint(ticket{agent: "toast", mode: town.TicketRead}); err != nil {
 			t.Errorf("mint() after one has expired = %v", err)
 		}
 	})
@@ -76,7 +76,7 @@ func TestTicketsAreBounded(t *testing.T) {
 
 func TestTicketsAreKeptAsHashes(t *testing.T) {
 	var store ticketStore
-	value, _, err := store.mint("toast", town.TicketRead)
+	value, _, err := store.mint(ticket{agent: "toast", mode: town.TicketRead})
 	if err != nil {
 		t.Fatal(err)
 	}

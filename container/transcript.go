@@ -30,6 +30,15 @@ func (s *Server) transcript(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.transcriptOf(r, id, runID)
+}
+
+// transcriptOf answers for one run of an agent, its newest when runID is "".
+func (s *Server) transcriptOf(r *http.Request, id, runID string) (any, error) {
+	p, err := wire.ParseParams(r)
+	if err != nil {
+		return nil, err
+	}
 	format, err := p.One("format")
 	if err != nil {
 		return nil, err

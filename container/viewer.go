@@ -41,6 +41,7 @@ type viewer struct {
 	s      *Server
 	run    *run
 	conn   *websocket.Conn
+	share  *share          // the link that it came by, nil for a person
 	mode   town.TicketMode // what the ticket allows
 	turn   *turn           // nil unless mode is TicketWrite
 	drawn  *screen.Screen  // goes first; nil for none
@@ -67,7 +68,7 @@ var (
 	errNoPong     = errors.New("the viewer does not answer pings")
 )
 
-// watch serves the viewer until it leaves, the run ends or the server closes.
+// watch serves the viewer until it leaves, its link ends, the run ends or the server closes.
 func (v *viewer) watch(conn *websocket.Conn) {
 	v.conn = conn
 	conn.SetReadLimit(api.MaxInputBytes)
@@ -85,6 +86,7 @@ func (v *viewer) watch(conn *websocket.Conn) {
 		defer v.s.writers.leave(v.run.agent, v.turn)
 	}
 	ctx, cancel := context.WithCancelCause(v.s.ctx)
+	defer v.share.whenOver(func() { cancel(errShareOver) })()
 	var wg sync.WaitGroup
 	wg.Go(func() { cancel(v.receive(ctx)) })
 	err := v.serve(ctx, &wg, cancel)
@@ -128,6 +130,8 @@ func (v *viewer) close(cause error) {
 		_ = v.conn.Close(websocket.StatusNormalClosure, "the run has ended")
 	case errors.Is(cause, errViewerGone), errors.Is(cause, errNoPong):
 		_ = v.conn.CloseNow()
+	case errors.Is(cause, errShareOver):
+		_ = v.conn.Close(websocket.StatusPolicyViolation, errShareOver.Error())
 	case errors.Is(cause, town.ErrUnavailable):
 		_ = v.conn.Close(websocket.StatusGoingAway, "the town goes away; come back with your position")
 	case errors.As(cause, &refused):
@@ -292,7 +296,7 @@ func (v *viewer) finish() error {
 func (v *viewer) sendEvents(ctx context.Context) error {
 	for {
 		sent := v.sent.Load()
-		err := v.s.waitEvents(ctx, v.run.agent, v.lastEvent(), v.s.pingEvery)
+		err := v.waitEvents(ctx)
 		switch {
 		case err == nil:
 			err = v.flushEvents()
@@ -305,6 +309,21 @@ func (v *viewer) sendEvents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// waitEvents waits for an event to send, for pingEvery at most: then it returns errQuiet.
+func (v *viewer) waitEvents(ctx context.Context) error {
+	if v.share == nil {
+		return v.s.waitEvents(ctx, v.run.agent, v.lastEvent(), v.s.pingEvery)
+	}
+	pause := time.NewTimer(v.s.pingEvery)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return errQuiet
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -323,6 +342,9 @@ func (v *viewer) lastEvent() int64 {
 // flushEvents sends the events there are.
 func (v *viewer) flushEvents() error {
 	const pageEvents = 100
+	if v.share != nil {
+		return nil
+	}
 	v.eventMu.Lock()
 	defer v.eventMu.Unlock()
 	for {

@@ -59,7 +59,7 @@ type eventLog struct {
 	file    *os.File
 	size    int64
 	next    int64 // id of the next event
-	recent  []town.Event
+	recent  []storedEvent
 	bytes   int            // of recent
 	kind    town.EventType // of the newest, "" when there is none
 	at      time.Time      // of the newest
@@ -133,7 +133,7 @@ func (l *eventLog) remember(e storedEvent) {
 	if e.Pos != nil {
 		l.run, l.decoded = e.Run, *e.Pos
 	}
-	l.recent = append(l.recent, e.Event)
+	l.recent = append(l.recent, e)
 	l.bytes += len(e.Data)
 	drop := 0
 	for l.bytes > eventRecentBytes && drop < len(l.recent)-1 {
@@ -197,40 +197,43 @@ func (l *eventLog) rotate() error {
 	return nil
 }
 
-// page returns at most limit events with an id above after.
-func (l *eventLog) page(after int64, limit int) (EventPage, error) {
+// page returns at most limit events of run, "" for all, with an id above after.
+func (l *eventLog) page(run string, after int64, limit int) (EventPage, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	after = min(max(after, 0), l.next-1) // a cursor of another epoch may point past the end
-	held := l.recent
-	if len(held) > 0 && after+1 < held[0].ID {
-		held = nil
-		for _, path := range []string{l.path + ".1", l.path} {
-			if err := readEvents(path, func(e storedEvent) {
-				if e.ID > after && len(held) < limit {
-					held = append(held, e.Event)
-				}
-			}); err != nil {
-				return EventPage{}, err
-			}
-		}
-	}
 	p := EventPage{Epoch: l.epoch, Events: []town.Event{}, Next: after}
-	for _, e := range held {
-		if e.ID <= after {
-			continue
+	if len(l.recent) > 0 && after+1 >= l.recent[0].ID {
+		for _, e := range l.recent {
+			p.take(e, run, limit)
 		}
-		if len(p.Events) == 0 && e.ID > after+1 {
-			gap, _ := json.Marshal(town.GapData{From: e.ID})
-			p.Events = append(p.Events, town.Event{ID: e.ID - 1, Event: town.EventGap, Data: gap, Timestamp: e.Timestamp})
+		return p, nil
+	}
+	for _, path := range []string{l.path + ".1", l.path} {
+		if err := readEvents(path, func(e storedEvent) { p.take(e, run, limit) }); err != nil {
+			return EventPage{}, err
 		}
-		if len(p.Events) >= limit {
-			break
-		}
-		p.Events = append(p.Events, e)
-		p.Next = e.ID
 	}
 	return p, nil
+}
+
+// take adds e, the next event that is held, if it is of run and there is room for it.
+func (p *EventPage) take(e storedEvent, run string, limit int) {
+	if e.ID <= p.Next || len(p.Events) >= limit {
+		return
+	}
+	if e.ID > p.Next+1 {
+		gap, _ := json.Marshal(town.GapData{From: e.ID})
+		p.Next = e.ID - 1
+		p.Events = append(p.Events, town.Event{ID: p.Next, Event: town.EventGap, Data: gap, Timestamp: e.Timestamp})
+		if len(p.Events) >= limit {
+			return
+		}
+	}
+	p.Next = e.ID
+	if run == "" || e.Run == run {
+		p.Events = append(p.Events, e.Event)
+	}
 }
 
 // wait returns when an event with an id above after exists, else ctx's error.

@@ -47,7 +47,7 @@ func TestEventsContinueAfterATornLine(t *testing.T) {
 		}
 		l := openLog(t, dir)
 		appendText(t, l, "new", nil)
-		page, err := l.page(0, 10)
+		page, err := l.page("", 0, 10)
 		if err != nil || len(page.Events) != 3 || page.Events[2].ID != 3 || !strings.Contains(string(page.Events[2].Data), "new") {
 			t.Fatalf("cut at %d: page() = %+v, %v; want ids 1, 2 and a new 3", cut, page, err)
 		}
@@ -71,7 +71,7 @@ func TestDecodedEventsAreKeptOnce(t *testing.T) {
 	appendText(t, l, "a", &position{Offset: 10})
 	appendText(t, l, "b", &position{Offset: 10, Nth: 1})
 	appendText(t, l, "c", &position{Offset: 12})
-	page, err := l.page(0, 10)
+	page, err := l.page("", 0, 10)
 	if err != nil || len(page.Events) != 3 {
 		t.Errorf("page() = %+v, %v; want a, b and c once each", page, err)
 	}
@@ -87,7 +87,7 @@ func TestOldEventsAreReadFromDiskAndThenGap(t *testing.T) {
 	}
 	var got []int64
 	for after := int64(0); ; {
-		page, err := l.page(after, 7)
+		page, err := l.page("", after, 7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestCursorBeyondTheEndComesBack(t *testing.T) {
 	defer l.close()
 	appendText(t, l, "a", nil)
 	for _, after := range []int64{5, 1 << 62, -1} {
-		page, err := l.page(after, 10)
+		page, err := l.page("", after, 10)
 		if err != nil || page.Next > 1 {
 			t.Errorf("page(%d) = %+v, %v; want a Next of at most 1", after, page, err)
 		}
@@ -143,5 +143,37 @@ func TestWaitEndsWithTheEventOrTheContext(t *testing.T) {
 	appendText(t, l, "a", nil)
 	if err := <-done; err != nil {
 		t.Errorf("wait() = %v", err)
+	}
+}
+
+// Who may see one run gets its events alone, and goes on past those of others.
+func TestPageOfOneRunHasNoOtherEvents(t *testing.T) {
+	l := openLog(t, t.TempDir())
+	defer l.close()
+	big := strings.Repeat("x", 10_000) // so that the first are read from the files
+	for i := range 60 {
+		if _, _, err := l.append(town.EventText, town.TextData{Text: fmt.Sprint(i, big)}, []string{"r1", "r2", "r3"}[i%3], nil, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []int64
+	after := int64(0)
+	for len(got) < 20 {
+		page, err := l.page("r2", after, 7)
+		if err != nil || len(page.Events) == 0 || page.Next <= after {
+			t.Fatalf("page(r2, %d) = %d events, next %d, %v; want more", after, len(page.Events), page.Next, err)
+		}
+		for _, e := range page.Events {
+			got = append(got, e.ID)
+		}
+		after = page.Next
+	}
+	for i, id := range got {
+		if id != int64(3*i+2) {
+			t.Errorf("event %d of r2 has the id %d, want %d", i, id, 3*i+2)
+		}
+	}
+	if page, err := l.page("r2", after, 7); err != nil || len(page.Events) != 0 || page.Next != 60 {
+		t.Errorf("page(r2) after the last = %+v, %v; want nothing, past the other runs", page, err)
 	}
 }

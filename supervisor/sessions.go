@@ -83,7 +83,7 @@ func (a *agent) summary() string {
 	if task := a.rec.Task; task != "" {
 		fmt.Fprintf(&b, "\nIt began with this task:\n%s\n", clip(task, summaryBytes))
 	}
-	page, err := a.events.page(max(0, a.events.newest()-summaryEvents), summaryEvents)
+	page, err := a.events.page("", max(0, a.events.newest()-summaryEvents), summaryEvents)
 	if err != nil {
 		a.log.Warn("events not read for a summary", "error", err)
 	}

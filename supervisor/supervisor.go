@@ -307,11 +307,16 @@ func (s *Supervisor) EarlierRun(ctx context.Context, id, run string) (dir string
 
 // Events returns at most limit events of the agent with an id above after.
 func (s *Supervisor) Events(id string, after int64, limit int) (EventPage, error) {
+	return s.RunEvents(id, "", after, limit)
+}
+
+// RunEvents is Events of one run of the agent. Next is past the events of other runs too.
+func (s *Supervisor) RunEvents(id, run string, after int64, limit int) (EventPage, error) {
 	a, err := s.find(id)
 	if err != nil {
 		return EventPage{}, err
 	}
-	return a.events.page(after, limit)
+	return a.events.page(run, after, limit)
 }
 
 // WaitEvents returns when the agent has an event with an id above after, else

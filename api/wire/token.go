@@ -23,17 +23,27 @@ func NewToken(text string) Token { return Token{sum: sha256.Sum256([]byte(text))
 // compares hashes, so that neither the token's length nor its beginning can be
 // found out by timing.
 func (t Token) Authorize(r *http.Request) error {
-	headers := r.Header.Values("Authorization")
-	if len(headers) != 1 {
-		return fmt.Errorf("one header is needed: Authorization: Bearer <token>; `townd token` prints it: %w", town.ErrUnauthorized)
+	token, err := Bearer(r)
+	if err != nil {
+		return err
 	}
-	scheme, token, ok := strings.Cut(headers[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return fmt.Errorf("the Authorization header must be: Bearer <token>; `townd token` prints it: %w", town.ErrUnauthorized)
-	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	sum := sha256.Sum256([]byte(token))
 	if subtle.ConstantTimeCompare(sum[:], t.sum[:]) != 1 || !t.set {
 		return fmt.Errorf("that is not this town's token; `townd token` prints it: %w", town.ErrUnauthorized)
 	}
 	return nil
+}
+
+// Bearer returns the bearer token that a request shows, town.ErrUnauthorized when it
+// shows none or several.
+func Bearer(r *http.Request) (string, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) != 1 {
+		return "", fmt.Errorf("one header is needed: Authorization: Bearer <token>; `townd token` prints it: %w", town.ErrUnauthorized)
+	}
+	scheme, token, ok := strings.Cut(headers[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return "", fmt.Errorf("the Authorization header must be: Bearer <token>; `townd token` prints it: %w", town.ErrUnauthorized)
+	}
+	return strings.TrimSpace(token), nil
 }

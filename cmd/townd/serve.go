@@ -202,11 +202,19 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if err != nil {
 		return nil, err
 	}
+	shares, warning, err := container.OpenShares(filepath.Join(c.Home, "shares.json"), c.ShareFor, log)
+	if err != nil {
+		return nil, err
+	}
+	if warning != "" {
+		warnings = append(warnings, warning)
+	}
 	t.face = container.New(container.Config{
 		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, TownID: c.Coordinator.TownID, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
 		ByPullRequest: c.Git.byPullRequest,
 		Metrics:       metrics, Secrets: secrets, Log: log, Warnings: warnings,
+		Shares: shares, PublicURL: c.PublicURL,
 		Coordinator: linkFace{t.link, t.hall != nil}, Hall: t.hall.handlerOf(),
 	})
 	t.link.Start(&linkTown{agents: t.agents, face: t.face, token: token, log: log})

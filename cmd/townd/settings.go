@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,8 @@ type Config struct {
 	Home            string        // where the town keeps its state
 	Listen          string        // host:port of the control API
 	Token           string        // of the control API; made in Home when empty
+	PublicURL       string        // how people reach the town, without a slash at its end; "" when it does not know
+	ShareFor        time.Duration // a shared link lives at most and by default; 0 lets nothing be shared
 	GitProtocols    []string      // that repositories may be reached by
 	StopBudget      time.Duration // from the first SIGTERM until every agent is gone
 	MaxAgents       int           // live at once
@@ -60,6 +63,8 @@ func (c *Config) settings() []setting {
 		{"home", "TOWND_HOME", "directory of the town's state (default /var/lib/townd for root, else townd in the XDG state directory)", text(&c.Home, "")},
 		{"listen", "TOWND_LISTEN", "address of the control API, host:port", text(&c.Listen, defaultListen)},
 		{"", "TOWND_TOKEN", "token that callers of the control API show; made in the file token of the home directory when unset", text(&c.Token, "")},
+		{"public-url", "TOWND_PUBLIC_URL", "address at which people reach the town, as https://town.example.com: links to it begin so; when unset, with the address that who asks for them has used", address(&c.PublicURL)},
+		{"share-hours", "TOWND_SHARE_HOURS", "time for which a shared link to an agent's run opens it, at most and when nobody says for how long; 0 shares nothing", duration(&c.ShareFor, time.Hour, hours(24))},
 		{"git-protocols", "TOWND_GIT_PROTOCOLS", "protocols that repositories may be reached by, of https, ssh, http, git, file", list(&c.GitProtocols, "https,ssh")},
 		{"stop-seconds", "TOWND_STOP_SECONDS", "time for ending every agent after SIGTERM", duration(&c.StopBudget, time.Second, 8*time.Second)},
 		{"max-agents", "TOWND_MAX_AGENTS", "agents that may live at once", whole(&c.MaxAgents, 256)},
@@ -223,6 +228,21 @@ func text(p *string, def string) pflag.Value {
 	return &value[string]{
 		p, "text",
 		func(s string) (string, error) { return s, nil },
+		func(s string) string { return s },
+	}
+}
+
+// address is the base of URLs, by http or https.
+func address(p *string) pflag.Value {
+	return &value[string]{
+		p, "URL",
+		func(s string) (string, error) {
+			u, err := url.Parse(s)
+			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+				return "", errors.New("must be http://host or https://host, with a path at most") // what was given may hold a password
+			}
+			return strings.TrimRight(s, "/#?"), nil
+		},
 		func(s string) string { return s },
 	}
 }

@@ -41,7 +41,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		Home: "/srv/town", Listen: "127.0.0.1:1", Token: "t", GitProtocols: []string{"https", "file"},
+		Home: "/srv/town", Listen: "127.0.0.1:1", Token: "t", ShareFor: 24 * time.Hour, GitProtocols: []string{"https", "file"},
 		StopBudget: 2 * time.Minute, MaxAgents: 256, UIDBase: 40000, UIDCount: 1000, GIDBase: 50000,
 		TranscriptBytes: 64 << 20, GzipAfter: 30 * time.Minute,
 		Rules: rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},

@@ -164,6 +164,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/agents/{id}/shares": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A link by which anybody sees one run of an agent
+         * @description Who has it sees what the run prints, live and afterwards, until it expires, is taken back or the agent is
+         *     forgotten. It is for watching only, and shows nothing else of the town. What opens it stands after `#` in `url`,
+         *     where no server sees it: the page there sends it to the calls under `/shared`. The town keeps its hash
+         *     only, so no later answer holds it. How long a link may live at most, and does when `seconds` is absent, is the
+         *     setting TOWND_SHARE_HOURS; with 0 this is refused with 403.
+         */
+        post: operations["shareRun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/agents/{id}/status": {
         parameters: {
             query?: never;
@@ -1462,6 +1488,123 @@ export interface paths {
          */
         post: operations["setupRepo"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/shared": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a shared link shows */
+        get: operations["sharedRun"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/shared/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was said and done in a shared run without a terminal
+         * @description As `GET /agents/{id}/events`, of that run only. A run with a terminal is refused with 409.
+         */
+        get: operations["sharedEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/shared/stream-ticket": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A ticket that opens one stream of a shared run, to watch
+         * @description As `POST /agents/{id}/stream-ticket`, in mode `read` only. The stream sends no events, and ends with 1008 when the
+         *     link does. A run without a terminal is refused with 409.
+         */
+        post: operations["sharedStreamTicket"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/shared/transcript": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything the shared run printed
+         * @description As `GET /agents/{id}/transcript`. A run without a terminal is refused with 409.
+         */
+        get: operations["sharedTranscript"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/shares": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The shared links that open something */
+        get: operations["listShares"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/shares/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a shared link back
+         * @description It opens nothing from then on, and who watches by it is cut off.
+         */
+        delete: operations["revokeShare"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2821,6 +2964,52 @@ export interface components {
             ignored?: string[];
             rigId: components["schemas"]["Id"];
         };
+        Share: {
+            agentId: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+            id: string;
+            run: string;
+        };
+        SharedRun: {
+            agentId: string;
+            /**
+             * Format: date-time
+             * @description Of the link.
+             */
+            expiresAt: string;
+            /** @description Of the agent. */
+            name: string;
+            run: string;
+            status: components["schemas"]["Status"];
+            /** @description It has no terminal: draw the events. */
+            structured: boolean;
+            townId: string;
+        };
+        ShareList: {
+            /** @description That a link may live; 0 when none can be made. */
+            longestSeconds: number;
+            shares: components["schemas"]["Share"][];
+        };
+        ShareMade: {
+            agentId: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+            id: string;
+            run: string;
+            /** @description Relative to the address of this API, unless the setting TOWND_PUBLIC_URL names one. */
+            url: string;
+        };
+        ShareRequest: {
+            /** @description The agent's newest run when empty. */
+            run?: string;
+            /** @description How long the link lives; as long as the town lets it when 0. */
+            seconds?: number;
+        };
         StartRequest: {
             agentId: components["schemas"]["Id"];
             beadId?: string;
@@ -3138,7 +3327,48 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description No token, or not this town's; for a stream, no valid ticket. */
+        /** @description All that is held. */
+        Transcript: {
+            headers: {
+                /** @description The first offset still held. */
+                "X-Townd-First-Offset"?: number;
+                /** @description The run. */
+                "X-Townd-Run-Id"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/octet-stream": string;
+                "application/x-asciicast": string;
+            };
+        };
+        /** @description The range is outside of what is held; the headers and the text say what is. */
+        TranscriptElsewhere: {
+            headers: {
+                /** @description The first offset still held. */
+                "X-Townd-First-Offset"?: number;
+                /** @description The run. */
+                "X-Townd-Run-Id"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The range. */
+        TranscriptRange: {
+            headers: {
+                /** @description The first offset still held. */
+                "X-Townd-First-Offset"?: number;
+                /** @description The run. */
+                "X-Townd-Run-Id"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/octet-stream": string;
+                "multipart/byteranges": string;
+            };
+        };
+        /** @description No token, or not this town's; for a stream, no valid ticket; under `/shared`, no link that opens something. */
         Unauthorized: {
             headers: {
                 "WWW-Authenticate"?: string;
@@ -3165,18 +3395,26 @@ export interface components {
          *     calls, or the town itself.
          */
         actingAgent: components["schemas"]["Id"];
+        /** @description Only events with a greater id, as `<id>` or `<epoch>:<id>`. */
+        afterEvent: string;
         agentId: components["schemas"]["Id"];
         beadId: components["schemas"]["Id"];
         convoyId: components["schemas"]["Id"];
         escalationId: components["schemas"]["Id"];
+        eventLimit: number;
+        /** @description `asciicast` for a recording in asciicast v2, with timing and sizes. */
+        format: "raw" | "asciicast";
         id: components["schemas"]["Id"];
         /**
          * @description The same key again does nothing and answers as the first time, for at least 24 hours. With another call or body it
          *     is refused with 409.
          */
         idempotencyKey: string;
+        lastEventId: string;
         mergeId: components["schemas"]["Id"];
         questionId: components["schemas"]["Id"];
+        /** @example bytes=4096- */
+        range: string;
         rigId: components["schemas"]["Id"];
         /** @description An earlier run of the agent; its newest when absent. */
         run: components["schemas"]["Id"];
@@ -3279,11 +3517,11 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only events with a greater id, as `<id>` or `<epoch>:<id>`. */
-                after?: string;
-                limit?: number;
+                after?: components["parameters"]["afterEvent"];
+                limit?: components["parameters"]["eventLimit"];
             };
             header?: {
-                "Last-Event-ID"?: string;
+                "Last-Event-ID"?: components["parameters"]["lastEventId"];
             };
             path: {
                 id: components["parameters"]["id"];
@@ -3490,6 +3728,55 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    shareRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "seconds": 3600
+                 *     }
+                 */
+                "application/json": components["schemas"]["ShareRequest"];
+            };
+        };
+        responses: {
+            /** @description Made. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "06e1v0c8k3w1x9m2q4r7t5y6za",
+                     *       "agentId": "a1",
+                     *       "run": "06e1v0c8k3w1x9m2q4r7t5y6zb",
+                     *       "createdAt": "2026-11-21T09:00:00Z",
+                     *       "expiresAt": "2026-11-21T10:00:00Z",
+                     *       "url": "/#/shared/06e1v0c8k3w1x9m2q4r7t5y6za.3q2-7wX1mK5pZt0cV8bN4rL6sD9fG2hJ1kQ7wE3yU5i"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ShareMade"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            429: components["responses"]["Busy"];
+            default: components["responses"]["Problem"];
+        };
+    };
     agentStatus: {
         parameters: {
             query?: never;
@@ -3691,13 +3978,13 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `asciicast` for a recording in asciicast v2, with timing and sizes. */
-                format?: "raw" | "asciicast";
+                format?: components["parameters"]["format"];
                 /** @description An earlier run of the agent; its newest when absent. */
                 run?: components["parameters"]["run"];
             };
             header?: {
                 /** @example bytes=4096- */
-                Range?: string;
+                Range?: components["parameters"]["range"];
             };
             path: {
                 id: components["parameters"]["id"];
@@ -3706,52 +3993,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description All that is held. */
-            200: {
-                headers: {
-                    /** @description The first offset still held. */
-                    "X-Townd-First-Offset"?: number;
-                    /** @description The run. */
-                    "X-Townd-Run-Id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/octet-stream": string;
-                    "application/x-asciicast": string;
-                };
-            };
-            /** @description The range. */
-            206: {
-                headers: {
-                    /** @description The first offset still held. */
-                    "X-Townd-First-Offset"?: number;
-                    /** @description The run. */
-                    "X-Townd-Run-Id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/octet-stream": string;
-                    "multipart/byteranges": string;
-                };
-            };
+            200: components["responses"]["Transcript"];
+            206: components["responses"]["TranscriptRange"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             410: components["responses"]["Gone"];
-            /** @description The range is outside of what is held; the headers and the text say what is. */
-            416: {
-                headers: {
-                    /** @description The first offset still held. */
-                    "X-Townd-First-Offset"?: number;
-                    /** @description The run. */
-                    "X-Townd-Run-Id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
+            416: components["responses"]["TranscriptElsewhere"];
             default: components["responses"]["Problem"];
         };
     };
@@ -6458,6 +6707,179 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    sharedRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The run. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "townId": "t1",
+                     *       "agentId": "a1",
+                     *       "name": "Toast",
+                     *       "run": "06e1v0c8k3w1x9m2q4r7t5y6zb",
+                     *       "structured": false,
+                     *       "status": "running",
+                     *       "expiresAt": "2026-11-21T10:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SharedRun"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    sharedEvents: {
+        parameters: {
+            query?: {
+                /** @description Only events with a greater id, as `<id>` or `<epoch>:<id>`. */
+                after?: components["parameters"]["afterEvent"];
+                limit?: components["parameters"]["eventLimit"];
+            };
+            header?: {
+                "Last-Event-ID"?: components["parameters"]["lastEventId"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events in order. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventPage"];
+                    "text/event-stream": string;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            409: components["responses"]["Conflict"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    sharedStreamTicket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["TicketRequest"];
+            };
+        };
+        responses: {
+            /** @description The ticket. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TicketResponse"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["TooLarge"];
+            429: components["responses"]["Busy"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    sharedTranscript: {
+        parameters: {
+            query?: {
+                /** @description `asciicast` for a recording in asciicast v2, with timing and sizes. */
+                format?: components["parameters"]["format"];
+            };
+            header?: {
+                /** @example bytes=4096- */
+                Range?: components["parameters"]["range"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["Transcript"];
+            206: components["responses"]["TranscriptRange"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            416: components["responses"]["TranscriptElsewhere"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listShares: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description In the order they were made. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShareList"];
+                };
+            };
+            401: components["responses"]["Unauthorized"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    revokeShare: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Taken back. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "deleted": true
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DeleteResponse"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
             default: components["responses"]["Problem"];
         };
     };

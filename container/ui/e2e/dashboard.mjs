@@ -15,12 +15,13 @@ const page = await context.newPage();
 const complaints = []; // of the browser's console
 const dialogs = [];
 let down = false; // the server was killed: calls fail then
-page.on("console", (m) => {
+const listen = (m) => {
   const refused = down && /Failed to load resource|WebSocket connection|net::ERR/.test(m.text());
   // A step asks for that, or a small screen has nothing new; the canvas is read by us; the server's library may close twice.
   const asked = /status of (401|404|416)|willReadFrequently|Close received after close/.test(m.text());
   if ((m.type() === "error" || m.type() === "warning") && !refused && !asked) complaints.push(m.text());
-});
+};
+page.on("console", listen);
 page.on("pageerror", (err) => complaints.push(err.stack));
 page.on("dialog", (d) => {
   dialogs.push(d.message());
@@ -80,7 +81,66 @@ async function start(agentId, script, more = { cli: "command", command: ["sh", "
 }
 
 const go = (hash) => page.evaluate((h) => (location.hash = h), hash);
-const rows = () => page.locator(".terminal .xterm-rows").innerText();
+const rows = (of = page) => of.locator(".terminal .xterm-rows").innerText();
+
+/** Makes a link to the run whose page is shown. */
+async function share() {
+  await page.getByRole("button", { name: "Share" }).click();
+  const dialog = page.getByRole("dialog", { name: "Share this run" });
+  await dialog.getByLabel("For").selectOption("8 hours");
+  await dialog.getByRole("button", { name: "Make a link" }).click();
+  const link = await dialog.getByLabel("The link").inputValue();
+  must(link.startsWith(`${url}#/shared/`), `the link is ${link.slice(0, 60)}`);
+  return link;
+}
+
+const closeLinks = () => page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
+
+/** Opens a link as somebody who has nothing else, and notes what servers are asked. */
+async function guest(link) {
+  const own = await browser.newContext({ colorScheme: "dark", viewport: { width: 1440, height: 900 } });
+  own.setDefaultTimeout(patience);
+  const shown = await own.newPage();
+  shown.asked = [];
+  shown.on("request", (r) => shown.asked.push(r.url()));
+  shown.on("websocket", (w) => shown.asked.push(w.url()));
+  shown.on("console", listen);
+  shown.on("pageerror", (err) => complaints.push(err.stack));
+  await shown.goto(link);
+  return shown;
+}
+
+/** Returns what axe-core finds serious in what is shown. */
+async function serious(of) {
+  if (!(await of.evaluate(() => "axe" in window))) await of.evaluate(axe.source);
+  const { violations } = await of.evaluate(() => window.axe.run(document));
+  return violations
+    .filter((v) => v.impact === "serious" || v.impact === "critical")
+    .map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`);
+}
+
+/** Looks at a page in both colours and on a phone. */
+async function looks(of, name) {
+  const wrong = [];
+  for (const [look, width, height] of [
+    ["dark", 1440, 900],
+    ["light", 1440, 900],
+    ["phone", 390, 844],
+  ]) {
+    await of.setViewportSize({ width, height });
+    await of.emulateMedia({ colorScheme: look === "light" ? "light" : "dark" });
+    wrong.push(...(await serious(of)).map((w) => `${name}, ${look}: ${w}`));
+    const wide = await of.evaluate(() => document.documentElement.scrollWidth);
+    if (wide > width) wrong.push(`${name}, ${look}: ${wide} wide`);
+    if (process.env.SHOTS) {
+      mkdirSync(process.env.SHOTS, { recursive: true });
+      await of.screenshot({ path: `${process.env.SHOTS}/${name}-${look}.png` });
+    }
+  }
+  await of.setViewportSize({ width: 1440, height: 900 });
+  await of.emulateMedia({ colorScheme: "dark" });
+  must(wrong.length === 0, wrong.join("\n"));
+}
 
 await step("the files are public and strict", async () => {
   const response = await fetch(url);
@@ -255,6 +315,63 @@ await step("a run is played again from any moment", async () => {
   await until(async () => (await rows()) === end, "its end is shown again");
 });
 
+await step("a recording is saved as a file", async () => {
+  const [file] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Download" }).click(),
+  ]);
+  const [head, ...lines] = readFileSync(await file.path(), "utf8")
+    .trimEnd()
+    .split("\n");
+  must(/^counter-\w+\.cast$/.test(file.suggestedFilename()), file.suggestedFilename());
+  must(JSON.parse(head).version === 2 && lines.length > 10, head);
+});
+
+let kept; // by who goes on watching
+await step("a run is shared with who has nothing but the link", async () => {
+  await page.getByRole("link", { name: "Terminal" }).click();
+  await page.getByText("live", { exact: true }).waitFor();
+  const link = await share();
+  await looks(page, "share");
+  await closeLinks();
+  const shown = await guest(link);
+  await shown.getByText("live", { exact: true }).waitFor();
+  await until(async () => (await rows(shown)).includes("n="), "the counter is shown");
+  must((await shown.title()) === "counter · shared", await shown.title());
+  must((await shown.locator("nav, textarea:not(.xterm-helper-textarea)").count()) === 0, "there is more than the run");
+  await looks(shown, "shared");
+  await shown.getByRole("button", { name: "Replay" }).click();
+  await shown.getByLabel("Time").focus();
+  await shown.keyboard.press("Home");
+  await until(async () => !/n=[1-9]\d/.test(await rows(shown)), "its beginning is shown");
+  await looks(shown, "shared-replay");
+  await shown.getByRole("button", { name: "Replay" }).click();
+  const secret = link.split(".").at(-1);
+  const leaks = shown.asked.filter((asked) => asked.includes(secret) || !new URL(asked).host.startsWith("127."));
+  must(leaks.length === 0 && shown.asked.length > 5, `asked ${leaks.length} times with the secret, or elsewhere`);
+  must((await shown.evaluate(() => sessionStorage.length + document.referrer.length)) === 0, "something is kept");
+  kept = shown;
+});
+
+await step("a link that is taken back shows so at once", async () => {
+  const shown = await guest(await share());
+  await until(async () => (await rows(shown)).includes("n="), "the counter is shown");
+  const links = page.getByRole("list", { name: "Links of this run" }).getByRole("listitem");
+  must((await links.count()) === 2, "both links are listed");
+  // On a busy machine the second click may come when the button does not ask any more.
+  await until(async () => {
+    await links.last().getByRole("button", { name: "Take back" }).click({ timeout: 5000 });
+    await links.last().getByRole("button", { name: "Take it back, really" }).click({ timeout: 5000 });
+    await links.nth(1).waitFor({ state: "detached", timeout: 5000 });
+    return true;
+  }, "it is taken back");
+  await shown.getByText("This link shows nothing any more.").waitFor();
+  await looks(shown, "shared-over");
+  await closeLinks();
+  await shown.context().close();
+  must((await rows(kept)).includes("n="), "the other link goes on");
+});
+
 await step("an agent is stopped", async () => {
   await page.getByRole("link", { name: "Terminal" }).click();
   await until(async () => (await rows()).includes("n="), "the counter is shown");
@@ -264,6 +381,9 @@ await step("an agent is stopped", async () => {
   await until(stopped, "the coordinator knows that it was stopped");
   must((await rows()).includes("n="), "its terminal is gone");
   await page.locator(".link").getByText("ended").waitFor();
+  await kept.locator(".pill", { hasText: "exited" }).waitFor();
+  await kept.getByLabel("Time").waitFor();
+  await kept.context().close();
 });
 
 await step("work is given, done by an agent and merged", async () => {
@@ -299,6 +419,12 @@ await step("a program without a terminal is shown as a conversation", async () =
   await page.getByText("turn 2", { exact: true }).waitFor();
   await page.locator(".facts", { hasText: /[1-9]\d* in/ }).waitFor();
   if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/conversation.png` });
+  const shown = await guest(await share());
+  await closeLinks();
+  await shown.getByText("<img src=x onerror=alert(1)> I write.").first().waitFor();
+  await until(async () => (await shown.getByText("It is done.").count()) === 2, "both turns are shown by a link");
+  await looks(shown, "shared-words");
+  await shown.context().close();
   await go("#/town");
   await page.locator(".tile", { hasText: "talker" }).waitFor();
 });
@@ -414,10 +540,7 @@ for (const theme of ["dark", "light"]) {
     for (const view of [...views(), `beads/${beads[0].id}`, "beads?new=1"]) {
       await go(`#/${view}`);
       await page.locator("main .skeleton").first().waitFor({ state: "detached" });
-      if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axe.source);
-      const { violations } = await page.evaluate(() => window.axe.run(document));
-      for (const v of violations.filter((x) => x.impact === "serious" || x.impact === "critical"))
-        found.push(`${view}: ${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`);
+      found.push(...(await serious(page)).map((what) => `${view}: ${what}`));
     }
     must(found.length === 0, found.join("\n"));
   });

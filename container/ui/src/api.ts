@@ -20,6 +20,10 @@ export type AgentEvent = Schemas["Event"];
 export type EventPage = Schemas["EventPage"];
 export type Run = Schemas["Run"];
 export type Ticket = Schemas["TicketResponse"];
+export type Share = Schemas["Share"];
+export type ShareMade = Schemas["ShareMade"];
+export type ShareList = Schemas["ShareList"];
+export type SharedRun = Schemas["SharedRun"];
 
 /** What the server tells before anyone has signed in. */
 export interface About {
@@ -80,10 +84,9 @@ async function problem(response: Response): Promise<ApiError> {
   return new ApiError(response.status, message);
 }
 
-/** Calls with the token of a person. refused is told when the token is not this town's. */
-export class Client {
+/** Calls with a token. refused is told when it opens nothing, or nothing any more. */
+class Caller {
   constructor(
-    readonly townId: string,
     private readonly token: string,
     private readonly refused: () => void,
   ) {}
@@ -107,9 +110,29 @@ export class Client {
     throw await problem(response);
   }
 
-  private async call<T>(method: string, to: string, body?: unknown): Promise<T> {
+  protected async call<T>(method: string, to: string, body?: unknown): Promise<T> {
     const response = await this.fetch(method, to, { body });
     return response.json();
+  }
+}
+
+/** Calls of who has a shared link, with what stands in it. */
+export class Guest extends Caller {
+  run = () => this.call<SharedRun>("GET", "shared");
+  ticket = () => this.call<Ticket>("POST", "shared/stream-ticket", { mode: "read" });
+  events = (after: number) => this.call<EventPage>("GET", `shared/events${query({ after })}`);
+  recording = async (signal: AbortSignal) =>
+    (await this.fetch("GET", `shared/transcript${query({ format: "asciicast" })}`, { signal })).text();
+}
+
+/** Calls with the token of a person. */
+export class Client extends Caller {
+  constructor(
+    readonly townId: string,
+    token: string,
+    refused: () => void,
+  ) {
+    super(token, refused);
   }
 
   private get town() {
@@ -127,6 +150,10 @@ export class Client {
   diff = (id: string) => this.call<Diff>("GET", `agents/${path(id)}/diff${query({ maxBytes: 1 << 20 })}`);
   ticket = (id: string, mode: "read" | "write") =>
     this.call<Ticket>("POST", `agents/${path(id)}/stream-ticket`, { mode });
+  shares = () => this.call<ShareList>("GET", "shares");
+  share = (id: string, run: string, seconds: number) =>
+    this.call<ShareMade>("POST", `agents/${path(id)}/shares`, { run, seconds });
+  unshare = (share: string) => this.call("DELETE", `shares/${path(share)}`);
   stop = (id: string) => this.call("POST", `agents/${path(id)}/stop`, {});
   forget = (id: string) => this.call("DELETE", `agents/${path(id)}`);
   message = (id: string, prompt: string, deliver: string) =>

@@ -2,9 +2,9 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type About, ApiError, about, Client } from "./api";
 import { useKeys } from "./keys";
-import { type Context, Empty } from "./parts";
+import { Colours, type Context, Empty } from "./parts";
 import { type Route, to, useRoute } from "./route";
-import { drop, held, hold, nextTheme, savedTheme, setTheme, type Theme } from "./session";
+import { drop, held, hold, savedTheme, setTheme } from "./session";
 import { Town, useTown } from "./town";
 import { AgentView } from "./views/agent";
 import { BeadView } from "./views/bead";
@@ -13,15 +13,23 @@ import { HealthView } from "./views/health";
 import { Help } from "./views/help";
 import { Inbox } from "./views/inbox";
 import { Merges } from "./views/merges";
+import { Shared } from "./views/shared";
 import { SignIn } from "./views/signin";
 import { TownView } from "./views/town";
 
 export function App() {
+  const route = useRoute();
+  useEffect(() => setTheme(savedTheme()), []);
+  if (route.view === "shared") return <Shared key={route.id} token={route.id} />;
+  return <Person />;
+}
+
+/** The page of a person, who signs in first. */
+function Person() {
   const [known, setKnown] = useState<About | null>(null);
   const [token, setToken] = useState(held);
   const [problem, setProblem] = useState("");
   useEffect(() => {
-    setTheme(savedTheme());
     let timer = 0;
     const ask = () =>
       about()
@@ -142,15 +150,9 @@ interface NavProps {
 
 function Nav({ known, town, route, signOut, help }: NavProps) {
   const { status } = useTown(town);
-  const [theme, set] = useState<Theme>(savedTheme);
   const waiting =
     (status?.questions.length ?? 0) + (status?.escalations.filter((e) => e.status === "open").length ?? 0);
   const here = route.view === "agents" ? "town" : route.view;
-  const turn = () => {
-    const next = nextTheme(theme);
-    setTheme(next);
-    set(next);
-  };
   return (
     <header class="top">
       <a class="brand" href="#/town">
@@ -173,9 +175,7 @@ function Nav({ known, town, route, signOut, help }: NavProps) {
       <button type="button" class="quiet" onClick={help} aria-label="Help and keys">
         ?
       </button>
-      <button type="button" class="quiet" onClick={turn} aria-label={`Colours: ${theme}`} title={`Colours: ${theme}`}>
-        {theme === "dark" ? "☾" : theme === "light" ? "☀" : "◐"}
-      </button>
+      <Colours />
       <button type="button" class="quiet" onClick={signOut}>
         Sign out
       </button>

@@ -52,6 +52,10 @@ export function clock(time: string): string {
   });
 }
 
+export function moment(time: string): string {
+  return new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short", hour12: false });
+}
+
 /** The part of an id that people tell beads apart by. */
 export function short(id: string): string {
   return id.slice(-8);

@@ -4,6 +4,7 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { Client, Run } from "./api";
 import { ago, line, link, money, short, span } from "./format";
 import { to } from "./route";
+import { nextTheme, savedTheme, setTheme, type Theme } from "./session";
 import type { Town } from "./town";
 
 /** What every view is given. */
@@ -151,6 +152,21 @@ export function Sure({ label, sure, busy, act }: { label: string; sure: string; 
   return (
     <button type="button" class={asked ? "danger" : ""} disabled={busy} onClick={pressed}>
       {asked ? sure : label}
+    </button>
+  );
+}
+
+/** The button that goes through the colours. */
+export function Colours() {
+  const [theme, set] = useState<Theme>(savedTheme);
+  const turn = () => {
+    const next = nextTheme(theme);
+    setTheme(next);
+    set(next);
+  };
+  return (
+    <button type="button" class="quiet" onClick={turn} aria-label={`Colours: ${theme}`} title={`Colours: ${theme}`}>
+      {theme === "dark" ? "☾" : theme === "light" ? "☀" : "◐"}
     </button>
   );
 }

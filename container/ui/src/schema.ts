@@ -263,6 +263,52 @@ export interface components {
             /** @description Relative to the address of this API. */
             url: string;
         };
+        ShareRequest: {
+            /** @description The agent's newest run when empty. */
+            run?: string;
+            /** @description How long the link lives; as long as the town lets it when 0. */
+            seconds?: number;
+        };
+        Share: {
+            id: string;
+            agentId: string;
+            run: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+        };
+        ShareMade: {
+            id: string;
+            agentId: string;
+            run: string;
+            /** Format: date-time */
+            createdAt: string;
+            /** Format: date-time */
+            expiresAt: string;
+            /** @description Relative to the address of this API, unless the setting TOWND_PUBLIC_URL names one. */
+            url: string;
+        };
+        ShareList: {
+            shares: components["schemas"]["Share"][];
+            /** @description That a link may live; 0 when none can be made. */
+            longestSeconds: number;
+        };
+        SharedRun: {
+            townId: string;
+            agentId: string;
+            /** @description Of the agent. */
+            name: string;
+            run: string;
+            /** @description It has no terminal: draw the events. */
+            structured: boolean;
+            status: components["schemas"]["Status"];
+            /**
+             * Format: date-time
+             * @description Of the link.
+             */
+            expiresAt: string;
+        };
         Event: {
             /**
              * Format: int64
@@ -1576,7 +1622,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description No token, or not this town's; for a stream, no valid ticket. */
+        /** @description No token, or not this town's; for a stream, no valid ticket; under `/shared`, no link that opens something. */
         Unauthorized: {
             headers: {
                 "WWW-Authenticate"?: string;
@@ -1625,6 +1671,47 @@ export interface components {
         /** @description It was held once and is no longer. */
         Gone: {
             headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description All that is held. */
+        Transcript: {
+            headers: {
+                /** @description The run. */
+                "X-Townd-Run-Id"?: string;
+                /** @description The first offset still held. */
+                "X-Townd-First-Offset"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/octet-stream": string;
+                "application/x-asciicast": string;
+            };
+        };
+        /** @description The range. */
+        TranscriptRange: {
+            headers: {
+                /** @description The run. */
+                "X-Townd-Run-Id"?: string;
+                /** @description The first offset still held. */
+                "X-Townd-First-Offset"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/octet-stream": string;
+                "multipart/byteranges": string;
+            };
+        };
+        /** @description The range is outside of what is held; the headers and the text say what is. */
+        TranscriptElsewhere: {
+            headers: {
+                /** @description The run. */
+                "X-Townd-Run-Id"?: string;
+                /** @description The first offset still held. */
+                "X-Townd-First-Offset"?: number;
                 [name: string]: unknown;
             };
             content: {
@@ -1693,6 +1780,14 @@ export interface components {
         actingAgent: components["schemas"]["Id"];
         /** @description An earlier run of the agent; its newest when absent. */
         run: components["schemas"]["Id"];
+        /** @description `asciicast` for a recording in asciicast v2, with timing and sizes. */
+        format: "raw" | "asciicast";
+        /** @example bytes=4096- */
+        range: string;
+        /** @description Only events with a greater id, as `<id>` or `<epoch>:<id>`. */
+        afterEvent: string;
+        eventLimit: number;
+        lastEventId: string;
     };
     requestBodies: never;
     headers: never;

@@ -3,7 +3,7 @@
  * byte; a connection that was lost is opened again at it.
  */
 
-import { type AgentEvent, ApiError, base, type Client } from "../api";
+import { type AgentEvent, ApiError, base, type Ticket } from "../api";
 import type { components } from "../schema";
 
 export type Hello = components["schemas"]["HelloFrame"];
@@ -27,6 +27,11 @@ export interface Listener {
   exit(exit: Exit): void;
 }
 
+/** Who gives tickets: a person's client, or a shared link's. */
+export interface Tickets {
+  ticket(agent: string, mode: "read" | "write"): Promise<Ticket>;
+}
+
 const patience = { first: 250, most: 5000 };
 
 export class Stream {
@@ -41,7 +46,7 @@ export class Stream {
   private epoch = "";
 
   constructor(
-    private readonly client: Client,
+    private readonly tickets: Tickets,
     private readonly agent: string,
     private readonly mode: "read" | "write",
     private readonly begin: string, // after, at first
@@ -95,7 +100,7 @@ export class Stream {
     if (this.closed) return;
     this.on.link("connecting", "");
     try {
-      const { ticket } = await this.client.ticket(this.agent, this.mode);
+      const { ticket } = await this.tickets.ticket(this.agent, this.mode);
       if (!this.closed) this.connect(ticket);
     } catch (err) {
       const refused = err instanceof ApiError && [400, 401, 403, 404, 409, 410].includes(err.status);

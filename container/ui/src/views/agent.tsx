@@ -8,6 +8,7 @@ import { live, type Resident, state, tone, useTown } from "../town";
 import { DiffTab } from "./diff";
 import { Live } from "./live";
 import { Replay } from "./replay";
+import { ShareButton } from "./share";
 
 const tabs = ["", "diff", "replay"];
 
@@ -80,6 +81,7 @@ function Head({ at, a, gone }: { at: Context; a: Resident; gone: boolean }) {
         </span>
         {a.beadId && <BeadLink id={a.beadId} />}
         <span class="grow" />
+        {!gone && a.runId && <ShareButton at={at} agent={a.agentId} run={a.runId} />}
         {gone ? (
           <Pill tone="calm">forgotten: this is what was seen last</Pill>
         ) : live(a) ? (

@@ -4,7 +4,7 @@ import type { AgentEvent } from "../api";
 import { bytes } from "../format";
 import type { Context } from "../parts";
 import { Screen } from "../term/screen";
-import { type Link, Stream } from "../term/stream";
+import { type Link, Stream, type Tickets } from "../term/stream";
 import { live, type Resident } from "../town";
 import { Composer } from "./agent";
 import { most, Timeline } from "./timeline";
@@ -17,25 +17,30 @@ interface Line {
   why: string;
 }
 
-export function Live({ at, a, words }: { at: Context; a: Resident; words: boolean }) {
+interface Watched {
+  tickets: Tickets;
+  agent: string;
+  words: boolean; // it has no terminal: its events are drawn elsewhere
+  write: boolean;
+  event: (event: AgentEvent) => void;
+  ended: () => void;
+}
+
+/** Watches an agent by a stream, and draws its terminal in box. */
+export function useStream({ tickets, agent, words, write, event, ended }: Watched) {
   const box = useRef<HTMLDivElement>(null);
-  const stream = useRef<Stream | null>(null);
-  const [write, setWrite] = useState(false);
   const [typing, setTyping] = useState(false);
   const [waiting, setWaiting] = useState(false);
   const [line, setLine] = useState<Line>({ state: "connecting", why: "" });
   const [note, setNote] = useState("");
-  const [events, add] = useEvents(at, a.agentId);
-  const [mine, setMine] = useState<Map<string, string>>(new Map());
-
   useEffect(() => {
     const screen = words || !box.current ? null : new Screen(box.current);
     let offered = { cols: 0, rows: 0 };
-    const made = new Stream(at.client, a.agentId, write ? "write" : "read", words ? "live" : "screen", {
+    const made = new Stream(tickets, agent, write ? "write" : "read", words ? "live" : "screen", {
       link: (state, why) => setLine({ state, why }),
       hello: (hello, fresh) => {
         if (screen && fresh) screen.reset(hello.cols, hello.rows);
-        if (hello.status === "exited" || hello.status === "failed") at.town.refresh();
+        if (hello.status === "exited" || hello.status === "failed") ended();
       },
       screen: (data) => screen?.write(data),
       bytes: (data) => {
@@ -47,7 +52,7 @@ export function Live({ at, a, words }: { at: Context; a: Resident; words: boolea
         }
       },
       resize: (cols, rows) => screen?.size(cols, rows),
-      event: add,
+      event,
       gap: (from, to) => setNote(`${bytes(to - from)} were left out: printed too fast, or no longer held.`),
       mode: (mode, queued) => {
         setTyping(mode === "write");
@@ -60,9 +65,8 @@ export function Live({ at, a, words }: { at: Context; a: Resident; words: boolea
         }
       },
       error: setNote,
-      exit: () => at.town.refresh(),
+      exit: ended,
     });
-    stream.current = made;
     screen?.onInput((data) => made.type(data));
     const fitted = new ResizeObserver(() => {
       screen?.scale();
@@ -77,8 +81,23 @@ export function Live({ at, a, words }: { at: Context; a: Resident; words: boolea
       made.close();
       screen?.dispose();
     };
-  }, [at, a.agentId, words, write, add]);
+  }, [tickets, agent, words, write, event, ended]);
+  return { box, line, note, typing, waiting };
+}
 
+export function Live({ at, a, words }: { at: Context; a: Resident; words: boolean }) {
+  const [write, setWrite] = useState(false);
+  const [events, add] = useEvents(at, a.agentId);
+  const [mine, setMine] = useState<Map<string, string>>(new Map());
+  const ended = useCallback(() => at.town.refresh(), [at]);
+  const { box, line, note, typing, waiting } = useStream({
+    tickets: at.client,
+    agent: a.agentId,
+    words,
+    write,
+    event: add,
+    ended,
+  });
   const sent = useCallback((id: string, text: string) => setMine((all) => new Map(all).set(id, text)), []);
   return (
     <div class="live">
@@ -107,7 +126,7 @@ export function Live({ at, a, words }: { at: Context; a: Resident; words: boolea
   );
 }
 
-function Connection({ line }: { line: Line }) {
+export function Connection({ line }: { line: Line }) {
   const text = {
     connecting: "connecting…",
     live: "live",
@@ -154,7 +173,7 @@ function useEvents(at: Context, id: string): [AgentEvent[], (event: AgentEvent) 
   return [events, add];
 }
 
-function merged(a: AgentEvent[], b: AgentEvent[]): AgentEvent[] {
+export function merged(a: AgentEvent[], b: AgentEvent[]): AgentEvent[] {
   const last = a.at(-1)?.id ?? 0;
   return [...a, ...b.filter((event) => event.id > last)].slice(-most);
 }

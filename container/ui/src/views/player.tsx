@@ -53,8 +53,13 @@ export function parse(text: string): Cast {
   return { kind: "cast", cols: head.width ?? 80, rows: head.height ?? 24, moments };
 }
 
+interface Source {
+  read: (signal: AbortSignal) => Promise<Recording>;
+  children?: ComponentChildren; // stand beside the scrubber
+}
+
 /** Reads a recording and plays it. Another read is another recording: it must be the same function for the same one. */
-export function Player({ read }: { read: (signal: AbortSignal) => Promise<Recording> }) {
+export function Player({ read, children }: Source) {
   const [recording, setRecording] = useState<Recording | null>(null);
   const [problem, setProblem] = useState("");
   useEffect(() => {
@@ -70,7 +75,7 @@ export function Player({ read }: { read: (signal: AbortSignal) => Promise<Record
   if (!recording) return <div class="skeleton tall" aria-hidden="true" />;
   if (recording.moments.length === 0) return <Empty title="There is nothing to show again." />;
   return (
-    <Scrubber times={recording.moments.map((m) => m.at)}>
+    <Scrubber times={recording.moments.map((m) => m.at)} tools={children}>
       {(time) =>
         recording.kind === "cast" ? <CastAt cast={recording} time={time} /> : <TalkAt talk={recording} time={time} />
       }
@@ -78,8 +83,14 @@ export function Player({ read }: { read: (signal: AbortSignal) => Promise<Record
   );
 }
 
+interface Scrubbed {
+  times: number[];
+  tools: ComponentChildren;
+  children: (time: number) => ComponentChildren;
+}
+
 /** Chooses a time, in seconds up to the last of times, or lets it run. */
-function Scrubber({ times, children }: { times: number[]; children: (time: number) => ComponentChildren }) {
+function Scrubber({ times, tools, children }: Scrubbed) {
   const total = times.at(-1) ?? 0;
   const [time, setTime] = useState(total);
   const [playing, setPlaying] = useState(false);
@@ -139,6 +150,7 @@ function Scrubber({ times, children }: { times: number[]; children: (time: numbe
             </option>
           ))}
         </select>
+        {tools}
       </div>
       {children(time)}
     </div>

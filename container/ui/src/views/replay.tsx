@@ -1,9 +1,10 @@
 /** A run of an agent once more. */
 import { useCallback, useState } from "preact/hooks";
 import { ago } from "../format";
-import { type Context, useRead } from "../parts";
+import { type Context, Problem, useAction, useRead } from "../parts";
 import type { Resident } from "../town";
 import { Player, parse, talk } from "./player";
+import { ShareButton } from "./share";
 
 /** The output of one run at a time; of a program without a terminal (words) the conversation, which goes over all of them. */
 export function Replay({ at, a, words }: { at: Context; a: Resident; words: boolean }) {
@@ -13,16 +14,13 @@ export function Replay({ at, a, words }: { at: Context; a: Resident; words: bool
     0,
   );
   const [run, setRun] = useState(a.runId);
-  const read = useCallback(
-    (signal: AbortSignal) =>
-      words ? at.client.allEvents(a.agentId).then(talk) : at.client.recording(a.agentId, run, signal).then(parse),
-    [at, a.agentId, run, words],
-  );
+  const cast = useCallback((signal: AbortSignal) => at.client.recording(a.agentId, run, signal), [at, a.agentId, run]);
+  const said = useCallback(() => at.client.allEvents(a.agentId).then(talk), [at, a.agentId]);
   const others = (runs ?? []).filter((r) => r.runId !== a.runId);
   return (
     <section aria-label="Replay">
-      {others.length > 0 && (
-        <div class="bar">
+      <div class="bar">
+        {others.length > 0 && (
           <label>
             Run{" "}
             <select value={run} onChange={(e) => setRun(e.currentTarget.value)}>
@@ -34,9 +32,48 @@ export function Replay({ at, a, words }: { at: Context; a: Resident; words: bool
               ))}
             </select>
           </label>
-        </div>
-      )}
-      <Player key={run} read={read} />
+        )}
+        <span class="grow" />
+        <ShareButton at={at} agent={a.agentId} run={run} />
+      </div>
+      {words ? <Player read={said} /> : <Recorded key={run} read={cast} file={`${a.agentId}-${run}.cast`} />}
     </section>
+  );
+}
+
+interface Source {
+  read: (signal: AbortSignal) => Promise<string>; // the recording, in asciicast v2
+  file: string; // its name where it is saved
+}
+
+/** What a terminal showed. */
+export function Recorded({ read, file }: Source) {
+  const parsed = useCallback((signal: AbortSignal) => read(signal).then(parse), [read]);
+  return (
+    <Player read={parsed}>
+      <Download read={read} file={file} />
+    </Player>
+  );
+}
+
+/** Saves the recording as a file. It is read again: a page that held it would hold it twice. */
+function Download({ read, file }: Source) {
+  const [busy, problem, run] = useAction();
+  const save = () =>
+    run(async () => {
+      const text = await read(new AbortController().signal);
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([text], { type: "application/x-asciicast" }));
+      link.download = file;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser has it by then
+    });
+  return (
+    <>
+      <button type="button" disabled={busy} onClick={save} title="asciicast v2: townd play, asciinema play">
+        Download
+      </button>
+      <Problem text={problem} />
+    </>
   );
 }
