@@ -21,18 +21,25 @@ export type EventPage = Schemas["EventPage"];
 export type Run = Schemas["Run"];
 export type Ticket = Schemas["TicketResponse"];
 
-/** What the server tells before anyone has signed in. */
+/** What the server tells before anyone has signed in. Addresses are relative to the page's. */
 export interface About {
-  townId: string;
-  version: string;
+  townId: string; // "" on the page of all towns
   hall: boolean;
+  control: string; // the address of the control API
+  coordinator: string; // the address of the coordinator's calls for this town
+  towns: string; // the page of all towns, "" where there is one only
+  signedIn: boolean; // without a token, by what the browser sends itself
 }
+
+/** What a problem is when the container of a town sleeps, starts or cannot be reached. */
+const containerAway = "urn:townd:container-away";
 
 /** An answer that is not the one asked for; message is the server's own words. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
+    readonly type = "about:blank",
   ) {
     super(message);
   }
@@ -44,7 +51,8 @@ export const base = new URL("./", location.href.split("#")[0]);
 export async function about(): Promise<About> {
   const response = await fetch(new URL("ui/town.json", base));
   if (!response.ok) throw new ApiError(response.status, "the town does not answer");
-  return response.json();
+  const told: Partial<About> & { townId: string; hall: boolean } = await response.json();
+  return { control: ".", coordinator: `api/towns/${path(told.townId)}`, towns: "", signedIn: false, ...told };
 }
 
 const path = (id: string) => encodeURIComponent(id);
@@ -68,40 +76,55 @@ function newKey(): string {
 async function problem(response: Response): Promise<ApiError> {
   const text = await response.text();
   let message = text.slice(0, 400) || response.statusText;
+  let type: string | undefined;
   try {
-    const parsed: { detail?: string; issues?: { path: string; message: string }[] } = JSON.parse(text);
+    const parsed: { type?: string; detail?: string; issues?: { path: string; message: string }[] } = JSON.parse(text);
+    type = parsed.type;
     message = parsed.issues?.map((i) => `${i.path}: ${i.message}`).join("; ") || parsed.detail || message;
   } catch {
     // not a problem document: its text is what there is
   }
-  return new ApiError(response.status, message);
+  return new ApiError(response.status, message, type);
 }
 
-/** Calls with the token of a person. refused is told when the token is not this town's. */
+interface Init {
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/**
+ * Calls with the token of a person, or without one ("") for a person whom the browser's own cookie lets in. refused is
+ * told when that does not let in here.
+ */
 export class Client {
+  /** Why the container does not answer, in the server's words; "" while it does. Without it there are no agents. */
+  away = "";
+
   constructor(
-    readonly townId: string,
+    private readonly about: About,
     private readonly token: string,
     private readonly refused: () => void,
   ) {}
 
-  async fetch(
-    method: string,
-    to: string,
-    init: { body?: unknown; headers?: Record<string, string>; signal?: AbortSignal } = {},
-  ) {
-    const headers: Record<string, string> = { Authorization: `Bearer ${this.token}`, ...init.headers };
+  async fetch(method: string, to: string, init: Init = {}) {
+    const response = await this.send(method, to, init);
+    if (response.ok) return response;
+    if (response.status === 401) this.refused();
+    throw await problem(response);
+  }
+
+  private send(method: string, to: string, init: Init): Promise<Response> {
+    const headers: Record<string, string> = { ...init.headers };
+    if (this.token) headers.Authorization = `Bearer ${this.token}`;
     if (method === "POST") headers["Idempotency-Key"] ??= newKey();
-    const request: RequestInit = { method, headers, cache: "no-store", credentials: "omit" };
+    const request: RequestInit = { method, headers, cache: "no-store" };
     if (init.body !== undefined) {
       headers["Content-Type"] = "application/json";
       request.body = JSON.stringify(init.body);
     }
     if (init.signal) request.signal = init.signal;
-    const response = await fetch(new URL(to, base), request);
-    if (response.ok) return response;
-    if (response.status === 401) this.refused();
-    throw await problem(response);
+    return fetch(new URL(to, base), request);
   }
 
   private async call<T>(method: string, to: string, body?: unknown): Promise<T> {
@@ -110,24 +133,44 @@ export class Client {
   }
 
   private get town() {
-    return `api/towns/${path(this.townId)}`;
+    return this.about.coordinator;
   }
 
-  agents = () => this.call<{ agents: Agent[] }>("GET", "agents").then((r) => r.agents);
+  get control() {
+    return this.about.control;
+  }
+
+  /** Asks for what only those get who are signed in. */
+  enter = (): Promise<unknown> => (this.about.townId ? this.agents() : this.towns());
+  towns = () => this.call<{ towns: string[] }>("GET", "api/towns").then((r) => r.towns);
+
+  agents = async (): Promise<Agent[]> => {
+    try {
+      const { agents } = await this.call<{ agents: Agent[] }>("GET", `${this.control}/agents`);
+      this.away = "";
+      return agents;
+    } catch (err) {
+      if (!(err instanceof ApiError && err.type === containerAway)) throw err;
+      this.away = err.message;
+      return [];
+    }
+  };
   health = async (): Promise<Health> => {
-    const response = await fetch(new URL("health", base), { cache: "no-store" });
+    const response = await this.send("GET", `${this.control}/health`, {});
+    if (response.headers.get("Content-Type") === "application/problem+json") throw await problem(response);
     return response.json(); // 503 has the same body
   };
-  screen = (id: string) => this.call<Screen>("GET", `agents/${path(id)}/screen`);
+  screen = (id: string) => this.call<Screen>("GET", `${this.control}/agents/${path(id)}/screen`);
   events = (id: string, after: number, limit: number) =>
-    this.call<EventPage>("GET", `agents/${path(id)}/events${query({ after, limit })}`);
-  diff = (id: string) => this.call<Diff>("GET", `agents/${path(id)}/diff${query({ maxBytes: 1 << 20 })}`);
+    this.call<EventPage>("GET", `${this.control}/agents/${path(id)}/events${query({ after, limit })}`);
+  diff = (id: string) =>
+    this.call<Diff>("GET", `${this.control}/agents/${path(id)}/diff${query({ maxBytes: 1 << 20 })}`);
   ticket = (id: string, mode: "read" | "write") =>
-    this.call<Ticket>("POST", `agents/${path(id)}/stream-ticket`, { mode });
-  stop = (id: string) => this.call("POST", `agents/${path(id)}/stop`, {});
-  forget = (id: string) => this.call("DELETE", `agents/${path(id)}`);
+    this.call<Ticket>("POST", `${this.control}/agents/${path(id)}/stream-ticket`, { mode });
+  stop = (id: string) => this.call("POST", `${this.control}/agents/${path(id)}/stop`, {});
+  forget = (id: string) => this.call("DELETE", `${this.control}/agents/${path(id)}`);
   message = (id: string, prompt: string, deliver: string) =>
-    this.call<{ messageId: string }>("POST", `agents/${path(id)}/message`, { prompt, deliver });
+    this.call<{ messageId: string }>("POST", `${this.control}/agents/${path(id)}/message`, { prompt, deliver });
 
   /** Bytes of a run from an offset on; null when there are none yet. */
   async tail(
@@ -137,7 +180,7 @@ export class Client {
     signal: AbortSignal,
   ): Promise<{ data: Uint8Array; next: number } | null> {
     try {
-      const response = await this.fetch("GET", `agents/${path(id)}/transcript${query({ run })}`, {
+      const response = await this.fetch("GET", `${this.control}/agents/${path(id)}/transcript${query({ run })}`, {
         headers: { Range: `bytes=${range}` },
         signal,
       });
@@ -151,7 +194,7 @@ export class Client {
   }
 
   async recording(id: string, run: string, signal: AbortSignal): Promise<string> {
-    const to = `agents/${path(id)}/transcript${query({ run, format: "asciicast" })}`;
+    const to = `${this.control}/agents/${path(id)}/transcript${query({ run, format: "asciicast" })}`;
     return (await this.fetch("GET", to, { signal })).text();
   }
 
