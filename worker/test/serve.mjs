@@ -19,6 +19,7 @@ const { outputFiles } = await build({
   target: "es2024",
   conditions: ["workerd", "worker", "browser"],
   external: ["cloudflare:*", "node:*"],
+  loader: { ".sql": "text" },
   write: false,
 });
 const server = new Miniflare(
