@@ -107,7 +107,7 @@ type TicketRequest struct {
 type TicketResponse struct {
 	Ticket    string    `json:"ticket"`
 	ExpiresAt time.Time `json:"expiresAt"`
-	URL       string    `json:"url"` // relative to the address of the API
+	URL       string    `json:"url"` // opens the stream; relative to the address of the server
 }
 
 // Ticket returns a ticket that opens one stream of the agent within a minute.

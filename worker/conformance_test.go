@@ -29,8 +29,9 @@ const (
 // worker is the Worker in workerd.
 type worker struct{ url string }
 
-// serve runs the Worker until the test ends, against a container at that address.
-func serve(t *testing.T, container string) *worker {
+// serve runs the Worker until the test ends, against a container at that address, with
+// other variables than those of a suite.
+func serve(t *testing.T, container string, variables ...string) *worker {
 	t.Helper()
 	node, err := filepath.Abs("node_modules/.bin/node")
 	if err != nil {
@@ -45,6 +46,7 @@ func serve(t *testing.T, container string) *worker {
 	cmd.Env = append(os.Environ(),
 		"TOWNS="+townID, "TOWND_TOKEN="+token, "CONTAINER_SECRET=of-the-suite", "TOWN_CONTAINER_URL="+container, "MAX_AGENTS=50",
 		"WRANGLER_SEND_METRICS=false", "CI=true", "TOWND_TEST_LOGS=1")
+	cmd.Env = append(cmd.Env, variables...) // the last of a name counts
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	in, err := cmd.StdinPipe()

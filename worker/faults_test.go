@@ -129,7 +129,7 @@ func TestLateAnswerOfTheContainerChangesNothing(t *testing.T) {
 
 // The tests run with the runtime's behaviour that is deployed.
 func TestTestsHaveTheCompatibilityOfTheWorker(t *testing.T) {
-	compatibility := regexp.MustCompile(`"compatibility_(date|flags)": .*`)
+	compatibility := regexp.MustCompile(`"(compatibility_date|compatibility_flags|run_worker_first|html_handling)": .*`)
 	var all [2]string
 	for i, path := range []string{"../wrangler.jsonc", "test/wrangler.jsonc"} {
 		data, err := os.ReadFile(path)
@@ -151,7 +151,13 @@ func TestWorkerCanBeDeployed(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "npm", "run", "dry-run")
 	cmd.Env = append(os.Environ(), "WRANGLER_SEND_METRICS=false", "CI=true", "NO_COLOR=1")
 	cmd.WaitDelay = 10 * time.Second
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "TownContainer") {
-		t.Errorf("npm run dry-run: %v\n%s", err, out)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("npm run dry-run: %v", err)
+	}
+	for _, bound := range []string{"TownContainer", "env.ASSETS", "container/ui/dist"} {
+		if !strings.Contains(string(out), bound) {
+			t.Errorf("npm run dry-run does not tell of %s:\n%s", bound, out)
+		}
 	}
 }

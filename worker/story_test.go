@@ -32,6 +32,7 @@ type container struct {
 	env     []string // besides what every one has
 	log     *os.File
 	server  *exec.Cmd
+	ended   chan struct{} // closed when server has; nil before the first
 }
 
 // newContainer prepares a townd; start starts it.
@@ -42,23 +43,41 @@ func newContainer(t *testing.T) *container {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", c.program, "townd/cmd/townd").CombinedOutput(); err != nil {
 		t.Fatalf("build townd: %v\n%s", err, out)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.address = l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	c.address = freeAddress(t)
+	var err error
 	if c.log, err = os.Create(filepath.Join(t.TempDir(), "log")); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
 // start starts the container with a new disk, and waits until it serves.
 func (c *container) start(workerURL string) {
 	c.t.Helper()
+	if err := c.launch(workerURL); err != nil {
+		c.t.Fatal(err)
+	}
+	eventually(c.t, "townd serves", func() bool {
+		resp, err := http.Get("http://" + c.address + "/health") //nolint:noctx // a probe
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+// launch starts the container with a new disk. It is stopped when the test ends.
+func (c *container) launch(workerURL string) error {
 	users := 1<<24 + 1000*rand.Uint32N(1<<18) // far from those of a town at work here
 	home := agenttest.Home(c.t)
 	c.server = exec.Command(c.program, "keeper", "--", c.program, "serve")
@@ -71,32 +90,30 @@ func (c *container) start(workerURL string) {
 	c.server.Env = append(c.server.Env, c.env...) // the last of a name counts
 	c.server.Stdout, c.server.Stderr = c.log, c.log
 	if err := c.server.Start(); err != nil {
-		c.t.Fatal(err)
+		return err
 	}
-	server := c.server
+	server, ended := c.server, make(chan struct{})
+	c.ended = ended
+	go func() {
+		defer close(ended)
+		_ = server.Wait() // its log tells
+	}()
 	c.t.Cleanup(func() {
-		if server.ProcessState == nil {
-			c.stop()
-		}
+		end(server, ended)
 		if c.t.Failed() {
 			said, _ := os.ReadFile(c.log.Name())
 			c.t.Logf("townd said:\n%s", said)
 		}
 	})
-	eventually(c.t, "townd serves", func() bool {
-		resp, err := http.Get("http://" + c.address + "/health") //nolint:noctx // a probe
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err == nil && resp.StatusCode == http.StatusOK
-	})
+	return nil
 }
 
 // stop ends the container as Cloudflare does: SIGTERM, and it may take its time.
-func (c *container) stop() {
-	c.t.Helper()
-	_ = c.server.Process.Signal(syscall.SIGTERM) // it may be gone
-	_ = c.server.Wait()                          // its log tells
+func (c *container) stop() { end(c.server, c.ended) }
+
+func end(server *exec.Cmd, ended chan struct{}) {
+	_ = server.Process.Signal(syscall.SIGTERM) // it may be gone
+	<-ended
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -143,13 +160,20 @@ func newTownOf(t *testing.T, set town.RigSettings, env ...string) (c *container,
 	c.env = env
 	w = serve(t, "http://"+c.address)
 	c.start(w.url)
+	hall, remote = newRig(t, w, set)
+	return c, w, hall, remote
+}
+
+// newRig makes a rig of a new remote.
+func newRig(t *testing.T, w *worker, set town.RigSettings) (hall *api.HallClient, remote *gittest.Remote) {
+	t.Helper()
 	hall = api.NewHall(w.url, townID, token, nil)
 	remote = gittest.NewAt(t, filepath.Join(agenttest.Home(t), "remote.git"), gittest.Options{Files: 3})
 	set.GitURL, set.DefaultBranch = remote.URL(), "main"
 	if _, _, err := hall.PutRig(t.Context(), "app", set); err != nil {
 		t.Fatal(err)
 	}
-	return c, w, hall, remote
+	return hall, remote
 }
 
 // N12, B16, B17: the Durable Object has the container start an agent, the agent calls a

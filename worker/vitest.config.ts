@@ -10,5 +10,5 @@ export default defineConfig({
       },
     }),
   ],
-  test: { include: ["test/*.test.ts"] },
+  test: { include: ["test/*.test.ts"], testTimeout: 60_000 }, // says nothing about how fast it should be
 });

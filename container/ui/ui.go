@@ -6,6 +6,7 @@ package ui
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"embed"
 	"encoding/json"
@@ -30,10 +31,19 @@ type Town struct {
 	Hall    bool   `json:"hall"` // the coordinator is in this server
 }
 
-// policy lets the page load what we serve and nothing else: what an agent prints
-// cannot fetch, run or style anything, even if it got into the page.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-	"connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+//go:embed headers.json
+var headers []byte
+
+// rule is headers.json, which the Worker serves the page by, too. Its policy lets the
+// page load what we serve and nothing else: what an agent prints cannot fetch, run or
+// style anything, even if it got into the page.
+type rule struct {
+	Headers map[string]string `json:"headers"`
+	Caching map[string]string `json:"caching"` // by a file's name; "*" is every other
+}
+
+// caching is the Cache-Control of a file.
+func (r *rule) caching(name string) string { return cmp.Or(r.Caching[name], r.Caching["*"]) }
 
 // file is one file to serve.
 type file struct {
@@ -44,20 +54,27 @@ type file struct {
 }
 
 // Dashboard serves the page at / and its files below /ui/. It is safe for concurrent use.
-type Dashboard struct{ files map[string]*file }
+type Dashboard struct {
+	rule  rule
+	files map[string]*file
+}
 
 // New returns the dashboard of a town.
 func New(t Town) (*Dashboard, error) {
-	files, err := load()
-	if err != nil {
+	var d Dashboard
+	if err := json.Unmarshal(headers, &d.rule); err != nil {
+		return nil, fmt.Errorf("headers.json: %w", err)
+	}
+	var err error
+	if d.files, err = load(&d.rule); err != nil {
 		return nil, err
 	}
 	about, err := json.Marshal(t)
 	if err != nil {
 		return nil, err
 	}
-	files["/ui/town.json"] = &file{contentType: "application/json", caching: "no-cache", data: about}
-	return &Dashboard{files}, nil
+	d.files["/ui/town.json"] = &file{contentType: "application/json", caching: d.rule.caching("town.json"), data: about}
+	return &d, nil
 }
 
 // Paths returns where there are files, in order.
@@ -70,11 +87,14 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	for name, value := range d.rule.Headers {
+		w.Header().Set(name, value)
+	}
 	f.send(w, r)
 }
 
 // load returns the embedded files by the path that they are served at.
-func load() (map[string]*file, error) {
+func load(r *rule) (map[string]*file, error) {
 	files := make(map[string]*file)
 	entries, err := fs.ReadDir(dist, "dist")
 	if err != nil {
@@ -85,16 +105,11 @@ func load() (map[string]*file, error) {
 		if err != nil {
 			return nil, err
 		}
-		f := &file{contentType: typeOf(e.Name()), caching: "public, max-age=31536000, immutable", data: data}
+		f := &file{contentType: typeOf(e.Name()), caching: r.caching(e.Name()), data: data}
 		f.zipped = sync.OnceValue(func() []byte { return zip(data) })
-		switch e.Name() {
-		case "index.html":
-			f.caching = "no-cache"
+		if e.Name() == "index.html" {
 			files["/"] = f
-		case "LICENSES.txt":
-			f.caching = "no-cache"
-			fallthrough
-		default:
+		} else {
 			files["/ui/"+e.Name()] = f
 		}
 	}
@@ -129,13 +144,8 @@ func zip(data []byte) []byte {
 
 func (f *file) send(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Content-Security-Policy", policy)
 	h.Set("Content-Type", f.contentType)
 	h.Set("Cache-Control", f.caching)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	data := f.data
 	if f.zipped != nil {
 		h.Set("Vary", "Accept-Encoding")

@@ -1,7 +1,7 @@
 // Who calls: a person by the town's token or by Cloudflare Access, or a container by a
 // token that is bound to its town and to the instance that it was made for.
 import { createRemoteJWKSet, type JWTVerifyGetKey, jwtVerify } from "jose";
-import { messageOf, unauthorized } from "./errors";
+import { forbidden, messageOf, unauthorized } from "./errors";
 
 /** Who a request is from. A container has the epoch of its start. */
 export type Identity = { kind: "person" } | { kind: "container"; epoch: number };
@@ -51,13 +51,12 @@ async function same(a: string, b: string): Promise<boolean> {
 
 /** Finds out who calls about a town, or refuses (401). */
 export async function identify(request: Request, env: Env, townId: string): Promise<Identity> {
-  const assertion = request.headers.get("Cf-Access-Jwt-Assertion");
-  if (assertion !== null && env.ACCESS_TEAM !== "" && env.ACCESS_AUD !== "") {
-    await checkAccess(assertion, env.ACCESS_TEAM, env.ACCESS_AUD, keysOf(env.ACCESS_TEAM));
+  const authorization = request.headers.get("Authorization");
+  if (authorization === null && (await letIn(request, env))) {
+    mustBeOurs(request);
     return { kind: "person" };
   }
-  const match = /^bearer +(\S+) *$/i.exec(request.headers.get("Authorization") ?? "");
-  const token = match?.[1];
+  const token = /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
   if (token === undefined) {
     throw unauthorized("one header is needed: Authorization: Bearer <token>");
   }
@@ -69,6 +68,39 @@ export async function identify(request: Request, env: Env, townId: string): Prom
     return { kind: "person" };
   }
   throw unauthorized("that is not this town's token");
+}
+
+/** Whether Cloudflare Access lets the sender of a request in, so that it needs no token. */
+export function isSignedIn(request: Request, env: Env): Promise<boolean> {
+  return letIn(request, env).catch(() => false);
+}
+
+/** Whether Cloudflare Access lets the sender of a request in; refuses (401) an assertion that does not count. */
+async function letIn(request: Request, env: Env): Promise<boolean> {
+  const assertion = request.headers.get("Cf-Access-Jwt-Assertion") ?? accessCookie(request);
+  if (!assertion || env.ACCESS_TEAM === "" || env.ACCESS_AUD === "") {
+    return false;
+  }
+  await checkAccess(assertion, env.ACCESS_TEAM, env.ACCESS_AUD, keysOf(env.ACCESS_TEAM));
+  return true;
+}
+
+/** The assertion as browsers send it: where a path bypasses Access, it sets no header. */
+function accessCookie(request: Request): string | undefined {
+  return /(?:^|;)\s*CF_Authorization=([^;]*)/.exec(request.headers.get("Cookie") ?? "")?.[1];
+}
+
+/**
+ * Refuses a request that changes something and that another site's page had the browser
+ * send: Access's cookie goes with it, too.
+ */
+function mustBeOurs({ method, headers, url }: Request): void {
+  const origin = headers.get("Origin");
+  const site = headers.get("Sec-Fetch-Site") ?? "none"; // programs send neither
+  const ours = origin === null ? site === "none" || site === "same-origin" : origin === new URL(url).origin;
+  if (method !== "GET" && method !== "HEAD" && !ours) {
+    throw forbidden("this was asked by a page of another site; without Cloudflare Access, by token, it may");
+  }
 }
 
 const keySets = new Map<string, JWTVerifyGetKey>();

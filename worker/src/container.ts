@@ -1,7 +1,8 @@
 // The container of a town: one instance for each town, by its name.
 import { Container, type StopParams } from "@cloudflare/containers";
 import { containerToken } from "./auth";
-import { messageOf, problem, unavailable } from "./errors";
+import { lookHeader } from "./containers";
+import { away, messageOf, problem, unavailable } from "./errors";
 
 /** How long the container may take to end after SIGTERM: the platform kills it after 15 minutes. */
 const stopSeconds = 840;
@@ -20,18 +21,53 @@ export class TownContainer extends Container<Env> {
     return this.env.TOWN.getByName(this.townId);
   }
 
-  /** Passes a request on to the container's control API, with the token that it knows; it is started first if it sleeps. */
+  /**
+   * Passes a request on to the container's control API, with the token that it knows; it is
+   * started first if it sleeps, unless somebody only looks.
+   */
   override async fetch(request: Request): Promise<Response> {
+    if (request.headers.has(lookHeader)) {
+      return this.look(request).catch(problem);
+    }
     try {
       await this.awake();
     } catch (error) {
       console.error({ message: "container not started", town: this.townId, error: messageOf(error) });
       return problem(unavailable(`the container could not be started: ${messageOf(error)}`));
     }
+    return this.pass(request);
+  }
+
+  /** Passes a request on, which keeps the container awake; a stream does so until it ends. */
+  private async pass(request: Request): Promise<Response> {
     this.envVars = await this.environment(); // for a start that containerFetch makes when the container ends just now
+    return this.containerFetch(await this.signed(request));
+  }
+
+  /** Passes a request on that neither wakes the container nor keeps it awake, but for a stream: somebody watches. */
+  private async look(request: Request): Promise<Response> {
+    if (this.starting !== undefined) {
+      throw away("The container is starting.");
+    }
+    if (!this.ctx.container?.running) {
+      throw away("The container is asleep. It wakes when there is work.");
+    }
+    if (request.headers.get("Upgrade") === "websocket") {
+      return this.pass(request);
+    }
+    const signed = await this.signed(request);
+    return this.ctx.container
+      .getTcpPort(this.defaultPort)
+      .fetch(signed.url.replace("https:", "http:"), signed)
+      .catch(() => {
+        throw away("The container does not answer.");
+      });
+  }
+
+  private async signed(request: Request): Promise<Request> {
     const headers = new Headers(request.headers);
     headers.set("Authorization", `Bearer ${await this.token()}`);
-    return this.containerFetch(new Request(request, { headers }));
+    return new Request(request, { headers });
   }
 
   /** Starts the container unless it runs. Requests that come meanwhile wait for the same start. */

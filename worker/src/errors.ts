@@ -7,6 +7,7 @@ export interface Issue {
 }
 
 interface Details {
+  type?: string; // a URI that says which problem it is, for programs
   issues?: Issue[];
   param?: boolean; // a path, query or header is wrong, not the body
   detail?: string;
@@ -35,6 +36,9 @@ export const noSuchPath = () => new Refusal(404, "Not found", { detail: "there i
 export const conflict = (message: string) => new Refusal(409, message);
 export const gone = (message: string) => new Refusal(410, message);
 export const tooLarge = (message: string) => new Refusal(413, message);
+export const notAllowed = (allowed: string) => new Refusal(405, `only ${allowed} is allowed here`, { headers: { Allow: allowed } });
+/** The container sleeps, starts or cannot be reached: the dashboard says so and shows the rest. */
+export const away = (message: string) => new Refusal(503, message, { type: "urn:townd:container-away", headers: { "Retry-After": "5" } });
 export const unavailable = (message: string) => new Refusal(503, message, { headers: { "Retry-After": "5" } });
 
 const titles: Record<number, string> = {
@@ -57,9 +61,9 @@ export function problem(error: unknown): Response {
   if (!(error instanceof Refusal)) {
     console.error({ message: "request failed", error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
   }
-  const { issues, param, detail, headers } = refusal.details;
+  const { type = "about:blank", issues, param, detail, headers } = refusal.details;
   const body = {
-    type: "about:blank",
+    type,
     title: titles[refusal.status] ?? "Error",
     status: refusal.status,
     detail: detail ?? refusal.message,

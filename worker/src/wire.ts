@@ -3121,7 +3121,7 @@ export interface components {
             /** Format: date-time */
             expiresAt: string;
             ticket: string;
-            /** @description Relative to the address of this API. */
+            /** @description Opens the stream; relative to the address of the server that answered. */
             url: string;
         };
         TownAgent: {

@@ -1,70 +1,29 @@
 // What a person does at the dashboard, step by step, at the town of TOWND_URL. Prints a line of JSON for each step.
-import { mkdirSync, readFileSync } from "node:fs";
-import axe from "axe-core";
-import { chromium } from "playwright-core";
+import { readFileSync } from "node:fs";
+import {
+  call,
+  complaints,
+  dialogs,
+  go,
+  green,
+  guest,
+  leave,
+  looks,
+  must,
+  mustBeAccessible,
+  mustFitAPhone,
+  page,
+  pictures,
+  rows,
+  server,
+  step,
+  token,
+  until,
+  url,
+} from "./person.mjs";
 
-const url = `${process.env.TOWND_URL}/`;
-const token = process.env.TOWND_TOKEN;
-const patience = 40_000;
 const rig = "site";
-
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
-const context = await browser.newContext({ colorScheme: "dark", viewport: { width: 1440, height: 900 } });
-context.setDefaultTimeout(patience);
-const page = await context.newPage();
-const complaints = []; // of the browser's console
-const dialogs = [];
-let down = false; // the server was killed: calls fail then
-const listen = (m) => {
-  const refused = down && /Failed to load resource|WebSocket connection|net::ERR/.test(m.text());
-  // A step asks for that, or a small screen has nothing new; the canvas is read by us; the server's library may close twice.
-  const asked = /status of (401|404|416)|willReadFrequently|Close received after close/.test(m.text());
-  if ((m.type() === "error" || m.type() === "warning") && !refused && !asked) complaints.push(m.text());
-};
-page.on("console", listen);
-page.on("pageerror", (err) => complaints.push(err.stack));
-page.on("dialog", (d) => {
-  dialogs.push(d.message());
-  void d.dismiss();
-});
-context.on("page", (p) => p !== page && dialogs.push(`a new page ${p.url()}`));
-
-let failed = false;
-async function step(Name, what) {
-  try {
-    await what();
-    console.log(JSON.stringify({ Name }));
-  } catch (err) {
-    failed = true;
-    const shown = await page
-      .locator("main")
-      .innerText({ timeout: 2000 })
-      .catch(() => "");
-    console.log(JSON.stringify({ Name, Error: `${err.stack}\nthe page shows: ${shown.slice(0, 1500)}` }));
-  }
-}
-
-function must(ok, text) {
-  if (!ok) throw new Error(text);
-}
-
-async function call(method, path, body) {
-  const headers = { Authorization: `Bearer ${token}`, "Idempotency-Key": Math.random().toString(36) };
-  const response = await fetch(new URL(path, url), { method, headers, body: body && JSON.stringify(body) });
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
-  return response.json();
-}
 const town = (method, path, body) => call(method, `api/towns/local/${path}`, body);
-
-/** Waits until what returns something true. */
-async function until(what, why) {
-  for (const end = Date.now() + patience; ; ) {
-    const got = await what().catch(() => null);
-    if (got) return got;
-    if (Date.now() > end) throw new Error(`waited in vain until ${why}`);
-    await new Promise((done) => setTimeout(done, 100));
-  }
-}
 
 async function start(agentId, script, more = { cli: "command", command: ["sh", "-c", script] }) {
   const { rigs } = await town("GET", "rigs");
@@ -80,9 +39,6 @@ async function start(agentId, script, more = { cli: "command", command: ["sh", "
   });
 }
 
-const go = (hash) => page.evaluate((h) => (location.hash = h), hash);
-const rows = (of = page) => of.locator(".terminal .xterm-rows").innerText();
-
 /** Makes a link to the run whose page is shown. */
 async function share() {
   await page.getByRole("button", { name: "Share" }).click();
@@ -95,52 +51,6 @@ async function share() {
 }
 
 const closeLinks = () => page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
-
-/** Opens a link as somebody who has nothing else, and notes what servers are asked. */
-async function guest(link) {
-  const own = await browser.newContext({ colorScheme: "dark", viewport: { width: 1440, height: 900 } });
-  own.setDefaultTimeout(patience);
-  const shown = await own.newPage();
-  shown.asked = [];
-  shown.on("request", (r) => shown.asked.push(r.url()));
-  shown.on("websocket", (w) => shown.asked.push(w.url()));
-  shown.on("console", listen);
-  shown.on("pageerror", (err) => complaints.push(err.stack));
-  await shown.goto(link);
-  return shown;
-}
-
-/** Returns what axe-core finds serious in what is shown. */
-async function serious(of) {
-  if (!(await of.evaluate(() => "axe" in window))) await of.evaluate(axe.source);
-  const { violations } = await of.evaluate(() => window.axe.run(document));
-  return violations
-    .filter((v) => v.impact === "serious" || v.impact === "critical")
-    .map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`);
-}
-
-/** Looks at a page in both colours and on a phone. */
-async function looks(of, name) {
-  const wrong = [];
-  for (const [look, width, height] of [
-    ["dark", 1440, 900],
-    ["light", 1440, 900],
-    ["phone", 390, 844],
-  ]) {
-    await of.setViewportSize({ width, height });
-    await of.emulateMedia({ colorScheme: look === "light" ? "light" : "dark" });
-    wrong.push(...(await serious(of)).map((w) => `${name}, ${look}: ${w}`));
-    const wide = await of.evaluate(() => document.documentElement.scrollWidth);
-    if (wide > width) wrong.push(`${name}, ${look}: ${wide} wide`);
-    if (process.env.SHOTS) {
-      mkdirSync(process.env.SHOTS, { recursive: true });
-      await of.screenshot({ path: `${process.env.SHOTS}/${name}-${look}.png` });
-    }
-  }
-  await of.setViewportSize({ width: 1440, height: 900 });
-  await of.emulateMedia({ colorScheme: "dark" });
-  must(wrong.length === 0, wrong.join("\n"));
-}
 
 await step("the files are public and strict", async () => {
   const response = await fetch(url);
@@ -175,14 +85,7 @@ await step("agents are shown with their screens", async () => {
   await start("shell", "PS1='$ ' exec bash --norc --noprofile");
   const tile = page.locator(".tile", { hasText: "counter" });
   await tile.waitFor();
-  const green = () =>
-    tile.locator("canvas").evaluate((canvas) => {
-      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-      let n = 0;
-      for (let i = 0; i < data.length; i += 4) if (data[i + 1] > 120 && data[i] < 60 && data[i + 2] < 80) n++;
-      return n;
-    });
-  await until(async () => (await green()) > 50, "the screen of counter is drawn");
+  await until(async () => (await green(tile)) > 50, "the screen of counter is drawn");
 });
 
 await step("a question comes first and is answered in place", async () => {
@@ -255,11 +158,11 @@ await step("its changes are shown", async () => {
 await step("the terminal goes on at the exact byte when the server was killed", async () => {
   await go("#/agents/counter");
   await until(async () => (await rows()).includes("n="), "the counter is shown");
-  down = true;
+  server.down = true;
   process.kill(Number(readFileSync(process.env.SERVER_LOCK, "utf8")), "SIGKILL");
   await page.getByText("reconnecting…").waitFor();
   await page.getByText("live", { exact: true }).waitFor();
-  down = false;
+  server.down = false;
   const before = Number(
     (await rows())
       .match(/n=(\d+)/g)
@@ -535,29 +438,12 @@ const views = () => [
 for (const theme of ["dark", "light"]) {
   await step(`no serious finding of axe-core, ${theme}`, async () => {
     await page.emulateMedia({ colorScheme: theme });
-    const found = [];
     const { beads } = await town("GET", "beads?limit=1");
-    for (const view of [...views(), `beads/${beads[0].id}`, "beads?new=1"]) {
-      await go(`#/${view}`);
-      await page.locator("main .skeleton").first().waitFor({ state: "detached" });
-      found.push(...(await serious(page)).map((what) => `${view}: ${what}`));
-    }
-    must(found.length === 0, found.join("\n"));
+    await mustBeAccessible([...views(), `beads/${beads[0].id}`, "beads?new=1"]);
   });
 }
 
-await step("nothing is wider than a phone", async () => {
-  const wide = [];
-  await page.setViewportSize({ width: 390, height: 844 });
-  for (const view of views()) {
-    await go(`#/${view}`);
-    await page.locator("main .skeleton").first().waitFor({ state: "detached" });
-    const width = await page.evaluate(() => document.documentElement.scrollWidth);
-    if (width > 390) wide.push(`${view}: ${width}`);
-  }
-  await page.setViewportSize({ width: 1440, height: 900 });
-  must(wide.length === 0, wide.join(", "));
-});
+await step("nothing is wider than a phone", () => mustFitAPhone(views()));
 
 await step("signing out forgets the token", async () => {
   await page.getByRole("button", { name: "Sign out" }).click();
@@ -570,23 +456,9 @@ await step("the browser had no complaint", async () =>
   must(complaints.length === 0, complaints.slice(0, 10).join("\n")),
 );
 
-if (process.env.SHOTS) await pictures(process.env.SHOTS);
-await browser.close();
-process.exit(failed ? 1 : 0);
-
-/** Takes pictures of each view, dark, light and on a phone. */
-async function pictures(dir) {
-  mkdirSync(dir, { recursive: true });
-  const sizes = { dark: [1440, 900], light: [1440, 900], phone: [390, 844] };
+if (process.env.SHOTS) {
   await page.getByLabel("The town's token").fill(token);
   await page.keyboard.press("Enter");
-  for (const [name, [width, height]] of Object.entries(sizes)) {
-    await page.setViewportSize({ width, height });
-    await page.emulateMedia({ colorScheme: name === "light" ? "light" : "dark" });
-    for (const view of views()) {
-      await go(`#/${view}`);
-      await page.waitForTimeout(2000); // for a picture only
-      await page.screenshot({ path: `${dir}/${view.replaceAll("/", "-")}-${name}.png` });
-    }
-  }
+  await pictures(process.env.SHOTS, views());
 }
+await leave();

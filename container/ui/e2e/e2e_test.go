@@ -3,12 +3,7 @@
 package e2e_test
 
 import (
-	"bufio"
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -19,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"townd/container/ui/e2e/steps"
 	"townd/gitmgr/gittest"
 	"townd/llm/llmtest"
 	"townd/supervisor/agenttest"
@@ -34,33 +30,12 @@ const (
 // TestDashboardInABrowser has one subtest for each step of dashboard.mjs, which
 // depend on each other. TOWND_UI_SHOTS names a directory for pictures of each view.
 func TestDashboardInABrowser(t *testing.T) {
-	chromium := need(t, "chromium")
-	node := need(t, "node")
-	if _, err := os.Stat("../node_modules/playwright-core"); err != nil {
-		t.Skip("playwright-core is not installed: npm ci --prefix container/ui")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, node, "dashboard.mjs")
 	claude := llmtest.Program(t, "claude")
 	_, model := llmtest.Serve(t, conversation)
 	home, address := serve(t, "PATH="+agenttest.Reachable(t, claude)+":"+os.Getenv("PATH"),
 		"LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody")
-	cmd.Env = append(os.Environ(), "CHROMIUM="+chromium, "TOWND_URL=http://"+address, "TOWND_TOKEN="+token,
+	steps.Run(t, "dashboard.mjs", patience, "TOWND_URL=http://"+address, "TOWND_TOKEN="+token,
 		"SERVER_LOCK="+filepath.Join(home, "server.lock"), "SHOTS="+os.Getenv("TOWND_UI_SHOTS"))
-	var told bytes.Buffer
-	cmd.Stderr = &told
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	steps := report(t, out)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("dashboard.mjs after %d steps: %v\n%s", steps, err, told.String())
-	}
 }
 
 // conversation is a model that says what a page must not run, calls a tool and is
@@ -73,38 +48,6 @@ func conversation(r *llmtest.Request) llmtest.Step {
 		}
 	}
 	return llmtest.Step{Text: "It is done."}
-}
-
-// report makes each line of out a subtest and returns how many there were.
-func report(t *testing.T, out io.Reader) (steps int) {
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var step struct{ Name, Error string }
-		if err := json.Unmarshal(lines.Bytes(), &step); err != nil {
-			t.Log(lines.Text())
-			continue
-		}
-		steps++
-		t.Run(step.Name, func(t *testing.T) {
-			if step.Error != "" {
-				t.Error(step.Error)
-			}
-		})
-	}
-	if err := lines.Err(); err != nil {
-		t.Error(err)
-	}
-	return steps
-}
-
-func need(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("%s is not installed", program)
-	}
-	return path
 }
 
 // serve starts a town with one repository, whose keeper brings its server back.

@@ -25,18 +25,26 @@ export type ShareMade = Schemas["ShareMade"];
 export type ShareList = Schemas["ShareList"];
 export type SharedRun = Schemas["SharedRun"];
 
-/** What the server tells before anyone has signed in. */
+/** What the server tells before anyone has signed in. Addresses are relative to the page's. */
 export interface About {
-  townId: string;
-  version: string;
+  townId: string; // "" on the page of all towns
   hall: boolean;
+  control: string; // the address of the control API
+  coordinator: string; // the address of the coordinator's calls for this town
+  towns: string; // the page of all towns, "" where there is one only
+  signedIn: boolean; // without a token, by what the browser sends itself
+  sharing: boolean; // links to runs can be made here
 }
+
+/** What a problem is when the container of a town sleeps, starts or cannot be reached. */
+const containerAway = "urn:townd:container-away";
 
 /** An answer that is not the one asked for; message is the server's own words. */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
+    readonly type = "about:blank",
   ) {
     super(message);
   }
@@ -48,7 +56,15 @@ export const base = new URL("./", location.href.split("#")[0]);
 export async function about(): Promise<About> {
   const response = await fetch(new URL("ui/town.json", base));
   if (!response.ok) throw new ApiError(response.status, "the town does not answer");
-  return response.json();
+  const told: Partial<About> & { townId: string; hall: boolean } = await response.json();
+  return {
+    control: ".",
+    coordinator: `api/towns/${path(told.townId)}`,
+    towns: "",
+    signedIn: false,
+    sharing: true,
+    ...told,
+  };
 }
 
 const path = (id: string) => encodeURIComponent(id);
@@ -75,39 +91,48 @@ function newKey(): string {
 async function problem(response: Response): Promise<ApiError> {
   const text = await response.text();
   let message = text.slice(0, 400) || response.statusText;
+  let type: string | undefined;
   try {
-    const parsed: { detail?: string; issues?: { path: string; message: string }[] } = JSON.parse(text);
+    const parsed: { type?: string; detail?: string; issues?: { path: string; message: string }[] } = JSON.parse(text);
+    type = parsed.type;
     message = parsed.issues?.map((i) => `${i.path}: ${i.message}`).join("; ") || parsed.detail || message;
   } catch {
     // not a problem document: its text is what there is
   }
-  return new ApiError(response.status, message);
+  return new ApiError(response.status, message, type);
 }
 
-/** Calls with a token. refused is told when it opens nothing, or nothing any more. */
+interface Init {
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/** Calls with a token, or without one (""). refused is told when that opens nothing, or nothing any more. */
 class Caller {
   constructor(
     private readonly token: string,
     private readonly refused: () => void,
   ) {}
 
-  async fetch(
-    method: string,
-    to: string,
-    init: { body?: unknown; headers?: Record<string, string>; signal?: AbortSignal } = {},
-  ) {
-    const headers: Record<string, string> = { Authorization: `Bearer ${this.token}`, ...init.headers };
+  async fetch(method: string, to: string, init: Init = {}) {
+    const response = await this.send(method, to, init);
+    if (response.ok) return response;
+    if (response.status === 401) this.refused();
+    throw await problem(response);
+  }
+
+  protected send(method: string, to: string, init: Init): Promise<Response> {
+    const headers: Record<string, string> = { ...init.headers };
+    if (this.token) headers.Authorization = `Bearer ${this.token}`;
     if (method === "POST") headers["Idempotency-Key"] ??= newKey();
-    const request: RequestInit = { method, headers, cache: "no-store", credentials: "omit" };
+    const request: RequestInit = { method, headers, cache: "no-store" };
     if (init.body !== undefined) {
       headers["Content-Type"] = "application/json";
       request.body = JSON.stringify(init.body);
     }
     if (init.signal) request.signal = init.signal;
-    const response = await fetch(new URL(to, base), request);
-    if (response.ok) return response;
-    if (response.status === 401) this.refused();
-    throw await problem(response);
+    return fetch(new URL(to, base), request);
   }
 
   protected async call<T>(method: string, to: string, body?: unknown): Promise<T> {
@@ -118,6 +143,7 @@ class Caller {
 
 /** Calls of who has a shared link, with what stands in it. */
 export class Guest extends Caller {
+  readonly control = ".";
   run = () => this.call<SharedRun>("GET", "shared");
   ticket = () => this.call<Ticket>("POST", "shared/stream-ticket", { mode: "read" });
   events = (after: number) => this.call<EventPage>("GET", `shared/events${query({ after })}`);
@@ -125,10 +151,13 @@ export class Guest extends Caller {
     (await this.fetch("GET", `shared/transcript${query({ format: "asciicast" })}`, { signal })).text();
 }
 
-/** Calls with the token of a person. */
+/** Calls of a person: with the token, or without one where the browser's own cookie lets in. */
 export class Client extends Caller {
+  /** Why the container does not answer, in the server's words; "" while it does. Without it there are no agents. */
+  away = "";
+
   constructor(
-    readonly townId: string,
+    private readonly about: About,
     token: string,
     refused: () => void,
   ) {
@@ -136,28 +165,52 @@ export class Client extends Caller {
   }
 
   private get town() {
-    return `api/towns/${path(this.townId)}`;
+    return this.about.coordinator;
   }
 
-  agents = () => this.call<{ agents: Agent[] }>("GET", "agents").then((r) => r.agents);
+  get control() {
+    return this.about.control;
+  }
+
+  get sharing() {
+    return this.about.sharing;
+  }
+
+  /** Asks for what only those get who are signed in. */
+  enter = (): Promise<unknown> => (this.about.townId ? this.agents() : this.towns());
+  towns = () => this.call<{ towns: string[] }>("GET", "api/towns").then((r) => r.towns);
+
+  agents = async (): Promise<Agent[]> => {
+    try {
+      const { agents } = await this.call<{ agents: Agent[] }>("GET", `${this.control}/agents`);
+      this.away = "";
+      return agents;
+    } catch (err) {
+      if (!(err instanceof ApiError && err.type === containerAway)) throw err;
+      this.away = err.message;
+      return [];
+    }
+  };
   health = async (): Promise<Health> => {
-    const response = await fetch(new URL("health", base), { cache: "no-store" });
+    const response = await this.send("GET", `${this.control}/health`, {});
+    if (response.headers.get("Content-Type") === "application/problem+json") throw await problem(response);
     return response.json(); // 503 has the same body
   };
-  screen = (id: string) => this.call<Screen>("GET", `agents/${path(id)}/screen`);
+  screen = (id: string) => this.call<Screen>("GET", `${this.control}/agents/${path(id)}/screen`);
   events = (id: string, after: number, limit: number) =>
-    this.call<EventPage>("GET", `agents/${path(id)}/events${query({ after, limit })}`);
-  diff = (id: string) => this.call<Diff>("GET", `agents/${path(id)}/diff${query({ maxBytes: 1 << 20 })}`);
+    this.call<EventPage>("GET", `${this.control}/agents/${path(id)}/events${query({ after, limit })}`);
+  diff = (id: string) =>
+    this.call<Diff>("GET", `${this.control}/agents/${path(id)}/diff${query({ maxBytes: 1 << 20 })}`);
   ticket = (id: string, mode: "read" | "write") =>
-    this.call<Ticket>("POST", `agents/${path(id)}/stream-ticket`, { mode });
-  shares = () => this.call<ShareList>("GET", "shares");
+    this.call<Ticket>("POST", `${this.control}/agents/${path(id)}/stream-ticket`, { mode });
+  shares = () => this.call<ShareList>("GET", `${this.control}/shares`);
   share = (id: string, run: string, seconds: number) =>
-    this.call<ShareMade>("POST", `agents/${path(id)}/shares`, { run, seconds });
-  unshare = (share: string) => this.call("DELETE", `shares/${path(share)}`);
-  stop = (id: string) => this.call("POST", `agents/${path(id)}/stop`, {});
-  forget = (id: string) => this.call("DELETE", `agents/${path(id)}`);
+    this.call<ShareMade>("POST", `${this.control}/agents/${path(id)}/shares`, { run, seconds });
+  unshare = (share: string) => this.call("DELETE", `${this.control}/shares/${path(share)}`);
+  stop = (id: string) => this.call("POST", `${this.control}/agents/${path(id)}/stop`, {});
+  forget = (id: string) => this.call("DELETE", `${this.control}/agents/${path(id)}`);
   message = (id: string, prompt: string, deliver: string) =>
-    this.call<{ messageId: string }>("POST", `agents/${path(id)}/message`, { prompt, deliver });
+    this.call<{ messageId: string }>("POST", `${this.control}/agents/${path(id)}/message`, { prompt, deliver });
 
   /** Bytes of a run from an offset on; null when there are none yet. */
   async tail(
@@ -167,7 +220,7 @@ export class Client extends Caller {
     signal: AbortSignal,
   ): Promise<{ data: Uint8Array; next: number } | null> {
     try {
-      const response = await this.fetch("GET", `agents/${path(id)}/transcript${query({ run })}`, {
+      const response = await this.fetch("GET", `${this.control}/agents/${path(id)}/transcript${query({ run })}`, {
         headers: { Range: `bytes=${range}` },
         signal,
       });
@@ -181,7 +234,7 @@ export class Client extends Caller {
   }
 
   async recording(id: string, run: string, signal: AbortSignal): Promise<string> {
-    const to = `agents/${path(id)}/transcript${query({ run, format: "asciicast" })}`;
+    const to = `${this.control}/agents/${path(id)}/transcript${query({ run, format: "asciicast" })}`;
     return (await this.fetch("GET", to, { signal })).text();
   }
 

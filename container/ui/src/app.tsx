@@ -16,6 +16,10 @@ import { Merges } from "./views/merges";
 import { Shared } from "./views/shared";
 import { SignIn } from "./views/signin";
 import { TownView } from "./views/town";
+import { Towns } from "./views/towns";
+
+/** Where Cloudflare Access, which let the person in, lets them out. */
+const accessLogout = "/cdn-cgi/access/logout";
 
 export function App() {
   const route = useRoute();
@@ -49,16 +53,20 @@ function Person() {
     setToken("");
     setProblem(why);
   }, []);
-  const refused = useCallback(() => signOut("The token is not, or no longer, this town's."), [signOut]);
+  const signedIn = known?.signedIn ?? false;
+  const refused = useCallback(() => {
+    setKnown((a) => a && { ...a, signedIn: false });
+    signOut(signedIn ? "Your sign-in is over: load this page again." : "The token is not, or no longer, this town's.");
+  }, [signedIn, signOut]);
   const client = useMemo(
-    () => (known && token ? new Client(known.townId, token, refused) : null),
-    [known, token, refused],
+    () => (known && (token || signedIn) ? new Client(known, signedIn ? "" : token, refused) : null),
+    [known, token, signedIn, refused],
   );
   if (!known) return <main class="alone">{problem && <p role="alert">{problem}</p>}</main>;
   if (!client) {
     const enter = async (value: string) => {
       try {
-        await new Client(known.townId, value, () => undefined).agents();
+        await new Client(known, value, () => undefined).enter();
       } catch (err) {
         throw err instanceof ApiError && err.status === 401 ? new Error("That is not this town's token.") : err;
       }
@@ -66,9 +74,11 @@ function Person() {
       setProblem("");
       setToken(value);
     };
-    return <SignIn town={known.townId} problem={problem} enter={enter} />;
+    return <SignIn town={known.townId || "Towns"} problem={problem} enter={enter} />;
   }
-  return <Frame known={known} client={client} signOut={() => signOut("")} />;
+  const leave = () => (signedIn ? location.assign(accessLogout) : signOut(""));
+  if (!known.townId) return <Towns client={client} signOut={leave} />;
+  return <Frame known={known} client={client} signOut={leave} />;
 }
 
 const places = [
@@ -155,6 +165,11 @@ function Nav({ known, town, route, signOut, help }: NavProps) {
   const here = route.view === "agents" ? "town" : route.view;
   return (
     <header class="top">
+      {known.towns && (
+        <a class="brand back" href={known.towns} aria-label="All towns">
+          ‹
+        </a>
+      )}
       <a class="brand" href="#/town">
         {known.townId}
       </a>

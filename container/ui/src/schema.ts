@@ -260,7 +260,7 @@ export interface components {
             ticket: string;
             /** Format: date-time */
             expiresAt: string;
-            /** @description Relative to the address of this API. */
+            /** @description Opens the stream; relative to the address of the server that answered. */
             url: string;
         };
         ShareRequest: {

@@ -29,6 +29,7 @@ export interface Listener {
 
 /** Who gives tickets: a person's client, or a shared link's. */
 export interface Tickets {
+  readonly control: string; // the address of the control API
   ticket(agent: string, mode: "read" | "write"): Promise<Ticket>;
 }
 
@@ -105,12 +106,12 @@ export class Stream {
     } catch (err) {
       const refused = err instanceof ApiError && [400, 401, 403, 404, 409, 410].includes(err.status);
       if (refused) this.on.link("refused", err.message);
-      else this.lost("the town does not answer");
+      else this.lost(err instanceof ApiError ? err.message : "the town does not answer");
     }
   }
 
   private connect(ticket: string) {
-    const url = new URL(`agents/${encodeURIComponent(this.agent)}/stream`, base);
+    const url = new URL(`${this.tickets.control}/agents/${encodeURIComponent(this.agent)}/stream`, base);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const after = this.skipping ? "live" : this.position;
     if (after) url.searchParams.set("after", after);

@@ -47,7 +47,9 @@ function Forgotten({ at, id }: { at: Context; id: string }) {
   const [runs] = useRead(async () => (at.town.hall ? at.client.runs({ agent: id, limit: 50 }) : []), id, 0);
   return (
     <section aria-label={id}>
-      <Empty title={runs?.length ? `${id} has ended and was forgotten.` : `There is no agent ${id}.`}>
+      <Empty
+        title={at.client.away || (runs?.length ? `${id} has ended and was forgotten.` : `There is no agent ${id}.`)}
+      >
         <a href="#/town">All agents</a>
       </Empty>
       {runs && <RunList runs={runs} />}
@@ -83,7 +85,7 @@ function Head({ at, a, gone }: { at: Context; a: Resident; gone: boolean }) {
         <span class="grow" />
         {!gone && a.runId && <ShareButton at={at} agent={a.agentId} run={a.runId} />}
         {gone ? (
-          <Pill tone="calm">forgotten: this is what was seen last</Pill>
+          <Pill tone="calm">{at.client.away ? "not running" : "forgotten"}: this is what was seen last</Pill>
         ) : live(a) ? (
           <Sure label="Stop" sure="Stop it, really" busy={busy} act={stop} />
         ) : (

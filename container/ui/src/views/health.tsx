@@ -2,12 +2,18 @@
 import type { ComponentChildren } from "preact";
 import type { Health } from "../api";
 import { ago, bytes, span } from "../format";
-import { type Context, Pill, Problem, useRead } from "../parts";
+import { type Context, Empty, Pill, Problem, useRead } from "../parts";
 import { useTown } from "../town";
 
 export function HealthView({ at }: { at: Context }) {
   const [h, problem] = useRead(() => at.client.health(), "", 3000);
   const { status } = useTown(at.town);
+  if (at.client.away)
+    return (
+      <Empty title={at.client.away}>
+        {status?.instance && <p>It was last heard of {ago(status.instance.seenAt)}.</p>}
+      </Empty>
+    );
   if (!h) return problem ? <Problem text={problem} /> : <div class="skeleton tall" aria-hidden="true" />;
   const used = h.host ? h.host.diskTotalBytes - h.host.diskFreeBytes : 0;
   return (

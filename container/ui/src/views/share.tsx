@@ -12,6 +12,7 @@ interface Run {
 
 export function ShareButton(props: Run) {
   const [open, setOpen] = useState(false);
+  if (!props.at.client.sharing) return null;
   return (
     <>
       <button type="button" aria-haspopup="dialog" onClick={() => setOpen(true)}>

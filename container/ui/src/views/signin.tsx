@@ -36,7 +36,8 @@ export function SignIn({
           />
         </label>
         <p class="faint">
-          <code>townd token</code> prints it, where the town runs. It is kept for this tab only.
+          <code>townd token</code> prints it, where the town runs; on Cloudflare it is the secret{" "}
+          <code>TOWND_TOKEN</code>. It is kept for this tab only.
         </p>
         <button type="submit" class="primary" disabled={busy || !token.trim()}>
           Sign in

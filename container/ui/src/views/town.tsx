@@ -1,6 +1,7 @@
 /** The town at a glance: what needs a person, then every agent with its screen. */
 import { memo } from "preact/compat";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { TownAgent } from "../api";
 import { ago, bytes, count, line, money } from "../format";
 import { type Context, Empty, Pill, Problem, useAction } from "../parts";
 import { to } from "../route";
@@ -53,7 +54,7 @@ export function TownView({ at }: { at: Context }) {
             <div class="tile skeleton" />
           </div>
         ) : agents.length === 0 ? (
-          <NoAgents view={view} filter={filter} />
+          <NoAgents view={view} filter={filter} away={at.client.away} />
         ) : (
           <ul class="grid">
             {wall && agents.map((a) => <Tile key={a.agentId} a={a} asks={asking.has(a.agentId)} wall={wall} />)}
@@ -122,7 +123,8 @@ function Pause({ at, view }: { at: Context; view: View }) {
   );
 }
 
-function NoAgents({ view, filter }: { view: View; filter: string }) {
+function NoAgents({ view, filter, away }: { view: View; filter: string; away: string }) {
+  if (away) return <Away why={away} agents={view.status?.agents ?? []} />;
   if (filter) return <Empty title="No agent matches the filter." />;
   if (!view.status)
     return (
@@ -149,6 +151,27 @@ function NoAgents({ view, filter }: { view: View; filter: string }) {
         </a>
       </p>
     </Empty>
+  );
+}
+
+/** Says why nobody can be seen, and who was at work when the coordinator last heard of them. */
+function Away({ why, agents }: { why: string; agents: TownAgent[] }) {
+  return (
+    <>
+      <Empty title={why} />
+      <ul class="lines">
+        {agents.map((a) => (
+          <li key={a.agentId}>
+            <a class="strong" href={to("agents", a.agentId)}>
+              {a.name}
+            </a>{" "}
+            <span class="faint">
+              {a.role} · {a.rigId} · {line(a.why, 160)} · heard of {ago(a.lastSeenAt)}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }
 
