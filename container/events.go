@@ -61,7 +61,7 @@ func (s *Server) events(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Method == http.MethodGet && wire.Accepts(r, "text/event-stream") {
+	if wire.WantsEvents(r) {
 		return wire.Writer(func(w http.ResponseWriter) { s.sendEvents(w, r, id, page) }), nil
 	}
 	return api.EventPage{Epoch: page.Epoch, Events: page.Events, Next: page.Next}, nil
@@ -92,9 +92,8 @@ func eventParams(r *http.Request) (after cursor, limit int, err error) {
 // sendEvents sends page and what follows it as server-sent events, until the
 // caller leaves, the agent is forgotten or the server closes.
 func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, agent string, page supervisor.EventPage) {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+	ctx, stop := s.whileOpen(r)
+	defer stop()
 	out := wire.NewEventStream(w)
 	for {
 		if sendPage(out, page) != nil {
@@ -114,6 +113,13 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, agent string
 			return
 		}
 	}
+}
+
+// whileOpen returns a context that ends with the request or with the server.
+func (s *Server) whileOpen(r *http.Request) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	detach := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
+	return ctx, func() { detach(); cancel(nil) }
 }
 
 var errQuiet = errors.New("nothing happened")
