@@ -1,5 +1,6 @@
 /** The control API and the coordinator's calls, as far as the dashboard needs them. */
 import type { components } from "./schema";
+import { eventData } from "./sse";
 
 type Schemas = components["schemas"];
 export type Agent = Schemas["Agent"];
@@ -48,6 +49,9 @@ export async function about(): Promise<About> {
 }
 
 const path = (id: string) => encodeURIComponent(id);
+
+/** A stream of events brings a comment every 15 s at least. */
+const silentMs = 40_000;
 
 type Query = Record<string, string | number | undefined>;
 
@@ -109,10 +113,18 @@ export class Client {
     return response.json();
   }
 
+  /** What a call answers, and again whenever that has changed. */
+  private async *follow<T>(to: string, signal: AbortSignal): AsyncGenerator<T> {
+    const open = (signal: AbortSignal) => this.fetch("GET", to, { headers: { Accept: "text/event-stream" }, signal });
+    for await (const data of eventData(open, signal, silentMs)) yield JSON.parse(data);
+  }
+
   private get town() {
     return `api/towns/${path(this.townId)}`;
   }
 
+  followAgents = (signal: AbortSignal) => this.follow<{ agents: Agent[] }>("agents", signal);
+  followStatus = (signal: AbortSignal) => this.follow<TownStatus>(`${this.town}/status`, signal);
   agents = () => this.call<{ agents: Agent[] }>("GET", "agents").then((r) => r.agents);
   health = async (): Promise<Health> => {
     const response = await fetch(new URL("health", base), { cache: "no-store" });
@@ -155,7 +167,6 @@ export class Client {
     return (await this.fetch("GET", to, { signal })).text();
   }
 
-  status = () => this.call<TownStatus>("GET", `${this.town}/status`);
   setPaused = (paused: string) => this.call<TownStatus>("PATCH", `${this.town}/settings`, { paused });
   beads = (q: Query) => this.call<{ beads: Bead[]; next?: string }>("GET", `${this.town}/beads${query(q)}`);
   bead = (id: string) => this.call<Bead>("GET", `${this.town}/beads/${path(id)}`);
