@@ -2,9 +2,7 @@ package container_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,23 +26,8 @@ func eventData(lines *bufio.Scanner) string {
 func TestAgentsAreFollowed(t *testing.T) {
 	tt := newTown(t)
 	tt.start("toast", "echo")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, tt.url+"/agents", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+testToken)
-	req.Header.Set("Accept", "text/event-stream")
-	resp, err := tt.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
-		t.Fatalf("Content-Type = %q", got)
-	}
-	lines := bufio.NewScanner(resp.Body)
+	stream := tt.openEvents("/agents")
+	lines := bufio.NewScanner(stream)
 	lines.Buffer(nil, 1<<20)
 	until := func(why string, is func([]town.Agent) bool) {
 		t.Helper()
@@ -66,36 +49,20 @@ func TestAgentsAreFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	until("rye was stopped", func(all []town.Agent) bool { return len(all) == 2 && all[0].Status == town.StatusExited })
-	tt.server.Close() // ends it, so that the HTTP server can shut down
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		t.Errorf("the stream ended with %v, want a clean end", err)
-	}
+	tt.endsCleanly(stream)
 }
 
 // How long someone looks on says nothing of how fast the town answers.
 func TestFollowedAgentsAreTimedToTheirBeginning(t *testing.T) {
 	tt := newTown(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, tt.url+"/agents", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+testToken)
-	req.Header.Set("Accept", "text/event-stream")
-	resp, err := tt.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
+	stream := tt.openEvents("/agents")
+	lines := bufio.NewScanner(stream)
 	eventData(lines)
 	began := time.Now()
 	tt.start("toast", "echo")
 	eventData(lines) // a second after the first at the earliest
 	watched := time.Since(began)
-	tt.server.Close()
-	_, _ = io.Copy(io.Discard, resp.Body)
+	tt.endsCleanly(stream)
 	const name = `townd_http_request_duration_seconds_sum{code="200",method="GET",route="/agents"} `
 	figures := string(tt.call(http.MethodGet, "/metrics", "").body)
 	_, rest, found := strings.Cut(figures, name)

@@ -194,8 +194,8 @@ func eventsWait(t *T) {
 	}
 }
 
-// openStream opens a stream of server-sent events, whose body the caller closes.
-func (t *T) openStream(req *http.Request) *http.Response {
+// openStream opens a stream of server-sent events, which the caller closes.
+func (t *T) openStream(req *http.Request) io.ReadCloser {
 	req.Header.Set("Authorization", "Bearer "+t.target.Token)
 	req.Header.Set("Accept", "text/event-stream")
 	resp, err := t.http.Do(req)
@@ -204,16 +204,16 @@ func (t *T) openStream(req *http.Request) *http.Response {
 		resp.Body.Close()
 		t.Fatalf("the stream is %s %s", resp.Status, got)
 	}
-	return resp
+	return resp.Body
 }
 
 // readEvents opens a stream of events, does meanwhile, and returns the ids and data of
 // at most want events, fewer of a stream that is cut.
 func (t *T) readEvents(req *http.Request, want int, meanwhile func()) (ids, data []string) {
-	resp := t.openStream(req)
-	defer resp.Body.Close()
+	stream := t.openStream(req)
+	defer stream.Close()
 	meanwhile()
-	for lines := bufio.NewScanner(resp.Body); len(data) < want && lines.Scan(); {
+	for lines := bufio.NewScanner(stream); len(data) < want && lines.Scan(); {
 		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
 			ids = append(ids, id)
 		}
@@ -259,7 +259,7 @@ func eventsSent(t *T) {
 type statusStream struct {
 	t    *T
 	ctx  context.Context
-	body io.Closer // nil until it is open
+	body io.ReadCloser // nil until it is open
 	rest *bufio.Scanner
 }
 
@@ -269,8 +269,8 @@ func (s *statusStream) next() (status town.TownStatus) {
 		if s.body == nil {
 			req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.t.target.BaseURL+"/api/towns/"+s.t.target.TownID+"/status", nil)
 			s.t.must(err)
-			resp := s.t.openStream(req)
-			s.body, s.rest = resp.Body, bufio.NewScanner(resp.Body)
+			s.body = s.t.openStream(req)
+			s.rest = bufio.NewScanner(s.body)
 			s.rest.Buffer(nil, 8<<20)
 		}
 		for s.rest.Scan() {
