@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -29,8 +30,31 @@ func (s *Server) startAgent(r *http.Request) (any, error) {
 	return wire.Reply{Status: status, Value: api.StartResponse{Agent: agent, Ignored: ignored}}, nil
 }
 
-func (s *Server) listAgents(*http.Request) (any, error) {
+func (s *Server) listAgents(r *http.Request) (any, error) {
+	if !wire.WantsEvents(r) {
+		return s.agentList(r.Context())
+	}
+	reader, err := s.agents.Join(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	return wire.Writer(func(w http.ResponseWriter) {
+		ctx, stop := s.whileOpen(r)
+		defer stop()
+		_ = reader.Send(ctx, w) // whoever reads sees that it ends
+	}), nil
+}
+
+func (s *Server) agentList(context.Context) (any, error) {
 	return api.AgentList{Agents: s.cfg.Supervisor.Agents()}, nil
+}
+
+// newAgentsLive returns what follows the agents. Nothing tells that one of them has
+// printed, so they are looked at every second.
+func (s *Server) newAgentsLive() *wire.Live {
+	always := make(chan struct{})
+	close(always)
+	return wire.NewLive("agents", s.agentList, func() <-chan struct{} { return always })
 }
 
 func (s *Server) agentStatus(r *http.Request) (any, error) {

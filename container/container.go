@@ -56,6 +56,7 @@ type Server struct {
 	token    wire.Token
 	started  time.Time
 	router   *mux.Router
+	agents   *wire.Live
 	tickets  ticketStore
 	writers  writerQueues
 	merges   merges
@@ -98,6 +99,7 @@ func New(c Config) *Server {
 	s.cfg.Secrets.Add(c.Token)
 	s.metrics.follow(s)
 	s.ctx, s.stop = context.WithCancelCause(context.Background())
+	s.agents = s.newAgentsLive()
 	s.router = s.newRouter()
 	s.wg.Go(s.tend)
 	s.wg.Go(s.paint)

@@ -187,6 +187,42 @@ func (tt *testTown) send(req *http.Request) answer {
 	return answer{resp, data}
 }
 
+// openEvents opens a stream of server-sent events, which ends with the server,
+// with the test, or after a minute.
+func (tt *testTown) openEvents(path string, header ...string) io.Reader {
+	tt.t.Helper()
+	ctx, cancel := context.WithTimeout(tt.t.Context(), time.Minute)
+	tt.t.Cleanup(cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, tt.url+path, http.NoBody)
+	if err != nil {
+		tt.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+testToken)
+	req.Header.Set("Accept", "text/html, text/event-stream;q=0.9")
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	resp, err := tt.http.Do(req)
+	if err != nil {
+		tt.t.Fatal(err)
+	}
+	tt.t.Cleanup(func() { resp.Body.Close() })
+	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
+		tt.t.Fatalf("%s is %s %q, want a stream of events", path, resp.Status, got)
+	}
+	return resp.Body
+}
+
+// endsCleanly closes the server, which ends what is left of a stream: the HTTP server
+// waits for it.
+func (tt *testTown) endsCleanly(stream io.Reader) {
+	tt.t.Helper()
+	tt.server.Close()
+	if _, err := io.Copy(io.Discard, stream); err != nil {
+		tt.t.Errorf("the stream ended with %v, want a clean end", err)
+	}
+}
+
 var streamOptions = api.StreamOptions{}
 
 // object is the answer's JSON.

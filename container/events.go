@@ -73,7 +73,7 @@ func (s *Server) eventsOf(r *http.Request, of eventSource) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Method == http.MethodGet && wire.Accepts(r, "text/event-stream") {
+	if wire.WantsEvents(r) {
 		return wire.Writer(func(w http.ResponseWriter) { s.sendEvents(w, r, of, page) }), nil
 	}
 	return api.EventPage{Epoch: page.Epoch, Events: page.Events, Next: page.Next}, nil
@@ -104,9 +104,10 @@ func eventParams(r *http.Request) (after cursor, limit int, err error) {
 // sendEvents sends page and what follows it as server-sent events, until the
 // caller leaves, its link ends, the agent is forgotten or the server closes.
 func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, of eventSource, page supervisor.EventPage) {
-	ctx, cancel := context.WithCancelCause(r.Context())
+	ctx, stop := s.whileOpen(r)
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
 	defer of.share.whenOver(func() { cancel(errShareOver) })()
 	out := wire.NewEventStream(w)
 	for {
@@ -127,6 +128,13 @@ func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, of eventSour
 			return
 		}
 	}
+}
+
+// whileOpen returns a context that ends with the request or with the server.
+func (s *Server) whileOpen(r *http.Request) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	detach := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
+	return ctx, func() { detach(); cancel(nil) }
 }
 
 var errQuiet = errors.New("nothing happened")

@@ -31,6 +31,7 @@ func FuzzRequest(f *testing.F) {
 		{"GET", "/agents/toast/transcript?format=asciicast&run=..", "Range", "bytes=0-", ""},
 		{"GET", "/agents/toast/events?after=9223372036854775808", "Last-Event-ID", "\xff", ""},
 		{"HEAD", "/agents/toast/events", "Accept", "text/event-stream", ""},
+		{"HEAD", "/agents", "Accept", "text/event-stream", ""},
 		{"GET", "/agents/toast/diff?maxBytes=-1", "Accept", ",,,text/x-diff", ""},
 		{"POST", "/agents/toast/message", "Idempotency-Key", "\x01", "{\"prompt\":1}"},
 		{"DELETE", "/agents/../..", "Host", "evil.example", ""},

@@ -34,7 +34,7 @@ func NewMetrics() *Metrics {
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "townd_http_request_duration_seconds",
-			Help:    "Time to answer calls of the control API, to the handshake for streams.",
+			Help:    "Time to answer calls of the control API, to the first byte of streams.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 120},
 		}, []string{"route", "method", "code"}),
 		git: prometheus.NewHistogramVec(prometheus.HistogramOpts{

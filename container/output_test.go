@@ -3,7 +3,6 @@ package container_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"townd/api"
 	"townd/town"
@@ -152,31 +150,12 @@ func TestEventStreamGoesOnFromLastEventID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, tt.url+"/agents/toast/events?after=0", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+testToken)
-	req.Header.Set("Accept", "text/html, text/event-stream;q=0.9")
-	req.Header.Set("Last-Event-ID", page.Cursor())
-	resp, err := tt.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
-		t.Fatalf("Content-Type = %q", got)
-	}
-	line, err := bufio.NewReader(resp.Body).ReadString('\n')
+	stream := tt.openEvents("/agents/toast/events?after=0", "Last-Event-ID", page.Cursor())
+	line, err := bufio.NewReader(stream).ReadString('\n')
 	if want := "id: " + api.EventCursor(page.Epoch, page.Next+1) + "\n"; err != nil || line != want {
 		t.Errorf("first line = %q, %v; want %q", line, err, want)
 	}
-	tt.server.Close() // ends event streams, so that the HTTP server can shut down
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		t.Errorf("the stream ended with %v, want a clean end", err)
-	}
+	tt.endsCleanly(stream)
 }
 
 func TestDiffIsServedAsJSONAndAsAPatch(t *testing.T) {

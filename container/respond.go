@@ -38,7 +38,10 @@ func (s *Server) handle(rt route, r *http.Request) (any, error) {
 func (s *Server) logRequest(rt route, r *http.Request, rec *recorder) {
 	took := time.Since(rec.began)
 	rec.End()
-	if rec.Status != http.StatusSwitchingProtocols {
+	switch {
+	case rec.Header().Get("Content-Type") == "text/event-stream": // which goes on as long as someone reads it
+		rec.done(rec.Began.Sub(rec.began))
+	case rec.Status != http.StatusSwitchingProtocols:
 		rec.done(took)
 	}
 	level := slog.LevelInfo

@@ -3,7 +3,9 @@ package conformance
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -23,6 +25,7 @@ var reportCases = []Case{
 	{Name: "events are kept once and in order", run: events},
 	{Name: "a wait for events ends with the first", run: eventsWait},
 	{Name: "events come as server-sent events", run: eventsSent},
+	{Name: "the status is followed by server-sent events", run: statusSent},
 	{Name: "runs are kept with how they ended", run: runs},
 	{Name: "the paths of earlier containers are taken", run: oldPaths},
 }
@@ -191,17 +194,26 @@ func eventsWait(t *T) {
 	}
 }
 
+// openStream opens a stream of server-sent events, which the caller closes.
+func (t *T) openStream(req *http.Request) io.ReadCloser {
+	req.Header.Set("Authorization", "Bearer "+t.target.Token)
+	req.Header.Set("Accept", "text/event-stream")
+	resp, err := t.http.Do(req)
+	t.must(err)
+	if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/event-stream") {
+		resp.Body.Close()
+		t.Fatalf("the stream is %s %s", resp.Status, got)
+	}
+	return resp.Body
+}
+
 // readEvents opens a stream of events, does meanwhile, and returns the ids and data of
 // at most want events, fewer of a stream that is cut.
 func (t *T) readEvents(req *http.Request, want int, meanwhile func()) (ids, data []string) {
-	resp, err := t.http.Do(req)
-	t.must(err)
-	defer resp.Body.Close()
-	if got := resp.Header.Get("Content-Type"); !strings.HasPrefix(got, "text/event-stream") {
-		t.Fatalf("the stream is %s %s", resp.Status, got)
-	}
+	stream := t.openStream(req)
+	defer stream.Close()
 	meanwhile()
-	for lines := bufio.NewScanner(resp.Body); len(data) < want && lines.Scan(); {
+	for lines := bufio.NewScanner(stream); len(data) < want && lines.Scan(); {
 		if id, ok := strings.CutPrefix(lines.Text(), "id: "); ok {
 			ids = append(ids, id)
 		}
@@ -222,8 +234,6 @@ func eventsSent(t *T) {
 		for len(data) < want && ctx.Err() == nil { // a stream that is cut is opened again, as browsers do
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.target.BaseURL+path, nil)
 			t.must(err)
-			req.Header.Set("Authorization", "Bearer "+t.target.Token)
-			req.Header.Set("Accept", "text/event-stream")
 			if ids = ids[:len(data)]; len(ids) > 0 {
 				lastID = ids[len(ids)-1]
 			}
@@ -242,6 +252,79 @@ func eventsSent(t *T) {
 	if again, _ := read(ids[0], 2, func() {}); !slices.Equal(again, ids[1:]) {
 		t.Errorf("after Last-Event-ID %s come %q, want %q", ids[0], again, ids[1:])
 	}
+}
+
+// statusStream is the town's status as server-sent events. One that is cut is opened
+// again, as pages do.
+type statusStream struct {
+	t    *T
+	ctx  context.Context
+	body io.ReadCloser // nil until it is open
+	rest *bufio.Scanner
+}
+
+// next returns the next status that is sent.
+func (s *statusStream) next() (status town.TownStatus) {
+	for s.ctx.Err() == nil {
+		if s.body == nil {
+			req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, s.t.target.BaseURL+"/api/towns/"+s.t.target.TownID+"/status", nil)
+			s.t.must(err)
+			s.body = s.t.openStream(req)
+			s.rest = bufio.NewScanner(s.body)
+			s.rest.Buffer(nil, 8<<20)
+		}
+		for s.rest.Scan() {
+			if data, ok := strings.CutPrefix(s.rest.Text(), "data: "); ok {
+				s.t.must(json.Unmarshal([]byte(data), &status))
+				return status
+			}
+		}
+		s.close()
+	}
+	return status
+}
+
+func (s *statusStream) close() {
+	if s.body != nil {
+		s.body.Close()
+		s.body = nil
+	}
+}
+
+// until waits for a status that is as it should be.
+func (s *statusStream) until(what string, is func(town.TownStatus) bool) {
+	for !is(s.next()) {
+		if s.ctx.Err() != nil {
+			s.t.Fatalf("no event shows %s in %v", what, s.t.target.Patience)
+		}
+	}
+}
+
+// statusSent proves C41.
+func statusSent(t *T) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.target.Patience)
+	defer cancel()
+	stream := &statusStream{t: t, ctx: ctx}
+	t.cleanup(stream.close)
+	rig := t.rig(paused)
+	stream.until("the town with its rig", func(s town.TownStatus) bool {
+		return s.TownID == t.target.TownID && slices.ContainsFunc(s.Rigs, func(r town.Rig) bool { return r.RigID == rig })
+	})
+	e, _, err := t.hall.Escalate(ctx, town.EscalationRequest{Severity: "low", Title: "look"})
+	t.must(err)
+	open := func(s town.TownStatus) bool {
+		return slices.ContainsFunc(s.Escalations, func(other town.Escalation) bool { return other.ID == e.ID })
+	}
+	stream.until("what was escalated", open)
+	_, err = t.hall.CloseEscalation(ctx, e.ID, "seen")
+	t.must(err)
+	stream.until("it closed", func(s town.TownStatus) bool { return !open(s) })
+	b := t.work(t.rig())
+	_, err = t.hall.As(b.AgentID).SayStatus(ctx, b.AgentID, "half done")
+	t.must(err)
+	stream.until("what an agent says", func(s town.TownStatus) bool {
+		return slices.ContainsFunc(s.Agents, func(a town.TownAgent) bool { return a.AgentID == b.AgentID && a.Says == "half done" })
+	})
 }
 
 // runs proves D4.

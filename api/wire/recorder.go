@@ -7,27 +7,31 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"time"
 )
 
 // Recorder remembers what was answered.
 type Recorder struct {
 	http.ResponseWriter
-	Status int   // 0 until it is known
-	Bytes  int64 // of the body
+	Status int       // 0 until it is known
+	Began  time.Time // when it was
+	Bytes  int64     // of the body
+}
+
+func (r *Recorder) begin(status int) {
+	if r.Status == 0 {
+		r.Status, r.Began = status, time.Now()
+	}
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (r *Recorder) WriteHeader(status int) {
-	if r.Status == 0 {
-		r.Status = status
-	}
+	r.begin(status)
 	r.ResponseWriter.WriteHeader(status)
 }
 
 func (r *Recorder) Write(p []byte) (int, error) {
-	if r.Status == 0 {
-		r.Status = http.StatusOK
-	}
+	r.begin(http.StatusOK)
 	n, err := r.ResponseWriter.Write(p)
 	r.Bytes += int64(n)
 	return n, err
@@ -37,11 +41,7 @@ func (r *Recorder) Write(p []byte) (int, error) {
 func (r *Recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // End sets the status that net/http sends for a handler that wrote nothing.
-func (r *Recorder) End() {
-	if r.Status == 0 {
-		r.Status = http.StatusOK
-	}
-}
+func (r *Recorder) End() { r.begin(http.StatusOK) }
 
 // statusClientGone is logged for a caller that did not wait for its answer. It
 // is nginx's; nobody receives it.

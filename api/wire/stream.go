@@ -16,6 +16,11 @@ const sendTimeout = 10 * time.Second
 // other for dead.
 const Quiet = ": quiet\n\n"
 
+// WantsEvents reports whether the request asks for an answer of server-sent events.
+func WantsEvents(r *http.Request) bool {
+	return r.Method == http.MethodGet && Accepts(r, "text/event-stream")
+}
+
 // EventStream is an answer of server-sent events.
 type EventStream struct {
 	w       http.ResponseWriter
@@ -29,13 +34,16 @@ func NewEventStream(w http.ResponseWriter) *EventStream {
 	return &EventStream{w: w, control: http.NewResponseController(w)}
 }
 
-// WriteEvent writes one event to w, its data in JSON.
+// WriteEvent writes one event to w, its data in JSON; id is "" for one without.
 func WriteEvent(w io.Writer, id, event string, data any) error {
 	encoded, err := json.Marshal(data)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "id: %s\nevent: %s\ndata: %s\n\n", id, event, encoded)
+	if id != "" {
+		id = "id: " + id + "\n"
+	}
+	_, err = fmt.Fprintf(w, "%sevent: %s\ndata: %s\n\n", id, event, encoded)
 	return err
 }
 

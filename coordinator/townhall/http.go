@@ -33,6 +33,7 @@ func (h *Hall) Handler(c HandlerConfig) http.Handler {
 		c.Log = slog.Default()
 	}
 	f := &face{hall: h, cfg: c, router: wire.NewRouter()}
+	f.live = wire.NewLive("status", func(ctx context.Context) (any, error) { return h.Status(ctx) }, h.Changed)
 	for _, r := range f.routes() {
 		methods := []string{r.method}
 		if r.method == http.MethodGet {
@@ -52,6 +53,7 @@ type face struct {
 	hall   *Hall
 	cfg    HandlerConfig
 	router *mux.Router
+	live   *wire.Live // the status
 }
 
 // request is one call, with what was found out about it.

@@ -1,16 +1,30 @@
 package townhall
 
 import (
+	"context"
+	"net/http"
+
 	"townd/api"
 	"townd/api/wire"
 	"townd/town"
 )
 
-func (f *face) status(c *request) (any, error) { return found(f.hall.Status(c.Context())) }
+func (f *face) status(c *request) (any, error) {
+	if !wire.WantsEvents(c.Request) {
+		return found(f.hall.Status(c.Context()))
+	}
+	reader, err := f.live.Join(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	return wire.Writer(func(w http.ResponseWriter) {
+		_ = f.waiting(c, func(ctx context.Context) error { return reader.Send(ctx, w) }) // whoever reads sees that it ends
+	}), nil
+}
 
 func (f *face) settings(c *request, req api.TownSettings) (any, error) {
 	if req.Paused == nil {
-		return f.status(c)
+		return found(f.hall.Status(c.Context()))
 	}
 	return found(f.hall.Pause(c.Context(), c.caller, *req.Paused))
 }

@@ -77,7 +77,7 @@ func (f *face) events(c *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Method == http.MethodGet && wire.Accepts(c.Request, "text/event-stream") {
+	if wire.WantsEvents(c.Request) {
 		return wire.Writer(func(w http.ResponseWriter) {
 			_ = f.waiting(c, func(ctx context.Context) error { return f.sendEvents(ctx, w, q) }) // whoever reads sees that it ends
 		}), nil

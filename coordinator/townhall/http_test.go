@@ -2,6 +2,7 @@ package townhall
 
 import (
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -55,9 +56,22 @@ func TestCallsThatWaitEndWithTheServer(t *testing.T) {
 		_, err := client.Events(t.Context(), api.AgentEventQuery{Wait: 55 * time.Second})
 		ended <- err
 	}()
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://hall/api/towns/t1/status", nil)
+	req.Header.Set("Accept", "text/event-stream")
+	resp, err := api.HandlerTransport(handler).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if n, err := resp.Body.Read(make([]byte, 1<<20)); err != nil || n == 0 {
+		t.Fatalf("the status stream begins with %d bytes, %v", n, err)
+	}
 	close(done)
 	if err := <-ended; !errors.Is(err, town.ErrUnavailable) {
 		t.Errorf("a wait that the server ends returns %v", err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Errorf("the status stream ended with %v, want a clean end", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 	"time"
 
@@ -101,7 +102,7 @@ type dispatchView struct {
 	maxAgents    int
 }
 
-// show publishes what the dispatcher remembers.
+// show publishes what the dispatcher remembers, and tells when that is news.
 func (d *dispatcher) show(now time.Time) {
 	v := dispatchView{noContainer: d.cfg.Container() == nil, maxAgents: d.cfg.MaxAgents, remoteWhy: map[string]string{}}
 	switch {
@@ -115,7 +116,9 @@ func (d *dispatcher) show(now time.Time) {
 			v.remoteWhy[id] = g.why
 		}
 	}
-	d.h.dispatching.Store(&v)
+	if before := d.h.dispatching.Swap(&v); !reflect.DeepEqual(before, &v) {
+		d.h.told.tell(topicWork)
+	}
 }
 
 // explain sets what open beads, in the order in which they are next, wait for.

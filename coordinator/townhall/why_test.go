@@ -91,3 +91,30 @@ func TestStatusSaysWhyNothingIsHandedOut(t *testing.T) {
 		}
 	})
 }
+
+// Whoever follows the status is told of what the dispatcher remembers, though it is in
+// no row.
+func TestWhatTheDispatcherRemembersIsTold(t *testing.T) {
+	h, clock := newHall(t)
+	d := &dispatcher{h: h, cfg: DispatchConfig{Container: func() Container { return nil }}}
+	told := func() bool {
+		changed := h.Changed()
+		d.show(clock.now())
+		select {
+		case <-changed:
+			return true
+		default:
+			return false
+		}
+	}
+	if !told() {
+		t.Error("that there is no container is not told")
+	}
+	if told() {
+		t.Error("the same is told again")
+	}
+	d.town.draining = true
+	if !told() {
+		t.Error("that the container drains is not told")
+	}
+}

@@ -108,6 +108,7 @@ export function saveCheckpoint(t: Tx, agentId: string, req: Schemas["CheckpointR
 /** Keeps what an agent says of itself. */
 export function sayStatus(t: Tx, agentId: string, says: string): TownAgent {
   t.exec("UPDATE agents SET says = ? WHERE id = ?", says, agentId);
+  t.tell("work");
   return agentOf(mustHaveAgent(t, agentId));
 }
 

@@ -10,11 +10,13 @@ import { decode } from "./decode";
 import { badParam, forbidden } from "./errors";
 import { answerEscalation, escalate, listEscalations } from "./escalations";
 import { appendEvents, type EventQuery, listEvents } from "./events";
+import { eventStream, eventText, quietAfter, wantsEvents } from "./eventstream";
 import { heartbeat } from "./heartbeat";
 import { type Key, once } from "./idempotency";
+import type { Live } from "./live";
 import { ackMail, listMail, sendMail } from "./mail";
 import { listMerges, mergeCompleted } from "./merges";
-import { accepts, type Params } from "./params";
+import type { Params } from "./params";
 import { answerQuestion, ask, cancelQuestion, getQuestion, listQuestions } from "./questions";
 import { deleteRig, listRigs, mustHaveRig, putRig, withoutSecrets } from "./rigs";
 import { listRuns } from "./runs";
@@ -27,6 +29,8 @@ export interface Hall {
   read<T>(fn: (t: Tx) => T): T;
   /** Waits until the topic changes, and answers whether it did within so many milliseconds. */
   changed(topic: Topic, milliseconds: number): Promise<boolean>;
+  /** The town on one screen, for those who follow it. */
+  readonly status: Live;
 }
 
 /** One call, with what was found out about it. */
@@ -177,33 +181,22 @@ async function nextEvents(hall: Hall, q: EventQuery, milliseconds: number) {
   }
 }
 
-/** How long a stream of events is silent before it says that it is there. */
-const quietAfter = 15_000;
-
 /** Sends what there is and what follows, until the caller leaves. */
 function sendEvents(hall: Hall, query: EventQuery): Response {
   let milliseconds = 0; // none at first, so that the answer begins
   let after = query.after;
-  const stream = new ReadableStream<string>({
-    async pull(controller) {
-      const { events, next } = await nextEvents(hall, { ...query, after }, milliseconds);
-      after = next;
-      milliseconds = quietAfter;
-      const text = events.map((e) => `id: ${e.seq}\nevent: ${e.event}\ndata: ${JSON.stringify(e)}\n\n`).join("");
-      controller.enqueue(text || ": quiet\n\n");
-    },
-  });
-  return new Response(stream.pipeThrough(new TextEncoderStream()), {
-    headers: { "Content-Type": "text/event-stream", "Cache-Control": "no-store" },
+  return eventStream(async () => {
+    const { events, next } = await nextEvents(hall, { ...query, after }, milliseconds);
+    after = next;
+    milliseconds = quietAfter;
+    return events.map((e) => eventText(String(e.seq), e.event, e)).join("");
   });
 }
 
 function events(c: HallCall) {
   const query = eventQuery(c);
   const milliseconds = wait(c, "wait");
-  return c.request.method === "GET" && accepts(c.request, "text/event-stream")
-    ? sendEvents(c.hall, query)
-    : nextEvents(c.hall, query, milliseconds);
+  return wantsEvents(c.request) ? sendEvents(c.hall, query) : nextEvents(c.hall, query, milliseconds);
 }
 
 const settings = body("TownSettings", (c, { paused }) =>
@@ -241,7 +234,7 @@ const route = (method: string, path: string, who: Who, handle: Handler): Route =
 
 /** Every call of the coordinator, each also in api/openapi.yaml. */
 export const routes: readonly Route[] = [
-  route("GET", "/status", "mayor", (c) => c.hall.read(townStatus)),
+  route("GET", "/status", "mayor", (c) => (wantsEvents(c.request) ? c.hall.status.follow() : c.hall.read(townStatus))),
   route("PATCH", "/settings", "mayor", settings),
   route("GET", "/rigs", "mayor", (c) => ({ rigs: c.hall.read(listRigs) })),
   route(

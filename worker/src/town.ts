@@ -6,8 +6,10 @@ import { ControlAPI } from "./controlapi";
 import { Dispatcher, type Host } from "./dispatch";
 import { gone, messageOf, problem, unauthorized } from "./errors";
 import type { Hall } from "./hall";
+import { Live } from "./live";
 import { serve } from "./router";
 import { migrate } from "./schema";
+import { townStatus } from "./status";
 import { defaults, type Topic, type TownConfig, Tx } from "./store";
 import { tidy } from "./tidy";
 import { type Delivery, destination, handleDeliveries, keepDelivery } from "./webhook";
@@ -24,6 +26,7 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
   private readonly config: TownConfig;
   private readonly dispatcher = new Dispatcher(this);
   private readonly waiting: Record<Topic, Set<(changed: boolean) => void>> = { work: new Set(), events: new Set(), questions: new Set() };
+  readonly status = new Live("status", this, () => this.read(townStatus));
   private alarmAt = 0; // as it is set, 0 for none or unknown
   private passing = false; // a pass comes by itself
   private tidyAt = 0;

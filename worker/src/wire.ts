@@ -8,7 +8,12 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Every agent that is not forgotten */
+        /**
+         * Every agent that is not forgotten
+         * @description With `Accept: text/event-stream` as server-sent events that go on: the `data` of each is this answer, sent at once and
+         *     whenever it has changed, at most once a second. Who reads slowly misses what was between. A comment comes when nothing
+         *     was sent for 15 seconds.
+         */
         get: operations["listAgents"];
         put?: never;
         post?: never;
@@ -1295,7 +1300,12 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** The town on one screen */
+        /**
+         * The town on one screen
+         * @description With `Accept: text/event-stream` as server-sent events that go on: the `data` of each is this answer, sent at once and
+         *     whenever it has changed, at most once a second. Who reads slowly misses what was between. A comment comes when nothing
+         *     was sent for 15 seconds.
+         */
         get: operations["townStatus"];
         put?: never;
         post?: never;
@@ -3443,6 +3453,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AgentList"];
+                    "text/event-stream": string;
                 };
             };
             401: components["responses"]["Unauthorized"];
@@ -6272,6 +6283,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TownStatus"];
+                    "text/event-stream": string;
                 };
             };
             401: components["responses"]["Unauthorized"];

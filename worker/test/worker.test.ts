@@ -207,6 +207,28 @@ test("an events stream begins, and goes on with what happens", async () => {
   await reader?.cancel();
 });
 
+test("a status stream begins, and goes on when the status has changed, for many readers", async () => {
+  const follow = async () => {
+    const response = await SELF.fetch(`${town}/status`, { headers: { ...person, Accept: "text/event-stream" } });
+    expect(response.headers.get("Content-Type")).toBe("text/event-stream");
+    return response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  };
+  const readers = await Promise.all(Array.from({ length: 5 }, follow));
+  const paused = async (reader: (typeof readers)[number]) => {
+    const [, data = ""] = /^event: status\ndata: (.*)\n\n$/.exec((await reader?.read())?.value ?? "") ?? [];
+    return JSON.parse(data).paused;
+  };
+  for (const reader of readers) {
+    expect(await paused(reader)).toBeUndefined();
+  }
+  const after = readers.map(paused);
+  const before = Date.now();
+  await call("PATCH", "/settings", { paused: "lunch" });
+  expect(await Promise.all(after)).toEqual(readers.map(() => "lunch"));
+  expect(Date.now() - before).toBeLessThan(5_000);
+  await Promise.all(readers.map((reader) => reader?.cancel()));
+});
+
 test("a container sleeps only when nobody works", async () => {
   const stub = env.TOWN.getByName("main");
   expect(await stub.busy()).toBe(false);

@@ -1,6 +1,9 @@
 // What a person does at the dashboard, step by step, at the town of TOWND_URL. Prints a line of JSON for each step.
 import { readFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { transform } from "esbuild";
 import {
+  browser,
   call,
   complaints,
   dialogs,
@@ -13,6 +16,7 @@ import {
   mustBeAccessible,
   mustFitAPhone,
   page,
+  patience,
   pictures,
   rows,
   server,
@@ -52,6 +56,31 @@ async function share() {
 
 const closeLinks = () => page.getByRole("dialog").getByRole("button", { name: "Close" }).click();
 
+/** The streams of events that a page has open from now on. */
+function streamsOf(of) {
+  const open = new Set();
+  of.on("request", (r) => r.headers().accept === "text/event-stream" && open.add(r));
+  of.on("requestfinished", (r) => open.delete(r));
+  of.on("requestfailed", (r) => open.delete(r));
+  return open;
+}
+
+const killServer = () => process.kill(Number(readFileSync(process.env.SERVER_LOCK, "utf8")), "SIGKILL");
+
+await step("an event is read in whatever pieces it comes", async () => {
+  const { code } = await transform(readFileSync("../src/sse.ts", "utf8"), { loader: "ts", format: "esm" });
+  const { EventParser } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+  const text = ': quiet\n\nid: 1\nevent: x\ndata: {"a":"ü:1"}\n\ndata:one\r\ndata:  two\r\n\r\nretry: 5\n\ndata: cut';
+  const want = JSON.stringify(['{"a":"ü:1"}', "one\n two"]);
+  for (let i = 0; i <= text.length; i++) {
+    for (let j = i; j <= text.length; j++) {
+      const parser = new EventParser();
+      const got = [text.slice(0, i), text.slice(i, j), text.slice(j)].flatMap((piece) => parser.push(piece));
+      must(JSON.stringify(got) === want, `in pieces at ${i} and ${j}: ${JSON.stringify(got)}`);
+    }
+  }
+});
+
 await step("the files are public and strict", async () => {
   const response = await fetch(url);
   const policy = response.headers.get("content-security-policy");
@@ -86,6 +115,106 @@ await step("agents are shown with their screens", async () => {
   const tile = page.locator(".tile", { hasText: "counter" });
   await tile.waitFor();
   await until(async () => (await green(tile)) > 50, "the screen of counter is drawn");
+});
+
+await step("what becomes of an agent comes by itself", async () => {
+  const asked = [];
+  const note = (r) => {
+    const { pathname } = new URL(r.url());
+    if (pathname === "/agents" || pathname.endsWith("/status")) asked.push(pathname);
+  };
+  page.on("request", note);
+  const tile = page.locator(".tile", { hasText: "brief" });
+  await start("brief", "sleep 600");
+  await tile.getByText("working", { exact: true }).waitFor();
+  await call("POST", "agents/brief/stop", {});
+  await tile.waitFor({ state: "detached" });
+  page.off("request", note);
+  must(asked.length === 0, `meanwhile it asked for ${asked}`);
+});
+
+await step("a page that nobody sees holds no stream", async () => {
+  const open = streamsOf(page);
+  const see = (seen) =>
+    page.evaluate((hidden) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, !seen);
+  await page.reload();
+  await until(async () => open.size === 2, "the town is followed");
+  await see(false);
+  await until(async () => open.size === 0, "nothing is open");
+  await start("unseen", "sleep 600");
+  await see(true);
+  await page.locator(".tile", { hasText: "unseen" }).waitFor();
+  must(open.size === 2, `it holds ${open.size} streams`);
+  await call("POST", "agents/unseen/stop", {});
+});
+
+await step("a cut connection is opened again, and only a town that does not answer is told", async () => {
+  const sockets = new Set();
+  const proxy = createServer((near) => {
+    const far = connect(Number(new URL(url).port), "127.0.0.1");
+    for (const s of [near, far]) {
+      sockets.add(s);
+      s.on("error", () => undefined);
+      s.on("close", () => [near, far].map((other) => other.destroy()));
+    }
+    near.pipe(far).pipe(near);
+  });
+  const cut = () => {
+    for (const s of sockets) s.destroy();
+    sockets.clear();
+  };
+  await new Promise((done) => proxy.listen(0, "127.0.0.1", done));
+  const { port } = proxy.address();
+  const other = await (await browser.newContext()).newPage();
+  other.setDefaultTimeout(patience);
+  const open = streamsOf(other);
+  await other.goto(`http://127.0.0.1:${port}/`);
+  await other.getByLabel("The town's token").fill(token);
+  await other.keyboard.press("Enter");
+  await other.locator(".tile", { hasText: "counter" }).waitFor();
+  await other.evaluate(() => {
+    window.told = [];
+    const old = document.querySelector(".old");
+    new MutationObserver(() => window.told.push(old.textContent)).observe(old, {
+      subtree: true,
+      childList: true,
+      characterData: true,
+    });
+  });
+  for (let i = 0; i < 3; i++) {
+    const before = [...open];
+    cut();
+    await until(async () => open.size === 2 && !before.some((r) => open.has(r)), "both streams are open again");
+  }
+  await start("late", "sleep 600");
+  await other.locator(".tile", { hasText: "late" }).waitFor();
+  const told = await other.evaluate(() => window.told.filter(Boolean));
+  must(told.length === 0, `of a cut it told ${told}`);
+  proxy.close();
+  cut();
+  await other.getByText("The town does not answer. Trying again…").waitFor();
+  await call("POST", "agents/late/stop", {});
+  await new Promise((done) => proxy.listen(port, "127.0.0.1", done));
+  await other.getByText("The town does not answer. Trying again…").waitFor({ state: "detached" });
+  await other.locator(".tile", { hasText: "late" }).waitFor({ state: "detached" });
+  await other.context().close();
+  proxy.close();
+  cut();
+});
+
+await step("the town goes on when its server was killed", async () => {
+  const open = streamsOf(page);
+  server.down = true;
+  killServer();
+  await until(() => start("after", "sleep 600").then(() => true), "the server is back");
+  await page.locator(".tile", { hasText: "after" }).waitFor();
+  await page.locator(".old.on").waitFor({ state: "detached" });
+  server.down = false;
+  must(open.size === 2, `it holds ${open.size} streams`);
+  await call("POST", "agents/after/stop", {});
 });
 
 await step("a question comes first and is answered in place", async () => {
@@ -159,7 +288,7 @@ await step("the terminal goes on at the exact byte when the server was killed", 
   await go("#/agents/counter");
   await until(async () => (await rows()).includes("n="), "the counter is shown");
   server.down = true;
-  process.kill(Number(readFileSync(process.env.SERVER_LOCK, "utf8")), "SIGKILL");
+  killServer();
   await page.getByText("reconnecting…").waitFor();
   await page.getByText("live", { exact: true }).waitFor();
   server.down = false;

@@ -5,7 +5,7 @@ import { chromium } from "playwright-core";
 
 export const url = `${process.env.TOWND_URL}/`;
 export const token = process.env.TOWND_TOKEN;
-const patience = 40_000;
+export const patience = 40_000;
 const wide = { width: 1440, height: 900 };
 const phone = { width: 390, height: 844 };
 

@@ -1,5 +1,6 @@
 /** The control API and the coordinator's calls, as far as the dashboard needs them. */
 import type { components } from "./schema";
+import { eventData } from "./sse";
 
 type Schemas = components["schemas"];
 export type Agent = Schemas["Agent"];
@@ -50,6 +51,11 @@ export class ApiError extends Error {
   }
 }
 
+/** Why the container does not answer, in the server's words; "" when err is another. */
+function awayOf(err: unknown): string {
+  return err instanceof ApiError && err.type === containerAway ? err.message : "";
+}
+
 /** The page's own place: the server may be reached below a path of another one. */
 export const base = new URL("./", location.href.split("#")[0]);
 
@@ -71,6 +77,8 @@ const path = (id: string) => encodeURIComponent(id);
 
 /** As many events as the server gives at once. */
 const pageEvents = 2000;
+/** A stream of events brings a comment every 15 s at least. */
+const silentMs = 40_000;
 
 type Query = Record<string, string | number | undefined>;
 
@@ -176,21 +184,34 @@ export class Client extends Caller {
     return this.about.sharing;
   }
 
+  /** What a call answers, and again whenever that has changed. */
+  private async *follow<T>(to: string, signal: AbortSignal): AsyncGenerator<T> {
+    const open = (signal: AbortSignal) => this.fetch("GET", to, { headers: { Accept: "text/event-stream" }, signal });
+    for await (const data of eventData(open, signal, silentMs)) yield JSON.parse(data);
+  }
+
   /** Asks for what only those get who are signed in. */
-  enter = (): Promise<unknown> => (this.about.townId ? this.agents() : this.towns());
+  async enter() {
+    try {
+      await this.call("GET", this.about.townId ? `${this.control}/agents` : "api/towns");
+    } catch (err) {
+      if (!awayOf(err)) throw err;
+    }
+  }
   towns = () => this.call<{ towns: string[] }>("GET", "api/towns").then((r) => r.towns);
 
-  agents = async (): Promise<Agent[]> => {
+  async *followAgents(signal: AbortSignal): AsyncGenerator<Agent[]> {
     try {
-      const { agents } = await this.call<{ agents: Agent[] }>("GET", `${this.control}/agents`);
-      this.away = "";
-      return agents;
+      for await (const { agents } of this.follow<{ agents: Agent[] }>(`${this.control}/agents`, signal)) {
+        this.away = "";
+        yield agents;
+      }
     } catch (err) {
-      if (!(err instanceof ApiError && err.type === containerAway)) throw err;
-      this.away = err.message;
-      return [];
+      this.away = awayOf(err);
+      throw err;
     }
-  };
+  }
+  followStatus = (signal: AbortSignal) => this.follow<TownStatus>(`${this.town}/status`, signal);
   health = async (): Promise<Health> => {
     const response = await this.send("GET", `${this.control}/health`, {});
     if (response.headers.get("Content-Type") === "application/problem+json") throw await problem(response);
@@ -250,7 +271,6 @@ export class Client extends Caller {
     return all;
   }
 
-  status = () => this.call<TownStatus>("GET", `${this.town}/status`);
   setPaused = (paused: string) => this.call<TownStatus>("PATCH", `${this.town}/settings`, { paused });
   beads = (q: Query) => this.call<{ beads: Bead[]; next?: string }>("GET", `${this.town}/beads${query(q)}`);
   bead = (id: string) => this.call<Bead>("GET", `${this.town}/beads/${path(id)}`);

@@ -94,11 +94,18 @@ export function useAction(): [busy: boolean, problem: string, run: (what: () => 
   return [busy, problem, run];
 }
 
-/** What read returns, read again every few seconds and when key changes. */
+/** How soon something is read again that could not be read, or that nobody saw. */
+const retryMs = 4000;
+
+/**
+ * What read returns: read again every so many milliseconds (never: 0), when key changes, of which it is then another, and
+ * when mark does.
+ */
 export function useRead<T>(
   read: () => Promise<T>,
   key: string,
   everyMs = 4000,
+  mark = "",
 ): [value: T | null, problem: string, again: () => void] {
   const [value, setValue] = useState<T | null>(null);
   const [problem, setProblem] = useState("");
@@ -107,25 +114,27 @@ export function useRead<T>(
   latest.current = read;
   // biome-ignore lint/correctness/useExhaustiveDependencies: key stands for what read reads
   useEffect(() => setValue(null), [key]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: key and round say when to read
+  // biome-ignore lint/correctness/useExhaustiveDependencies: key, mark and round say when to read
   useEffect(() => {
     let over = false;
     let timer = 0;
+    const soon = (ms: number) => {
+      if (!over && ms > 0) timer = window.setTimeout(go, ms);
+    };
     const go = () => {
-      if (document.hidden) {
-        timer = window.setTimeout(go, everyMs);
-        return;
-      }
+      if (document.hidden) return soon(everyMs || retryMs);
       latest
         .current()
         .then((v) => {
           if (over) return;
           setValue(v);
           setProblem("");
+          soon(everyMs);
         })
-        .catch((err: unknown) => !over && setProblem(err instanceof Error ? err.message : String(err)))
-        .finally(() => {
-          if (!over && everyMs > 0) timer = window.setTimeout(go, everyMs);
+        .catch((err: unknown) => {
+          if (over) return;
+          setProblem(err instanceof Error ? err.message : String(err));
+          soon(everyMs || retryMs);
         });
     };
     go();
@@ -133,7 +142,7 @@ export function useRead<T>(
       over = true;
       clearTimeout(timer);
     };
-  }, [key, round, everyMs]);
+  }, [key, round, everyMs, mark]);
   return [value, problem, useCallback(() => setRound((n) => n + 1), [])];
 }
 

@@ -1,6 +1,7 @@
-/** The town as it is now: read again and again while someone looks, and kept for every view. */
+/** The town as it is now: followed while someone looks, and kept for every view. */
 import { useEffect, useState } from "preact/hooks";
 import { type Agent, ApiError, type Bead, type Client, type TownAgent, type TownStatus } from "./api";
+import { Feed } from "./feed";
 
 /** An agent as the container and the coordinator know it. */
 export interface Resident extends Agent {
@@ -16,32 +17,51 @@ export interface View {
   problem: string; // why what is shown may be old; "" when it is not
 }
 
-const every = 1000;
 const empty: View = { agents: [], status: null, failed: [], loaded: false, problem: "" };
 
 export class Town {
   view = empty;
   private listeners = new Set<() => void>();
-  private timer = 0;
-  private running = false;
-  private asked = false;
-  private stopped = false;
+  private agents: Agent[] | null = null;
+  private status: TownStatus | null = null;
+  private failed: Bead[] = [];
+  private problems = { agents: "", status: "" };
+  private readonly feeds: Feed<unknown>[];
 
   constructor(
     readonly client: Client,
     readonly hall: boolean,
-  ) {}
+  ) {
+    const agents = new Feed(client.followAgents, {
+      value: (value) => {
+        this.agents = value;
+        this.show("agents", "");
+      },
+      lost: (err) => {
+        if (client.away) this.agents = [];
+        this.show("agents", client.away ? "" : reason(err));
+      },
+    });
+    const status = new Feed(client.followStatus, {
+      value: (value) => this.take(value),
+      lost: (err) => this.show("status", reason(err)),
+    });
+    this.feeds = hall ? [agents, status] : [agents];
+  }
 
   start(): () => void {
-    const visible = () => {
-      if (!document.hidden) this.refresh();
+    // A page that nobody sees leaves its connections to those that are seen: a browser has six for all of them.
+    const look = () => {
+      for (const feed of this.feeds) {
+        if (document.hidden) feed.close();
+        else feed.open();
+      }
     };
-    document.addEventListener("visibilitychange", visible);
-    this.refresh();
+    document.addEventListener("visibilitychange", look);
+    look();
     return () => {
-      document.removeEventListener("visibilitychange", visible);
-      clearTimeout(this.timer);
-      this.stopped = true;
+      document.removeEventListener("visibilitychange", look);
+      for (const feed of this.feeds) feed.close();
     };
   }
 
@@ -50,39 +70,41 @@ export class Town {
     return () => this.listeners.delete(listener);
   }
 
-  /** Reads the town now: after something was done that changes it. */
+  /** Shows the town as it is now: after something was done that changes it. */
   refresh(): void {
-    if (this.stopped) return;
-    if (this.running) {
-      this.asked = true;
-      return;
+    for (const feed of this.feeds) feed.renew();
+  }
+
+  private take(status: TownStatus) {
+    this.status = status;
+    if ((status.beads.failed ?? 0) === 0) this.failed = [];
+    else void this.readFailed(status);
+    this.show("status", "");
+  }
+
+  private async readFailed(of: TownStatus) {
+    try {
+      const { beads } = await this.client.beads({ status: "failed", limit: 20 });
+      if (this.status !== of) return; // a newer one is read for itself
+      this.failed = beads;
+      this.show("status", "");
+    } catch {
+      // the feeds tell of it, and what they bring next is read again
     }
-    this.running = true;
-    clearTimeout(this.timer);
-    this.read()
-      .then((view) => this.show(view))
-      .catch((err: unknown) => this.show({ ...this.view, problem: reason(err) }))
-      .finally(() => {
-        this.running = false;
-        const soon = this.asked;
-        this.asked = false;
-        if (soon) this.refresh();
-        else if (!document.hidden && !this.stopped) this.timer = window.setTimeout(() => this.refresh(), every);
-      });
   }
 
-  private show(view: View) {
-    this.view = view;
-    for (const listener of this.listeners) listener();
-  }
-
-  private async read(): Promise<View> {
-    const [agents, status] = await Promise.all([this.client.agents(), this.hall ? this.client.status() : null]);
-    let failed: Bead[] = [];
-    if (status && (status.beads.failed ?? 0) > 0)
-      failed = (await this.client.beads({ status: "failed", limit: 20 })).beads;
+  private show(what: "agents" | "status", problem: string) {
+    this.problems[what] = problem;
+    const { agents, status, failed, problems } = this;
     const known = new Map(status?.agents.map((a) => [a.agentId, a]));
-    return { agents: agents.map((a) => resident(a, known.get(a.agentId))), status, failed, loaded: true, problem: "" };
+    this.view = {
+      agents: agents?.map((a) => resident(a, known.get(a.agentId))) ?? [],
+      status,
+      failed,
+      loaded: agents !== null && (status !== null || !this.hall),
+      problem: problems.agents || problems.status,
+    };
+    for (const listener of this.listeners) listener();
   }
 }
 

@@ -196,7 +196,7 @@ export class Wall {
     });
   }
 
-  /** Updates what is stale, four at a time: a browser has six connections to a server. */
+  /** Updates what is stale, three at a time: a browser has six connections to a server, and the town's feeds have two. */
   private async round() {
     if (document.hidden) return;
     const due = [...this.shown].flatMap((id) => this.minis.get(id) ?? []).filter((mini) => mini.stale);
@@ -205,6 +205,6 @@ export class Wall {
         await mini.update(this.abort.signal).catch(() => undefined); // the next round tries again; the page tells of it
       }
     };
-    await Promise.all([work(), work(), work(), work()]);
+    await Promise.all([work(), work(), work()]);
   }
 }

@@ -1,5 +1,4 @@
 /** Questions, escalations and mail, answered where they stand. */
-import { useState } from "preact/hooks";
 import { ago } from "../format";
 import { type Context, Empty, Pill, Problem, useAction, useRead } from "../parts";
 import { useTown } from "../town";
@@ -17,12 +16,7 @@ export function Inbox({ at }: { at: Context }) {
   const view = useTown(at.town);
   // What was answered here leaves at once: the town is read again then.
   const settled = `${view.status?.questions.length} ${view.status?.escalations.map((e) => e.status).join()}`;
-  const [all, problem, again] = useRead(read, "", 3000);
-  const [seen, setSeen] = useState(settled);
-  if (seen !== settled) {
-    setSeen(settled);
-    again();
-  }
+  const [all, problem, again] = useRead(read, "", 3000, settled);
   if (!all) return problem ? <Problem text={problem} /> : <div class="skeleton tall" aria-hidden="true" />;
   const open = all.questions.filter((q) => q.status === "open" || q.status === "expired");
   const escalations = all.escalations.filter((e) => e.status !== "closed");

@@ -2,11 +2,15 @@
 import type { Merge } from "../api";
 import { ago, line } from "../format";
 import { BeadLink, type Context, Empty, Outside, Pill, Problem, useRead } from "../parts";
+import { useTown } from "../town";
 
 const ended = ["merged", "conflict", "gates_failed", "rejected", "failed", "cancelled"];
 
 export function Merges({ at }: { at: Context }) {
-  const [merges, problem] = useRead(() => at.client.merges(), "", 2500);
+  const { status } = useTown(at.town);
+  // A merge that moves is another in the status, or one less; and where it ends a bead does.
+  const mark = JSON.stringify([status?.merges, status?.beads]);
+  const [merges, problem] = useRead(() => at.client.merges(), "", 0, mark);
   const active = merges?.filter((m) => !ended.includes(m.status)) ?? [];
   const over = merges?.filter((m) => ended.includes(m.status)) ?? [];
   return (
