@@ -13,7 +13,7 @@ export const browser = await chromium.launch({ executablePath: process.env.CHROM
 export const context = await browser.newContext({ colorScheme: "dark", viewport: wide });
 context.setDefaultTimeout(patience);
 export const page = await context.newPage();
-export const complaints = []; // of the browser's console
+const complaints = []; // of the browser's console
 export const dialogs = [];
 export const server = { down: false }; // it was killed: calls fail then
 const listen = (m) => {
@@ -162,9 +162,20 @@ export async function pictures(dir, views) {
       await page.screenshot({ path: `${dir}/${view.replaceAll("/", "-")}-${name}.png` });
     }
   }
+  await page.setViewportSize(wide);
 }
 
+/** Takes the last steps and ends the test. */
 export async function leave() {
+  await step("signing out forgets the token", async () => {
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByLabel("The town's token").waitFor();
+    const kept = await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
+    must(!kept.includes(token), kept);
+  });
+  await step("the browser had no complaint", async () =>
+    must(complaints.length === 0, complaints.slice(0, 10).join("\n")),
+  );
   await browser.close();
   process.exit(failed ? 1 : 0);
 }

@@ -4,7 +4,6 @@
 import {
   browser,
   call,
-  complaints,
   findings,
   go,
   green,
@@ -61,6 +60,7 @@ await step("a wrong token is told; the right one shows the towns, and each asks 
   await page.getByText("That is not this town's token.").waitFor();
   await enter(token);
   await page.getByRole("link", { name: "elsewhere" }).waitFor();
+  if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/towns.png` });
   must((await findings()).length === 0, (await findings()).join("\n"));
   await page.getByRole("link", { name: id }).click();
   await page.getByRole("heading", { name: "Agents" }).waitFor();
@@ -179,14 +179,4 @@ await step("without its container the town is shown, and why nobody works", asyn
   await mustBeAccessible(["town", "health"]);
 });
 
-await step("signing out forgets the token", async () => {
-  await page.getByRole("button", { name: "Sign out" }).click();
-  await page.getByLabel("The town's token").waitFor();
-  const kept = await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
-  must(!kept.includes(token), kept);
-});
-
-await step("the browser had no complaint", async () =>
-  must(complaints.length === 0, complaints.slice(0, 10).join("\n")),
-);
 await leave();
