@@ -23,10 +23,7 @@ func (f *face) status(c *request) (any, error) {
 }
 
 func (f *face) settings(c *request, req api.TownSettings) (any, error) {
-	if req.Paused == nil {
-		return found(f.hall.Status(c.Context()))
-	}
-	return found(f.hall.Pause(c.Context(), c.caller, *req.Paused))
+	return found(f.hall.Set(c.Context(), c.caller, Settings{Paused: req.Paused, MinQuota: req.MinQuota}))
 }
 
 func (f *face) rigs(c *request) (any, error) {

@@ -18,6 +18,7 @@ import { ackMail, listMail, sendMail } from "./mail";
 import { listMerges, mergeCompleted } from "./merges";
 import type { Params } from "./params";
 import { answerQuestion, ask, cancelQuestion, getQuestion, listQuestions } from "./questions";
+import { setMinQuota } from "./quota";
 import { deleteRig, listRigs, mustHaveRig, putRig, withoutSecrets } from "./rigs";
 import { listRuns } from "./runs";
 import { townStatus } from "./status";
@@ -199,10 +200,13 @@ function events(c: HallCall) {
   return wantsEvents(c.request) ? sendEvents(c.hall, query) : nextEvents(c.hall, query, milliseconds);
 }
 
-const settings = body("TownSettings", (c, { paused }) =>
+const settings = body("TownSettings", (c, { paused, minQuotaPercent }) =>
   c.hall.write((t) => {
     if (paused !== undefined) {
       t.setSetting("paused", paused);
+    }
+    if (minQuotaPercent !== undefined) {
+      setMinQuota(t, minQuotaPercent);
     }
     return townStatus(t);
   }),
