@@ -48,6 +48,8 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
 		{http.MethodGet, "/agents/{id}/transcript", accessToken, s.transcript},
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
+		{http.MethodGet, "/agents/{id}/artifacts", accessToken, s.artifacts},
+		{http.MethodGet, "/agents/{id}/artifacts/{name}", accessToken, s.artifact},
 		{http.MethodPost, "/repos/setup", accessToken, s.setupRepo},
 		{http.MethodPost, "/git/merge", accessToken, s.merge},
 		{http.MethodGet, "/git/pull-request", accessToken, s.pullRequest},
