@@ -27,6 +27,11 @@ var rules = map[string]rule{
 		ours: []string{"town"},
 		why:  "a file format is read by every room and outlives every process",
 	},
+	"supervisor/artifact": {
+		ours:   []string{"town"},
+		theirs: []string{"golang.org/x/sys"},
+		why:    "files and their digests: whose they are, and of which run, its caller knows",
+	},
 	"supervisor/screen": {
 		ours:   []string{"supervisor/transcript", "town"},
 		theirs: []string{"github.com/charmbracelet/x"},
@@ -110,7 +115,7 @@ var rules = map[string]rule{
 	"supervisor": {
 		ours: []string{
 			"town", "supervisor/transcript", "supervisor/screen", "supervisor/keeper", "supervisor/agentcli", "supervisor/rules",
-			"supervisor/typing", "gitmgr", "prompts",
+			"supervisor/typing", "supervisor/artifact", "gitmgr", "prompts",
 		},
 		theirs: []string{"github.com/hashicorp/go-multierror", "github.com/google/renameio/v2", "golang.org/x/sys"},
 		why:    "an agent's life needs its rooms, and no face: HTTP can change without it",

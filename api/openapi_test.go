@@ -43,7 +43,7 @@ func TestBodiesHaveTheFieldsOfTheDocument(t *testing.T) {
 		"ShareRequest": api.ShareRequest{}, "Share": api.Share{}, "ShareMade": api.ShareMade{}, "ShareList": api.ShareList{}, "SharedRun": api.SharedRun{},
 		"TicketRequest": api.TicketRequest{}, "TicketResponse": api.TicketResponse{}, "Event": town.Event{},
 		"EventPage": api.EventPage{}, "Health": api.Health{}, "Host": api.Host{}, "Screen": api.Screen{}, "Diff": api.Diff{},
-		"DiffFile": api.DiffFile{}, "HelloFrame": api.Hello{}, "ScreenFrame": api.ScreenFrame{}, "ResizeFrame": api.ResizeFrame{},
+		"DiffFile": api.DiffFile{}, "Artifacts": town.Artifacts{}, "Artifact": town.Artifact{}, "HelloFrame": api.Hello{}, "ScreenFrame": api.ScreenFrame{}, "ResizeFrame": api.ResizeFrame{},
 		"EventFrame": api.EventFrame{}, "GapFrame": api.GapFrame{}, "ModeFrame": api.ModeFrame{}, "ErrorFrame": api.ErrorFrame{},
 		"ExitFrame": api.ExitFrame{}, "SetupRequest": api.SetupRequest{}, "SetupResponse": api.SetupResponse{}, "MergeRequest": api.MergeRequest{}, "MergeResult": api.MergeResult{}, "Coordinator": api.Coordinator{},
 		"Gate": api.Gate{}, "GateResult": api.GateResult{}, "Conflict": api.Conflict{}, "Rig": api.Rig{}, "DrainRequest": api.DrainRequest{}, "Manifest": api.Manifest{}, "SavedAgent": api.SavedAgent{}, "Checkpoint": api.Checkpoint{},

@@ -2,18 +2,22 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"townd/town"
 )
 
 // The headers of a transcript.
 const (
 	HeaderRunID       = "X-Townd-Run-Id"
 	HeaderFirstOffset = "X-Townd-First-Offset" // of what is still held
-	HeaderTruncated   = "X-Townd-Truncated"    // of a diff: "true" when the patch was cut
+	HeaderTruncated   = "X-Townd-Truncated"    // of a diff or an artifact: "true" when it was cut
 )
 
 // Screen is the body of GET /agents/{id}/screen.
@@ -106,10 +110,7 @@ type Transcript struct {
 // run "" means the newest. An offset below what is held, and one at the end or
 // beyond, is an *Error of status 416; offset -1 means from the first byte held.
 func (c *Client) Transcript(ctx context.Context, id, run string, offset int64) (Transcript, error) {
-	call := call{method: http.MethodGet, path: agentPath(id, "/transcript")}
-	if run != "" {
-		call.query = url.Values{"run": {run}}
-	}
+	call := call{method: http.MethodGet, path: agentPath(id, "/transcript"), query: runQuery(run)}
 	if offset >= 0 {
 		call.header = http.Header{"Range": {fmt.Sprintf("bytes=%d-", offset)}}
 	}
@@ -143,4 +144,36 @@ func (c *Client) Recording(ctx context.Context, id, run string, w io.Writer) err
 		return fmt.Errorf("read recording: %w", err)
 	}
 	return nil
+}
+
+// Artifacts returns what is kept of a run besides its output. run "" means the newest.
+func (c *Client) Artifacts(ctx context.Context, id, run string) (town.Artifacts, error) {
+	var out town.Artifacts
+	_, err := c.ask(ctx, call{method: http.MethodGet, path: agentPath(id, "/artifacts"), query: runQuery(run)}, &out)
+	return out, err
+}
+
+// Artifact writes one of them to w. It returns an error also when what was written is not
+// what the town told it would be. run "" means the newest.
+func (c *Client) Artifact(ctx context.Context, id, run, name string, w io.Writer) error {
+	resp, err := c.do(ctx, call{method: http.MethodGet, path: agentPath(id, "/artifacts/"+url.PathEscape(name)), query: runQuery(run)})
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(w, sum), resp.Body); err != nil {
+		return fmt.Errorf("read artifact: %w", err)
+	}
+	if got := `"` + hex.EncodeToString(sum.Sum(nil)) + `"`; got != resp.Header.Get("ETag") {
+		return fmt.Errorf("read artifact: its digest is %s, not %s", got, resp.Header.Get("ETag"))
+	}
+	return nil
+}
+
+func runQuery(run string) url.Values {
+	if run == "" {
+		return nil
+	}
+	return url.Values{"run": {run}}
 }

@@ -28,6 +28,7 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{"start", measureStart},
+	{"fifty", measureFifty},
 	{"stream", measureStream},
 	{"idle", measureIdle},
 	{"stop", measureStop},

@@ -29,7 +29,7 @@ type bench struct {
 	dir      string // everything the run makes; agents' users may pass through
 	townd    string // the program that is measured
 	agent    string // this program, where agents' users may execute it
-	repo     string // URL of the repository agents work on
+	repo     string // URL of the repository agents work on, where a scenario has no other
 	out      io.Writer
 	scenario string // that is running
 	missed   bool   // some bound
@@ -50,7 +50,7 @@ func newBench(ctx context.Context, program string, short bool) (b *bench, err er
 	}()
 	b = &bench{
 		short: short, dir: dir, townd: filepath.Join(dir, "townd"), agent: filepath.Join(dir, "agent"),
-		repo: "file://" + filepath.Join(dir, "repository"), out: os.Stdout,
+		out: os.Stdout,
 	}
 	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // agents' users pass through
 		return nil, err
@@ -67,7 +67,11 @@ func newBench(ctx context.Context, program string, short bool) (b *bench, err er
 	} else {
 		err = b.build(ctx)
 	}
-	return b, errors.Join(err, b.makeRepository(ctx))
+	if err != nil {
+		return b, err
+	}
+	b.repo, err = b.makeRepository(ctx, "repository", 200)
+	return b, err
 }
 
 // build compiles townd the way a release is.
@@ -88,25 +92,25 @@ func copyProgram(to, from string) error {
 	return os.WriteFile(to, data, 0o755) //nolint:gosec // run by agents' users
 }
 
-// makeRepository makes a repository of 200 files of about 1 KB.
-func (b *bench) makeRepository(ctx context.Context) error {
-	dir := filepath.Join(b.dir, "repository")
-	for i := range 200 {
-		path := filepath.Join(dir, fmt.Sprintf("part%02d", i%10), fmt.Sprintf("file%03d.txt", i))
+// makeRepository makes a repository of so many files of about 1 KB and returns its URL.
+func (b *bench) makeRepository(ctx context.Context, name string, files int) (string, error) {
+	dir := filepath.Join(b.dir, name)
+	for i := range files {
+		path := filepath.Join(dir, fmt.Sprintf("part%02d", i%max(10, files/100)), fmt.Sprintf("file%03d.txt", i))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // a public repository
-			return err
+			return "", err
 		}
 		text := bytes.Repeat(fmt.Appendf(nil, "line of file %d, part of a kilobyte\n", i), 28)
 		if err := os.WriteFile(path, text, 0o644); err != nil { //nolint:gosec // a public repository
-			return err
+			return "", err
 		}
 	}
 	for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "."}, {"commit", "-q", "-m", "first"}} {
 		if err := b.git(ctx, dir, args...); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return "file://" + dir, nil
 }
 
 // git runs git in dir with nobody's configuration.
@@ -130,6 +134,7 @@ type server struct {
 	*api.Client
 	b       *bench
 	home    string
+	repo    string // URL of the repository its agents work on
 	token   string
 	http    *http.Client
 	uidBase int
@@ -149,7 +154,7 @@ const uidCount = 5000
 func (b *bench) open(ctx context.Context) (*server, error) {
 	b.towns++
 	s := &server{
-		b: b, home: filepath.Join(b.dir, fmt.Sprintf("town%d", b.towns)), token: rand.Text(),
+		b: b, home: filepath.Join(b.dir, fmt.Sprintf("town%d", b.towns)), token: rand.Text(), repo: b.repo,
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
 		// Towns beside each other, of other runs too, must not share users.
 		uidBase: 1_000_000 + os.Getpid()%10_000*100_000 + b.towns*uidCount,
@@ -297,7 +302,7 @@ func (l *logTail) text() string {
 func (s *server) request(id string, mode ...string) town.StartRequest {
 	return town.StartRequest{
 		AgentID: id, RigID: "rig", TownID: "bench", Role: town.RolePolecat, Name: id, Identity: id, Prompt: "work", Model: "none",
-		GitURL: s.b.repo, Branch: "polecat/" + id + "/bench", DefaultBranch: "main",
+		GitURL: s.repo, Branch: "polecat/" + id + "/bench", DefaultBranch: "main",
 		CLI: "command", Command: append([]string{s.b.agent, agentArgument}, mode...),
 	}
 }

@@ -16,7 +16,7 @@ var (
 	worktreesDesc   = prometheus.NewDesc("townd_worktrees", "Worktrees of branches in a rig.", []string{"rig"}, nil)
 	diskFreeDesc    = prometheus.NewDesc("townd_disk_free_bytes", "Bytes of disk that are left for repositories.", nil, nil)
 	unsavedDesc     = prometheus.NewDesc("townd_worktrees_unsaved", "Worktrees of agents that are gone which hold what cannot be saved.", nil, nil)
-	collectedDesc   = prometheus.NewDesc("townd_collected_total", "What was collected of agents that are gone, by kind: worktree, branch, checkpoint or lock.", []string{"kind"}, nil)
+	collectedDesc   = prometheus.NewDesc("townd_collected_total", "What was collected of agents that are gone, by kind: worktree, branch, checkpoint, lfs or lock.", []string{"kind"}, nil)
 	lastCollectDesc = prometheus.NewDesc("townd_collect_timestamp_seconds", "When the repositories were looked at last.", nil, nil)
 )
 
@@ -47,7 +47,7 @@ func (c diskCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(unsavedDesc, float64(disk.Unsaved))
 	gauge(lastCollectDesc, float64(disk.LookedAt.UnixMilli())/1000)
 	for kind, n := range map[string]int64{
-		"worktree": disk.Removed, "branch": disk.Branches, "checkpoint": disk.Checkpoints, "lock": disk.Locks,
+		"worktree": disk.Removed, "branch": disk.Branches, "checkpoint": disk.Checkpoints, "lfs": disk.LFS, "lock": disk.Locks,
 	} {
 		ch <- prometheus.MustNewConstMetric(collectedDesc, prometheus.CounterValue, float64(n), kind)
 	}

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"townd/api"
+	"townd/container"
+	"townd/supervisor"
 	"townd/town"
 )
 
@@ -178,6 +181,47 @@ func TestDiffIsServedAsJSONAndAsAPatch(t *testing.T) {
 	if err != nil || !truncated || patch.Len() > 10 {
 		t.Errorf("Patch() of 10 bytes = %q, %v, %v; want it cut", patch.String(), truncated, err)
 	}
+}
+
+// W10: an artifact is listed with its digest, comes whole or by range, and is never a page.
+func TestArtifactsAreServedForKeeping(t *testing.T) {
+	tt := newTownOf(t, func(c *supervisor.Config) { c.ArtifactBytes = 1 << 20 }, func(*container.Config) {})
+	req := tt.request("toast", "echo")
+	const page = "<script>alert(1)</script>"
+	req.Command = []string{"sh", "-c", `printf '%s' '` + page + `' >"$TOWND_ARTIFACTS/ü \"%2F; x.html"; printf '\33[2J' >"$TOWND_ARTIFACTS/..html"`}
+	if _, err := tt.Start(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	const name = `ü "%2F; x.html`
+	tt.untilEnded("toast")
+	list, err := tt.Artifacts(t.Context(), "toast", "")
+	if err != nil || len(list.Artifacts) != 2 || list.Artifacts[1].Name != name || list.Artifacts[1].Bytes != int64(len(page)) {
+		t.Fatalf("Artifacts() = %+v", list)
+	}
+	var got bytes.Buffer
+	if err := tt.Artifact(t.Context(), "toast", list.RunID, name, &got); err != nil || got.String() != page {
+		t.Errorf("Artifact() = %q, %v", got.String(), err)
+	}
+	path := "/agents/toast/artifacts/" + url.PathEscape(name)
+	a := tt.call(http.MethodGet, path, "", "Range", "bytes=1-6", "Accept", "text/html")
+	if a.StatusCode != http.StatusPartialContent || string(a.body) != "script" {
+		t.Errorf("a range = %s %q", a.Status, a.body)
+	}
+	for header, want := range map[string]string{
+		"Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff", "ETag": `"` + list.Artifacts[1].SHA256 + `"`,
+		"Content-Disposition": "attachment; filename*=utf-8''%C3%BC%20%22%252F%3B%20x.html", "Content-Security-Policy": "sandbox; default-src 'none'",
+	} {
+		if a.Header.Get(header) != want {
+			t.Errorf("%s = %q, want %q", header, a.Header.Get(header), want)
+		}
+	}
+	refused(t, tt.callAs("", http.MethodGet, path, ""), http.StatusUnauthorized, "")
+	for _, name := range []string{"nope", "..%2Fartifacts.json", "..%2f..%2f..%2Fetc%2Fpasswd", "%00", list.Artifacts[0].SHA256} {
+		refused(t, tt.call(http.MethodGet, "/agents/toast/artifacts/"+name, ""), http.StatusNotFound, "")
+	}
+	refused(t, tt.call(http.MethodGet, path+"?run=../x", ""), http.StatusBadRequest, "run")
+	refused(t, tt.call(http.MethodGet, "/agents/toast/artifacts?run=other", ""), http.StatusNotFound, "")
+	refused(t, tt.call(http.MethodGet, "/agents/nobody/artifacts", ""), http.StatusNotFound, "")
 }
 
 func TestScreenIsWhatAPersonWouldSee(t *testing.T) {

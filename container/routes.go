@@ -49,6 +49,8 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/agents/{id}/screen", accessToken, s.screen},
 		{http.MethodGet, "/agents/{id}/transcript", accessToken, s.transcript},
 		{http.MethodGet, "/agents/{id}/diff", accessToken, s.diff},
+		{http.MethodGet, "/agents/{id}/artifacts", accessToken, s.artifacts},
+		{http.MethodGet, "/agents/{id}/artifacts/{name}", accessToken, s.artifact},
 		{http.MethodPost, "/agents/{id}/shares", accessToken, s.shareRun},
 		{http.MethodGet, "/shares", accessToken, s.listShares},
 		{http.MethodDelete, "/shares/{id}", accessToken, s.revokeShare},

@@ -72,7 +72,7 @@ func TestDiskOfRigsIsToldInMetricsAndHealth(t *testing.T) {
 	metrics := string(tt.call(http.MethodGet, "/metrics", "").body)
 	for _, want := range []string{
 		`agent_workspace_bytes{rig="rig"} `, `townd_rig_bytes{part="repo",rig="rig"} `, `townd_worktrees{rig="rig"} 1`, "townd_disk_free_bytes ",
-		"townd_worktrees_unsaved 0", `townd_collected_total{kind="worktree"} 0`,
+		"townd_worktrees_unsaved 0", `townd_collected_total{kind="worktree"} 0`, `townd_collected_total{kind="lfs"} 0`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)

@@ -2,35 +2,23 @@ package gitmgr
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"townd/town"
 )
 
 const checkpointPrefix = "refs/town/checkpoints/"
 
-// A temporary index is made under its branch's lock, left-overs are collected
-// under the rig's: one this young may be in use.
-const (
-	indexPrefix = "index-"
-	indexAge    = time.Hour
-)
-
 // emptyTree is git's id of a tree without entries, known to it without an object.
 const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 // Checkpoint saves the worktree of a branch as it is, untracked files included,
 // ignored ones not, as a commit on top of its HEAD, at
-// refs/town/checkpoints/<agentID>. Branch, index and files stay untouched. What is
+// refs/town/checkpoints/<agentID>. Branch and files stay untouched, and so does what is
+// in the index; git's notes of when files were looked at may be renewed there. What is
 // larger than Config allows and what looks like a secret is left out and named: it is
 // as in HEAD there, also when it was added to the index. The
 // same state again is the same commit. When everything is in commits it makes none
@@ -158,12 +146,12 @@ func (s *saving) sift(ctx context.Context) (dirty bool, err error) {
 }
 
 func (s *saving) save(ctx context.Context) (Checkpoint, error) {
-	index, discard, err := s.tempIndex(s.branch, s.owner)
+	index, err := s.copyIndex(s.branch, s.owner)
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	defer discard()
-	s.index = index
+	defer index.discard()
+	s.index = index.path
 	if s.facts, err = s.readFacts(s.branch); err != nil {
 		return Checkpoint{}, err
 	}
@@ -273,66 +261,5 @@ func (r *rig) pointAt(ctx context.Context, own *lock, ref, commit string) error 
 	_, err := r.runPastLocks(ctx, ref, r.inRepo(command{
 		locks: []*lock{own}, args: []string{"update-ref", "--no-deref", "-m", "checkpoint", ref, commit},
 	}))
-	return err
-}
-
-// tempIndex copies the index of a worktree to where its owner can write it.
-func (r *rig) tempIndex(branch string, o Owner) (path string, discard func(), err error) {
-	dir, err := os.MkdirTemp(filepath.Join(r.dir, "tmp"), indexPrefix)
-	if err != nil {
-		return "", nil, err
-	}
-	discard = func() {
-		if err := os.RemoveAll(dir); err != nil {
-			r.log.Warn("remove temporary index", "path", dir, "err", err)
-		}
-	}
-	path = filepath.Join(dir, "index")
-	if err := errors.Join(copyIndex(r.admin(branch), path, o), r.give(dir, o)); err != nil {
-		discard()
-		return "", nil, err
-	}
-	return path, discard, nil
-}
-
-// copyIndex copies admin/index, which is the agent's: only a plain file of its own
-// is read, and never through a link. Its time goes with it: git reads a file again that
-// is no older than the index, for it may have changed since (Documentation/technical/racy-git.txt).
-// By a younger index it would take a change of the same second and size for none.
-func copyIndex(admin, to string, o Owner) error {
-	d, err := openDir(admin)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	fd, err := unix.Openat(int(d.Fd()), "index", unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return nil // no commit and nothing added yet
-	}
-	if err != nil {
-		return fmt.Errorf("open index: %w", err)
-	}
-	src := os.NewFile(uintptr(fd), "index")
-	defer src.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 1 || (o.UID != 0 && st.Uid != o.UID) {
-		return fmt.Errorf("index: is not a file that git wrote: %w", fs.ErrInvalid)
-	}
-	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(dst, src)
-	if o.UID != 0 {
-		err = errors.Join(err, dst.Chown(int(o.UID), int(o.GID)))
-	}
-	err = errors.Join(err, dst.Close())
-	if err == nil {
-		mtime := time.Unix(st.Mtim.Unix())
-		err = os.Chtimes(to, mtime, mtime)
-	}
 	return err
 }

@@ -51,17 +51,17 @@ func (r *rig) diff(ctx context.Context, own *lock, branch, base string, o Owner,
 	if err != nil {
 		return Diff{}, err
 	}
-	index, discard, err := r.tempIndex(branch, o)
+	index, err := r.copyIndex(branch, o)
 	if err != nil {
 		return Diff{}, err
 	}
-	defer discard()
+	defer index.discard()
 	git := func(ctx context.Context, out *diffReader, args ...string) error {
 		c := r.inWorktree(branch, o, command{locks: []*lock{own}, args: args})
 		if out != nil {
 			c.stdout = out
 		}
-		c.env = append(c.env, "GIT_INDEX_FILE="+index)
+		c.env = append(c.env, "GIT_INDEX_FILE="+index.path)
 		_, err := r.m.run(ctx, c)
 		return err
 	}

@@ -74,7 +74,7 @@ type Config struct {
 
 	// Observe, if set, is told how long an operation took and how it ended: each git
 	// clone, fetch, deepen, fetch files, fetch lfs, fetch submodule, push of a merge and drop checkpoint, and each call as a whole:
-	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff,
+	// worktree (with the clone or fetch it needed), prepare, warm (each worktree), diff, result,
 	// checkpoint, push checkpoint, restore, merge, remove, sweep.
 	Observe func(op string, d time.Duration, err error)
 }

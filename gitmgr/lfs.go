@@ -138,7 +138,7 @@ func (r *rig) fetchLFS(ctx context.Context, own *lock, branch, commit string) er
 	}
 	var missing []lfsPointer
 	for _, p := range pointers {
-		if r.haveLFS(p) {
+		if r.haveLFS(p) && r.touchLFS(p) == nil { // else a sweep has just deleted it
 			continue
 		}
 		switch ok, err := r.adoptLFSFrom("*", p.OID); {
@@ -215,9 +215,9 @@ func parsePointer(text []byte) (p lfsPointer, ok bool) {
 }
 
 // lfsPointers finds the pointers among the files of a commit that the worktree of a
-// branch will hold. An object is named once.
+// branch will hold.
 func (r *rig) lfsPointers(ctx context.Context, own *lock, branch, commit string) ([]lfsPointer, error) {
-	var blobs, small bytes.Buffer
+	var blobs bytes.Buffer
 	dirs := r.sparseDirs(branch)
 	err := r.readLines(ctx, own, '\x00', nil, func(line []byte) { // mode SP type SP object TAB path
 		head, path, _ := strings.Cut(string(line), "\t")
@@ -228,9 +228,16 @@ func (r *rig) lfsPointers(ctx context.Context, own *lock, branch, commit string)
 	if err != nil {
 		return nil, err
 	}
-	err = r.readLines(ctx, own, '\n', &blobs, func(line []byte) {
+	return r.pointersAmong(ctx, own, &blobs)
+}
+
+// pointersAmong finds the pointers among objects of git, whose names are lines. An object of
+// Git LFS is named once.
+func (r *rig) pointersAmong(ctx context.Context, own *lock, objects *bytes.Buffer) ([]lfsPointer, error) {
+	var small bytes.Buffer
+	err := r.readLines(ctx, own, '\n', objects, func(line []byte) {
 		f := strings.Fields(string(line))
-		if len(f) != 3 {
+		if len(f) != 3 || f[1] != "blob" {
 			return
 		}
 		if n, err := strconv.Atoi(f[2]); err == nil && n >= minPointerBytes && n <= maxPointerBytes {
@@ -265,7 +272,7 @@ var blobHeader = regexp.MustCompile(`^[0-9a-f]{40} blob [0-9]+$`)
 
 // readLines runs git on the repository and calls each with every line it prints.
 func (r *rig) readLines(ctx context.Context, own *lock, end byte, stdin *bytes.Buffer, each func(line []byte), args ...string) error {
-	c := r.inRepo(command{locks: []*lock{own}, stdout: &entries{end: end, each: each}, args: args})
+	c := r.inRepo(command{locks: heldBy(own), stdout: &entries{end: end, each: each}, args: args})
 	if stdin != nil {
 		c.stdin = stdin
 	}

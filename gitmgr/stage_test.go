@@ -29,10 +29,10 @@ func look(t *testing.T, m *Manager, branch string, between func()) (cp Checkpoin
 	if between != nil {
 		between()
 	}
-	index, discard, err := r.tempIndex(branch, s.owner)
+	index, err := r.copyIndex(branch, s.owner)
 	must(t, err)
-	defer discard()
-	s.index = index
+	defer index.discard()
+	s.index = index.path
 	named = s.addNamed(t.Context())
 	cp, err = s.save(t.Context())
 	must(t, err)
@@ -42,12 +42,12 @@ func look(t *testing.T, m *Manager, branch string, between func()) (cp Checkpoin
 // allOf is the tree that git makes of a worktree by itself.
 func allOf(t *testing.T, m *Manager, w Worktree) string {
 	t.Helper()
-	index, discard, err := m.rigs["rig"].tempIndex(w.Branch, Owner{})
+	index, err := m.rigs["rig"].copyIndex(w.Branch, Owner{})
 	must(t, err)
-	defer discard()
+	defer index.discard()
 	run := func(args ...string) string {
 		cmd := gittest.Command(w.Dir, args...)
-		cmd.Env = append(cmd.Env, "GIT_INDEX_FILE="+index)
+		cmd.Env = append(cmd.Env, "GIT_INDEX_FILE="+index.path)
 		out, err := cmd.Output()
 		if err != nil && args[0] != "add" { // what cannot be added is told
 			t.Fatalf("git %s: %v", args[0], err)

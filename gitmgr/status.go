@@ -54,7 +54,9 @@ func parseChange(entry string) (change, error) {
 	return c, nil
 }
 
-// changes calls each for every file of a worktree that is not as in its HEAD.
+// changes calls each for every file of a worktree that is not as in its HEAD. Git looks by a
+// copy of the index, which it may renew where the agent's own it may not lock: what it had
+// to read it need not read the next time. Without room for a copy it looks by the agent's.
 func (r *rig) changes(ctx context.Context, own *lock, branch string, o Owner, each func(change)) error {
 	var bad error
 	out := &entries{each: func(entry []byte) {
@@ -65,9 +67,20 @@ func (r *rig) changes(ctx context.Context, own *lock, branch string, o Owner, ea
 		}
 		each(c)
 	}}
-	_, err := r.m.run(ctx, r.inWorktree(branch, o, command{
+	c := r.inWorktree(branch, o, command{
 		locks: []*lock{own}, stdout: out,
 		args: []string{"status", "--porcelain=v2", "-z", "--no-branch", "--no-renames", "--untracked-files=all", "--ignore-submodules=dirty"},
-	}))
+	})
+	index, err := r.copyIndex(branch, o)
+	if err != nil {
+		r.log.Debug("no copy of the index", "branch", branch, "err", err)
+		_, err := r.m.run(ctx, c)
+		return errors.Join(err, bad)
+	}
+	defer index.discard()
+	c.env = append(c.env, "GIT_INDEX_FILE="+index.path, "GIT_OPTIONAL_LOCKS=1")
+	if _, err = r.m.run(ctx, c); err == nil {
+		index.renew()
+	}
 	return errors.Join(err, bad)
 }

@@ -361,11 +361,11 @@ func (r *rig) moduleWork(ctx context.Context, own *lock, branch string, o Owner,
 			return "a submodule has branches of its own: " + m.Path, nil //nolint:nilerr // likewise
 		}
 	}
-	index, discard, err := r.tempIndex(branch, o)
+	index, err := r.copyIndex(branch, o)
 	if err != nil {
 		return "", err
 	}
-	defer discard()
+	defer index.discard()
 	repo := r.moduleRepo(m)
 	var out bytes.Buffer
 	for _, args := range [][]string{
@@ -375,7 +375,7 @@ func (r *rig) moduleWork(ctx context.Context, own *lock, branch string, o Owner,
 		out.Reset()
 		_, err := r.m.run(ctx, command{
 			dir: dir, owner: o, locks: []*lock{own}, args: args, stdout: &out,
-			env: []string{"GIT_DIR=" + repo, "GIT_COMMON_DIR=" + repo, "GIT_WORK_TREE=" + dir, "GIT_INDEX_FILE=" + index},
+			env: []string{"GIT_DIR=" + repo, "GIT_COMMON_DIR=" + repo, "GIT_WORK_TREE=" + dir, "GIT_INDEX_FILE=" + index.path},
 		})
 		if err != nil {
 			return "", err

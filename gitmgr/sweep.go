@@ -40,6 +40,7 @@ type Swept struct {
 	Unsaved     int       // worktrees that would have gone but hold what cannot be saved
 	Branches    int       // deleted here; the remote has all their commits
 	Checkpoints int       // deleted
+	LFS         int       // files of Git LFS deleted, of the rigs' own store
 	Locks       int       // left by dead git processes
 	Packed      int       // loose objects that are in a pack now
 	FreeBytes   int64     // on the disk of Home
@@ -59,8 +60,8 @@ const (
 )
 
 // Sweep collects what agents that are forgotten have left: worktrees and branches by
-// age and for want of space, their checkpoints, locks of dead git processes, and packs
-// loose objects. Work is never lost by it: what is in no commit is saved in a
+// age and for want of space, their checkpoints, files of Git LFS that nobody needs,
+// locks of dead git processes, and packs loose objects. Work is never lost by it: what is in no commit is saved in a
 // checkpoint first, a worktree with something that no checkpoint holds (secrets, giants,
 // unreadable files, repositories inside it, a rebase half done) stays, and so does a
 // branch with commits that the remote lacks. A branch that is in use is passed over.
@@ -149,6 +150,10 @@ func (s *sweeping) tidy(ctx context.Context, r *rig) error {
 		}
 	}
 	errs = append(errs, s.dropCheckpoints(ctx, r), s.maintain(ctx, r))
+	if s.p.OlderThan > 0 {
+		_, err := s.pruneLFS(ctx, r, s.p.OlderThan)
+		errs = append(errs, err)
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("rig %s: %w", r.id, err)
 	}
@@ -437,7 +442,7 @@ func (s *sweeping) shrink(ctx context.Context, rigs []*rig, more func() (bool, e
 		return true
 	}
 	for _, r := range rigs {
-		if !step(r, func() (int64, error) { return r.dropPool(ctx) }) {
+		if !step(r, func() (int64, error) { return r.dropPool(ctx) }) || !step(r, func() (int64, error) { return s.pruneLFS(ctx, r, lfsGrace) }) {
 			return errors.Join(errs...)
 		}
 		idle, err := r.idle()

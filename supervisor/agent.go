@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ type agent struct {
 	uid        atomic.Uint32
 	request    atomic.Pointer[town.StartRequest] // as in rec; never changed, only replaced
 	metered    meter                             // what the gateway counted in this run
+	keeping    sync.Mutex                        // held by who writes the artifacts of a run
 
 	// Owned by live.
 	rec         record

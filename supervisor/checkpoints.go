@@ -126,7 +126,7 @@ func (a *agent) whenSaved(f func()) {
 		return
 	}
 	a.settling = true
-	a.saveBeside(a.s.patience(), func() {
+	a.saveBeside(a.s.patience(), true, func() {
 		a.settling = false
 		f()
 	})
@@ -142,14 +142,18 @@ func (s *Supervisor) patience() time.Duration {
 	return min(endPatience, time.Until(s.endBy))
 }
 
-// saveBeside saves the agent's worktree while live goes on, and then calls f on live.
-func (a *agent) saveBeside(patience time.Duration, f func()) {
+// saveBeside saves the agent's worktree while live goes on, and takes the run's artifacts
+// if those are wanted, and then calls f on live.
+func (a *agent) saveBeside(patience time.Duration, artifacts bool, f func()) {
 	rec := a.rec
 	a.savedAt, a.saving = time.Now(), true
 	a.s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(a.s.ctx, patience)
 		defer cancel()
 		cp, err := a.s.checkpoint(ctx, &rec)
+		if artifacts {
+			a.keepArtifacts(ctx, &rec, cp)
+		}
 		a.post(func() {
 			a.saving = false
 			switch {
@@ -221,7 +225,7 @@ func (s *Supervisor) saveOnTime() {
 func (a *agent) saveChanges() {
 	active := a.rec.Agent.Status == town.StatusRunning && a.feed.Load().lastActivity().After(a.savedAt)
 	if active && !a.saving && !a.settling {
-		a.saveBeside(endPatience, func() {})
+		a.saveBeside(endPatience, false, func() {})
 	}
 }
 

@@ -29,6 +29,8 @@ func (s *Supervisor) environ(rec *record, capability string, caller, cli map[str
 		"HOME":   filepath.Join(s.agentDir(req.AgentID), "home"),
 		"TMPDIR": filepath.Join(s.agentDir(req.AgentID), "tmp"),
 
+		"TOWND_ARTIFACTS": filepath.Join(s.agentDir(req.AgentID), "home", artifactsName),
+
 		"GIT_AUTHOR_NAME": req.Name, "GIT_AUTHOR_EMAIL": authorEmail(req),
 		"GIT_COMMITTER_NAME": req.Name, "GIT_COMMITTER_EMAIL": authorEmail(req),
 		"GIT_TERMINAL_PROMPT": "0",

@@ -95,6 +95,9 @@ func (s *Supervisor) Report(ctx context.Context, capability string, r town.Repor
 		a.log.Info("reported", "state", r.State)
 		a.publish()
 		a.emit(town.EventState, town.StateData{Status: a.rec.Agent.Status, Reason: r.State})
+		if r.State == town.ReasonDone && a.rec.Agent.Status == town.StatusRunning {
+			a.saveBeside(endPatience, true, func() {})
+		}
 		reply(struct{}{}, nil)
 		a.turnOver()
 	})

@@ -116,6 +116,9 @@ func (s *Supervisor) makeHome(rec *record) (home string, err error) {
 			return "", fmt.Errorf("make home: %w", err)
 		}
 	}
+	if err := makeArtifactsDir(home, rec.UID, rec.GID); err != nil {
+		return "", fmt.Errorf("make home: %w", err)
+	}
 	return home, nil
 }
 

@@ -58,6 +58,8 @@ type Config struct {
 	CheckpointEvery time.Duration // a live agent's worktree is saved so often, when its program has printed something; 0 means a minute
 	PushCheckpoints bool          // what is saved is brought to the rig's remote, too
 
+	ArtifactBytes int64 // of an agent's files that are kept of a run; 0 keeps none but empty ones
+
 	Author   gitmgr.Identity // of agents' commits and of merges, if not who makes them
 	PoolSize int             // worktrees that are kept ready for the next starts, in each rig; 0 for none
 }

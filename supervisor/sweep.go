@@ -30,6 +30,7 @@ type Disk struct {
 	Removed     int64 // worktrees since this process began
 	Branches    int64 // likewise, whose commits the remote has
 	Checkpoints int64
+	LFS         int64 // files of Git LFS that nobody needed
 	Locks       int64 // of dead git processes
 }
 
@@ -53,6 +54,7 @@ func (d *disk) add(s gitmgr.Swept) {
 	d.now.Removed += int64(len(s.Removed))
 	d.now.Branches += int64(s.Branches)
 	d.now.Checkpoints += int64(s.Checkpoints)
+	d.now.LFS += int64(s.LFS)
 	d.now.Locks += int64(s.Locks)
 }
 

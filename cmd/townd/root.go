@@ -43,7 +43,7 @@ the town on this machine when unset). "townd try" shows all of it in a minute.`,
 	}
 	add("work", newRigCommand(std), newBeadCommand(std), newSlingCommand(std), newConvoyCommand(std), newAskCommand(std), newEscalationsCommand(std), newMailCommand(std))
 	add("agents", newRunCommand(std), newStartCommand(std), newPsCommand(std), newMessageCommand(std), newStopCommand(std), newRmCommand(std), newReportCommand(std), newToolCommand(std))
-	add("watch", newTopCommand(std), newAttachCommand(std), newLogsCommand(std), newScreenCommand(std), newPlayCommand(std), newDiffCommand(std), newEventsCommand(std), newShareCommand(std))
+	add("watch", newTopCommand(std), newAttachCommand(std), newLogsCommand(std), newScreenCommand(std), newPlayCommand(std), newDiffCommand(std), newArtifactsCommand(std), newEventsCommand(std), newShareCommand(std))
 	add("town", newTownCommand(std), newTryCommand(std), newServeCommand(std), newKeeperCommand(std), newHealthCommand(std), newAgentsCommand(std), newPromptCommand(std), newTokenCommand(std))
 	add("", newDemoAgentCommand(std), newDriveCommand(std), newHookCommand(std), newMCPCommand(std))
 	root.SetCompletionCommandGroupID("town")

@@ -180,6 +180,7 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 		Models:          t.models,
 		GitProxy:        "http://" + forThisMachine(address.String()),
 		PushCheckpoints: c.Git.Push,
+		ArtifactBytes:   c.ArtifactBytes,
 		Author:          c.Git.Author,
 		PoolSize:        c.Git.Pool,
 		Socket:          socket,

@@ -36,6 +36,7 @@ type Config struct {
 	UIDCount        uint32        // how many; 0 means agents run as the server's user
 	GIDBase         uint32        // first group id for repositories
 	TranscriptBytes int64         // kept of one run's output
+	ArtifactBytes   int64         // of files that are kept of one run
 	GzipAfter       time.Duration // output last written so long ago is compressed; 0 never
 	DeleteAfter     time.Duration // output of runs over for so long is deleted; 0 never
 	LogLevel        slog.Level
@@ -72,6 +73,7 @@ func (c *Config) settings() []setting {
 		{"uid-count", "TOWND_UID_COUNT", "user ids for agents; 0 runs them as the server's user", whole(&c.UIDCount, 1000)},
 		{"gid-base", "TOWND_GID_BASE", "first group id for repositories, used when the server runs as root", whole(&c.GIDBase, 50000)},
 		{"transcript-bytes", "TOWND_TRANSCRIPT_BYTES", "output kept of one run; the oldest goes first", whole(&c.TranscriptBytes, 64<<20)},
+		{"artifact-bytes", "TOWND_ARTIFACT_BYTES", "bytes kept of the files that one run leaves in $TOWND_ARTIFACTS", whole(&c.ArtifactBytes, 64<<20)},
 		{"log-gzip-after-hours", "AGENT_LOG_GZIP_AFTER_HOURS", "age at which agents' output is compressed; 0 never", duration(&c.GzipAfter, time.Hour, hours(24))},
 		{"log-delete-after-days", "AGENT_LOG_DELETE_AFTER_DAYS", "age at which the output of ended runs is deleted; 0 never", duration(&c.DeleteAfter, 24*time.Hour, hours(30*24))},
 		{"rules", "TOWND_RULES", "what agents' programs are kept from, where they have hooks: " + joined(rules.Names()) + ", all or none", ruleSet(&c.Rules)},

@@ -43,7 +43,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 	want := Config{
 		Home: "/srv/town", Listen: "127.0.0.1:1", Token: "t", ShareFor: 24 * time.Hour, GitProtocols: []string{"https", "file"},
 		StopBudget: 2 * time.Minute, MaxAgents: 256, UIDBase: 40000, UIDCount: 1000, GIDBase: 50000,
-		TranscriptBytes: 64 << 20, GzipAfter: 30 * time.Minute,
+		TranscriptBytes: 64 << 20, ArtifactBytes: 64 << 20, GzipAfter: 30 * time.Minute,
 		Rules: rules.Set{rules.Release, rules.Server}, ProjectHooks: map[string]bool{"mine": true, "ours": true},
 		Git: gitSettings{Pool: 2, App: githubApp{API: "https://api.github.com"}, PublicOnly: true, AllowHosts: []string{"git.lan", "forge"}},
 		House: houseSettings{supervisor.Housekeeping{

@@ -42,6 +42,19 @@ func TestAgentIsStartedWatchedAskedAndStopped(t *testing.T) {
 	if code := <-followed; code != 0 {
 		t.Errorf("logs -f ended with %d", code)
 	}
+	wantContains(t, "artifacts", tt.ok("artifacts", "toast"), "NAME", "changes.patch  diff")
+	wantContains(t, "artifacts NAME", tt.ok("artifacts", "toast", "changes.patch"), "+++ b/notes", "+good morning")
+	kept := filepath.Join(t.TempDir(), "kept.patch")
+	tt.ok("artifacts", "toast", "changes.patch", "-o", kept)
+	if r := tt.townd("artifacts", "toast", "changes.patch", "-o", kept); r.code != exitFailure || !strings.Contains(r.err, "exists") {
+		t.Errorf("artifacts over a file that is there: code %d, %q", r.code, r.err)
+	}
+	if r := tt.townd("artifacts", "toast", "other", "-o", kept+"2"); r.code != exitFailure || !strings.Contains(r.err, "other") {
+		t.Errorf("artifacts of a name that is not there: code %d, %q", r.code, r.err)
+	}
+	if _, err := os.Lstat(kept + "2"); err == nil {
+		t.Error("a file was made for an artifact that is not there")
+	}
 	wantContains(t, "events", tt.ok("events", "toast"), `"status":"running"`, `"reason":"stopped"`)
 	wantContains(t, "logs -n 1", tt.ok("logs", "-n", "1", "toast"), "heard good morning")
 	if got := tt.ok("logs", "-n", "1", "toast"); strings.Count(got, "\n") != 1 {

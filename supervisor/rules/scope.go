@@ -41,6 +41,7 @@ func newScope(w Where, dir string) *scope {
 	sc := &scope{dir: path.Clean(dir), vars: map[string][]string{}, arrays: map[string]bool{}}
 	sc.set("HOME", w.Home)
 	sc.set("TMPDIR", w.Tmp)
+	sc.set("TOWND_ARTIFACTS", path.Join(w.Home, "artifacts"))
 	return sc
 }
 

@@ -45,6 +45,52 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/agents/{id}/artifacts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        /**
+         * What is kept of a run besides its output
+         * @description What the run changed as a patch, its commits, and the files that the agent left in `$TOWND_ARTIFACTS`, as they were
+         *     when it reported done or ended. They are deleted with the run's output.
+         */
+        get: operations["listArtifacts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/agents/{id}/artifacts/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["parameters"]["id"];
+                name: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * One artifact of a run
+         * @description Always an attachment of type application/octet-stream: it is an agent's, and may be anything. `Range` works.
+         */
+        get: operations["getArtifact"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/agents/{id}/diff": {
         parameters: {
             query?: never;
@@ -1789,6 +1835,34 @@ export interface components {
             /** @description One of the options, or something else. */
             answer: string;
         };
+        Artifact: {
+            /** Format: int64 */
+            bytes: number;
+            /**
+             * @description `diff`: what the run changed, as git apply takes it, without what a checkpoint leaves out. `commits`: as JSON.
+             *     `file`: one that the agent left.
+             * @enum {string}
+             */
+            kind: "diff" | "commits" | "file";
+            /** @description Printable, without a slash. No two of a run have the same. */
+            name: string;
+            sha256: string;
+            /** @description It ends early. */
+            truncated?: boolean;
+        };
+        Artifacts: {
+            /** @description The town's own first, then by name. */
+            artifacts: components["schemas"]["Artifact"][];
+            /** @description Files of the agent that were not taken, the first 200. */
+            leftOut?: components["schemas"]["LeftOut"][];
+            leftOutCount?: number;
+            runId: components["schemas"]["Id"];
+            /**
+             * Format: date-time
+             * @description Absent while nothing was taken.
+             */
+            takenAt?: string;
+        };
         AskRequest: {
             options: string[];
             question: string;
@@ -3527,6 +3601,88 @@ export interface operations {
                     "application/json": components["schemas"]["DeleteResponse"];
                 };
             };
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listArtifacts: {
+        parameters: {
+            query?: {
+                /** @description An earlier run of the agent; its newest when absent. */
+                run?: components["parameters"]["run"];
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description None while nothing was taken. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Artifacts"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getArtifact: {
+        parameters: {
+            query?: {
+                /** @description An earlier run of the agent; its newest when absent. */
+                run?: components["parameters"]["run"];
+            };
+            header?: never;
+            path: {
+                id: components["parameters"]["id"];
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of it. */
+            200: {
+                headers: {
+                    /** @description `attachment` with its name. */
+                    "Content-Disposition"?: string;
+                    /** @description Its SHA-256 in hex. */
+                    ETag?: string;
+                    /** @description "true" when it ends early. */
+                    "X-Townd-Truncated"?: boolean;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description The range. */
+            206: {
+                headers: {
+                    /** @description `attachment` with its name. */
+                    "Content-Disposition"?: string;
+                    /** @description Its SHA-256 in hex. */
+                    ETag?: string;
+                    /** @description "true" when it ends early. */
+                    "X-Townd-Truncated"?: boolean;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];

@@ -640,6 +640,34 @@ export interface components {
             deleted: number;
             binary: boolean;
         };
+        Artifacts: {
+            runId: components["schemas"]["Id"];
+            /**
+             * Format: date-time
+             * @description Absent while nothing was taken.
+             */
+            takenAt?: string;
+            /** @description The town's own first, then by name. */
+            artifacts: components["schemas"]["Artifact"][];
+            /** @description Files of the agent that were not taken, the first 200. */
+            leftOut?: components["schemas"]["LeftOut"][];
+            leftOutCount?: number;
+        };
+        Artifact: {
+            /** @description Printable, without a slash. No two of a run have the same. */
+            name: string;
+            /**
+             * @description `diff`: what the run changed, as git apply takes it, without what a checkpoint leaves out. `commits`: as JSON.
+             *     `file`: one that the agent left.
+             * @enum {string}
+             */
+            kind: "diff" | "commits" | "file";
+            /** Format: int64 */
+            bytes: number;
+            sha256: string;
+            /** @description It ends early. */
+            truncated?: boolean;
+        };
         SetupRequest: {
             rigId: components["schemas"]["Id"];
             gitUrl: string;
