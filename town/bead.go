@@ -2,6 +2,7 @@ package town
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -90,6 +91,12 @@ const (
 // Priorities returns every priority, lowest first.
 func Priorities() []Priority {
 	return []Priority{PriorityLow, PriorityMedium, PriorityHigh, PriorityCritical}
+}
+
+// Above is the next higher priority; nothing is above critical.
+func (p Priority) Above() Priority {
+	all := Priorities()
+	return all[min(slices.Index(all, p)+1, len(all)-1)]
 }
 
 // HeadStart is how much older than it is a bead of that priority counts.

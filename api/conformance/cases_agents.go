@@ -19,6 +19,7 @@ var agentCases = []Case{
 	{Name: "a checkpoint waits for the next attempt", run: checkpoints},
 	{Name: "mail comes until it is acknowledged", run: mail},
 	{Name: "an escalation of one cause is counted", run: escalations},
+	{Name: "an escalation that nobody acknowledges is raised again", time: true, run: raisedAgain},
 	{Name: "a question waits for its answer", run: questions},
 	{Name: "an expired question can be answered still", time: true, run: expiredQuestion},
 	{Name: "a refinery sends a branch back", run: refineries},
@@ -207,6 +208,46 @@ func escalations(t *T) {
 	t.must(err)
 }
 
+func raisedAgain(t *T) {
+	made := func(severity town.Priority) town.Escalation {
+		e, _, err := t.hall.Escalate(t.ctx, town.EscalationRequest{Severity: severity, Title: "nobody looks"})
+		t.must(err)
+		t.cleanup(func() { _, _ = t.hall.CloseEscalation(t.ctx, e.ID, "") })
+		return e
+	}
+	now := func(of town.Escalation) town.Escalation {
+		t.beat()
+		status, err := t.hall.TownStatus(t.ctx)
+		t.must(err)
+		i := slices.IndexFunc(status.Escalations, func(e town.Escalation) bool { return e.ID == of.ID })
+		if i < 0 {
+			t.Fatalf("escalation %s is not shown any more", of.ID)
+		}
+		return status.Escalations[i]
+	}
+	high, seen, critical := made(town.PriorityHigh), made(town.PriorityCritical), made(town.PriorityCritical)
+	_, err := t.hall.AcknowledgeEscalation(t.ctx, seen.ID, "")
+	t.must(err)
+	for n := 1; n <= 3; n++ {
+		t.advance(time.Hour)
+		t.eventually("a critical escalation is raised again each hour", func() bool { return now(critical).Raises == n })
+	}
+	if e := now(high); e.Raises != 0 || e.Severity != town.PriorityHigh {
+		t.Errorf("an escalation of severity high is %s after 3 hours", raw(e))
+	}
+	t.advance(time.Hour)
+	t.eventually("an escalation of severity high is raised to critical after 4 hours", func() bool { return now(high).Raises == 1 })
+	if e := now(high); e.Severity != town.PriorityCritical || e.RaisedAt == nil || e.RaisedAt.Sub(e.CreatedAt) < 4*time.Hour || e.Count != 1 {
+		t.Errorf("raised again it is %s", raw(e))
+	}
+	if e := now(critical); e.Raises != 3 || e.Severity != town.PriorityCritical {
+		t.Errorf("a critical escalation after 4 hours is %s, want it raised three times at most", raw(e))
+	}
+	if e := now(seen); e.Raises != 0 || e.RaisedAt != nil || e.Status != "acknowledged" {
+		t.Errorf("one that was acknowledged is %s", raw(e))
+	}
+}
+
 // questions proves K11.
 func questions(t *T) {
 	rig := t.rig()
@@ -257,7 +298,7 @@ func expiredQuestion(t *T) {
 	b := t.work(t.rig())
 	q, err := t.hall.As(b.AgentID).Ask(t.ctx, b.AgentID, town.AskRequest{Question: "Still there?", Options: []string{"yes", "no"}, WaitSeconds: 60})
 	t.must(err)
-	t.target.Advance(2 * time.Minute)
+	t.advance(2 * time.Minute)
 	t.eventually("a question that nobody waits for has expired", func() bool {
 		t.beat()
 		q, err = t.hall.Question(t.ctx, q.ID, 0)

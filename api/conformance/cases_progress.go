@@ -153,10 +153,10 @@ func endedLate(t *T) {
 // expires proves C8 and C27.
 func expires(t *T) {
 	b := t.work(t.rig())
-	t.target.Advance(4 * time.Minute)
+	t.advance(4 * time.Minute)
 	t.is(b, town.BeadInProgress)
 	t.box.forget(b.AgentID)
-	t.target.Advance(2 * time.Minute)
+	t.advance(2 * time.Minute)
 	t.eventually("a bead whose lease has ended is open", func() bool { t.beat(); return t.bead(b.ID).Status == town.BeadOpen })
 	if open := t.is(b, town.BeadOpen); open.Attempts != 1 || open.NotBefore == nil {
 		t.Errorf("after its lease the bead is %s, want a pause", show(open))

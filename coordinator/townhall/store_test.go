@@ -50,6 +50,43 @@ func TestADatabaseOfANewerVersionIsRefusedAndNotTouched(t *testing.T) {
 	}
 }
 
+// oldHall is the path of a database as version 1 of it was left by its last server.
+func oldHall(t testing.TB, statements ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hall.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	all := append([]string{
+		migration1, fmt.Sprintf(`PRAGMA application_id = %d`, applicationID), `PRAGMA user_version = 1`,
+		`INSERT INTO rigs (id, settings, created_at, updated_at) VALUES ('rig', '{"gitUrl":"https://example.com/rig.git"}', 1, 1)`,
+	}, statements...)
+	for _, s := range all {
+		if _, err := db.Exec(s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+	return path
+}
+
+func TestAnOldEscalationIsRaisedAgainToo(t *testing.T) {
+	clock := newTestClock()
+	made := clock.now().Add(-3 * time.Hour)
+	h := openHall(t, oldHall(t, fmt.Sprintf(`INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer,
+		created_at, updated_at) VALUES ('e', 'medium', 'old', '', '', '', '', '', 1, 'open', '', %d, %[1]d)`, ms(made))), clock)
+	for hours, want := range []int{0, 1, 1} {
+		if _, err := h.expired(t.Context(), clock.now()); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := h.Escalations(t.Context(), ""); err != nil || len(all) != 1 || all[0].Raises != want || !all[0].CreatedAt.Equal(made) {
+			t.Errorf("after %d hours: %+v, %v, want it raised %d times", hours, all, err, want)
+		}
+		clock.pass(time.Hour)
+	}
+}
+
 func TestACorruptDatabaseIsToldAndMovedAsideWhenAsked(t *testing.T) {
 	for name, spoil := range map[string]func(b []byte) []byte{
 		"no database": func([]byte) []byte { return []byte(strings.Repeat("no database at all ", 1000)) },

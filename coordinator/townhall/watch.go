@@ -35,9 +35,9 @@ func (w *WatchConfig) setDefaults() {
 	w.KeepEnded = cmp.Or(w.KeepEnded, 200)
 }
 
-// endLeases ends the leases and questions that have run out. Leases that no heartbeat
-// could have renewed the store has lengthened before: at its start, and when the
-// clock jumped.
+// endLeases does what time alone brings about: leases and questions end, escalations
+// are raised again. Leases that no heartbeat could have renewed the store has
+// lengthened before: at its start, and when the clock jumped.
 func (d *dispatcher) endLeases(ctx context.Context, now time.Time) error {
 	at, ok, err := d.h.nextDeadline(ctx)
 	if err != nil || !ok {

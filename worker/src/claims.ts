@@ -3,6 +3,7 @@ import { type AgentRow, agentStarts } from "./agentrows";
 import { applyTo, lose } from "./apply";
 import { type BeadRow, beadColumns, loadBead, waitsForAgent } from "./beadrows";
 import type { TurnState } from "./contract";
+import { raiseAgain } from "./escalations";
 import { mergeIsLive } from "./merges";
 import { pickName } from "./names";
 import { expireQuestions } from "./questions";
@@ -42,7 +43,7 @@ export function wakeLater(t: Tx): void {
   );
 }
 
-/** Ends the leases and questions that have run out. */
+/** Does what time alone brings about: leases and questions end, escalations are raised again. */
 export function endLeases(t: Tx): void {
   const over = t.all<BeadRow>(
     /* sql */ `SELECT ${beadColumns} FROM beads WHERE lease_expires_at IS NOT NULL AND lease_expires_at <= ?`,
@@ -53,6 +54,7 @@ export function endLeases(t: Tx): void {
     lose(t, b, "expire", `its agent ${b.agentId} was not heard of any more`);
   }
   expireQuestions(t);
+  raiseAgain(t);
 }
 
 /** Ends the lease of a bead whose agent could not be started. An older epoch changes nothing. */
@@ -103,7 +105,8 @@ export function nextDeadline(t: Tx): number {
       SELECT min(lease_expires_at) AS at FROM beads WHERE lease_expires_at IS NOT NULL
       UNION ALL SELECT min(not_before) FROM beads WHERE status = 'open' AND not_before IS NOT NULL AND not_before > ?1
       UNION ALL SELECT min(not_before) FROM merges WHERE ${mergeIsLive} AND not_before > ?1
-      UNION ALL SELECT min(expires_at) FROM questions WHERE status = 'open')`,
+      UNION ALL SELECT min(expires_at) FROM questions WHERE status = 'open'
+      UNION ALL SELECT min(raise_at) FROM escalations WHERE raise_at IS NOT NULL)`,
     t.now,
   );
 }

@@ -28,6 +28,8 @@ type EscalationRow = {
   rigId: string;
   cause: string;
   count: number;
+  raises: number;
+  raisedAt: number | null;
   status: EscalationStatus;
   answer: string;
   createdAt: number;
@@ -35,8 +37,8 @@ type EscalationRow = {
   closedAt: number | null;
 };
 
-const columns = `id, severity, title, body, agent_id AS agentId, bead_id AS beadId, rig_id AS rigId, cause, count, status, answer,
-  created_at AS createdAt, updated_at AS updatedAt, closed_at AS closedAt`;
+const columns = `id, severity, title, body, agent_id AS agentId, bead_id AS beadId, rig_id AS rigId, cause, count, raises,
+  raised_at AS raisedAt, status, answer, created_at AS createdAt, updated_at AS updatedAt, closed_at AS closedAt`;
 
 const maxBody = 64 * 1024;
 
@@ -47,6 +49,8 @@ function escalationOf(e: EscalationRow): Escalation {
     beadId: text(e.beadId),
     rigId: text(e.rigId),
     cause: text(e.cause),
+    raises: e.raises || undefined,
+    raisedAt: instantOr(e.raisedAt),
     answer: text(e.answer),
     createdAt: instant(e.createdAt),
     updatedAt: instant(e.updatedAt),
@@ -99,6 +103,8 @@ export function raise(t: Tx, req: Request): { escalation: Escalation; created: b
     rigId: req.rigId ?? "",
     cause: req.cause ?? "",
     count: 1,
+    raises: 0,
+    raisedAt: null,
     status: "open",
     answer: "",
     createdAt: t.now,
@@ -106,8 +112,8 @@ export function raise(t: Tx, req: Request): { escalation: Escalation; created: b
     closedAt: null,
   };
   t.exec(
-    /* sql */ `INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer, created_at, updated_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 'open', '', ?, ?)`,
+    /* sql */ `INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer, created_at, updated_at, raise_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 'open', '', ?, ?, ?)`,
     e.id,
     e.severity,
     e.title,
@@ -118,8 +124,43 @@ export function raise(t: Tx, req: Request): { escalation: Escalation; created: b
     e.cause,
     t.now,
     t.now,
+    raiseAt(e, t.now),
   );
   return { escalation: escalationOf(e), created: true };
+}
+
+const hour = 3_600_000;
+
+/** How long an escalation of a severity waits to be acknowledged before it is raised again. */
+const raiseAfter: Record<Priority, number> = { critical: hour, high: 4 * hour, medium: 8 * hour, low: 24 * hour };
+
+/** How often it is: who has not looked then is not to be reached by this. */
+const maxRaises = 3;
+
+const above: Record<Priority, Priority> = { low: "medium", medium: "high", high: "critical", critical: "critical" };
+
+/** When an open escalation is raised again, null for never. */
+function raiseAt(e: { severity: Priority; raises: number }, now: number): number | null {
+  return e.raises >= maxRaises ? null : now + raiseAfter[e.severity];
+}
+
+/** Raises the escalations whose time has come, each by one severity. */
+export function raiseAgain(t: Tx): void {
+  const due = t.all<EscalationRow>(/* sql */ `SELECT ${columns} FROM escalations WHERE raise_at IS NOT NULL AND raise_at <= ?`, t.now);
+  for (const e of due) {
+    const raised = { severity: above[e.severity], raises: e.raises + 1 };
+    t.exec(
+      "UPDATE escalations SET severity = ?, raises = ?, raised_at = ?, raise_at = ?, updated_at = ? WHERE id = ?",
+      raised.severity,
+      raised.raises,
+      t.now,
+      raiseAt(raised, t.now),
+      t.now,
+      e.id,
+    );
+    console.warn({ message: "escalation raised again", escalation: e.id, ...raised });
+    t.tell("work");
+  }
 }
 
 /** Escalations of that status (of all when ""), newest first, at most 500. */
@@ -156,7 +197,7 @@ export function answerEscalation(t: Tx, c: Caller, id: string, answer: string, s
   e.closedAt = status === "closed" ? (e.closedAt ?? t.now) : e.closedAt;
   t.tell("work");
   t.exec(
-    "UPDATE escalations SET status = ?, answer = ?, updated_at = ?, closed_at = ? WHERE id = ?",
+    "UPDATE escalations SET status = ?, answer = ?, updated_at = ?, closed_at = ?, raise_at = NULL WHERE id = ?",
     e.status,
     e.answer,
     e.updatedAt,

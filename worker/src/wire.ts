@@ -1978,6 +1978,9 @@ export interface components {
             count: number;
             createdAt: components["schemas"]["Instant"];
             id: components["schemas"]["Id"];
+            raisedAt?: components["schemas"]["Instant"];
+            /** @description Times that it was raised again, for nobody had acknowledged it. */
+            raises?: number;
             rigId?: string;
             severity: components["schemas"]["Priority"];
             /** @enum {string} */

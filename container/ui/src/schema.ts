@@ -814,6 +814,9 @@ export interface components {
             rigId?: string;
             cause?: string;
             count: number;
+            /** @description Times that it was raised again, for nobody had acknowledged it. */
+            raises?: number;
+            raisedAt?: components["schemas"]["Instant"];
             /** @enum {string} */
             status: "open" | "acknowledged" | "closed";
             answer?: string;
