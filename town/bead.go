@@ -18,6 +18,7 @@ type Bead struct {
 	Priority    Priority        `json:"priority"`
 	Labels      []string        `json:"labels"`
 	Source      string          `json:"source"`               // who made it: "person", "agent:<id>", "github", …
+	ParentID    string          `json:"parentId,omitempty"`   // bead on which the agent was that made it
 	DedupeKey   string          `json:"dedupeKey,omitempty"`  // a second bead of a rig with it is the first one
 	DependsOn   []string        `json:"dependsOn"`            // beads that must be closed before anyone takes it
 	ConvoyID    string          `json:"convoyId,omitempty"`   //

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 var agentCases = []Case{
 	{Name: "an agent that claims to be another is refused", run: claimsToBeAnother},
 	{Name: "the role decides what an agent may do", run: roles},
+	{Name: "beads that agents make do not explode", run: bounded},
 	{Name: "prime tells an agent what it must know", run: primes},
 	{Name: "a checkpoint waits for the next attempt", run: checkpoints},
 	{Name: "mail comes until it is acknowledged", run: mail},
@@ -77,6 +79,62 @@ func roles(t *T) {
 	t.want(http.StatusForbidden, "POST", "/agents/"+b.AgentID+"/done", `{"epoch":1}`, mayor...)
 	t.same(b)
 	t.ordered(town.OrderMessage, b.AgentID)
+}
+
+// bounded proves R16 for a coordinator with its defaults.
+func bounded(t *T) {
+	rig := t.rig()
+	file := func(by town.Bead, title string) (town.Bead, bool, error) {
+		return t.hall.As(by.AgentID).CreateBead(t.ctx, rig, town.BeadRequest{Title: title, Priority: town.PriorityCritical})
+	}
+	refusedBy := func(what string, err error, bound string) {
+		if t.refused(what, err, town.ErrConflict); err != nil && !strings.Contains(err.Error(), bound) {
+			t.Errorf("%s is refused with %q, want its bound named, %s", what, err, bound)
+		}
+	}
+	b := t.work(rig)
+	first, created, err := file(b, "the test is flaky")
+	t.must(err)
+	if !created || first.ParentID != b.ID {
+		t.Errorf("the bead that an agent made is %s, want it made on %s", show(first), b.ID)
+	}
+	again, created, err := file(b, " The test is FLAKY")
+	t.must(err)
+	if created || again.ID != first.ID {
+		t.Errorf("one of the same title is %s (created %v), want %s", again.ID, created, first.ID)
+	}
+	deepest := t.taken(first.ID, 1)
+	for range 2 {
+		next, _, err := file(deepest, "and the next")
+		t.must(err)
+		deepest = t.taken(next.ID, 1)
+	}
+	_, _, err = file(deepest, "and the next")
+	refusedBy("a fourth bead one after the other", err, "AGENT_BEADS_DEPTH")
+	t.pause(rig, true)
+	for i := 1; i < 20; i++ {
+		_, _, err = file(b, fmt.Sprint("finding ", i))
+		t.must(err)
+	}
+	_, _, err = file(b, "one more")
+	refusedBy("the 21st bead on one", err, "AGENT_BEADS_PER_BEAD")
+	if again, created, err := file(b, "finding 7"); err != nil || created || again.ParentID != b.ID {
+		t.Errorf("one of a title that is there is %s, %v, %v", again.ID, created, err)
+	}
+	if _, created, err := t.hall.CreateBead(t.ctx, rig, town.BeadRequest{Title: "finding 7"}); err != nil || !created {
+		t.Errorf("a person's bead of that title is made: %v, %v", created, err)
+	}
+	mayor := t.hall.As("mayor")
+	many := town.ConvoyRequest{RigID: rig, Title: "many", Parallel: true, Tasks: make([]town.ConvoyTask, 100)}
+	for i := range many.Tasks {
+		many.Tasks[i].Title = fmt.Sprint("task ", i)
+	}
+	_, err = mayor.CreateConvoy(t.ctx, many)
+	t.must(err)
+	_, err = mayor.CreateConvoy(t.ctx, many)
+	refusedBy("more than 200 beads of agents at once", err, "AGENT_BEADS_OPEN")
+	_, err = t.hall.CreateConvoy(t.ctx, many)
+	t.must(err)
 }
 
 func primes(t *T) {

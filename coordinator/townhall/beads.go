@@ -15,7 +15,7 @@ import (
 )
 
 // CreateBead makes a bead; created is false when there was one with its
-// dedupeKey, which is returned instead.
+// dedupeKey, which is returned instead. For an agent see guard.
 func (h *Hall) CreateBead(ctx context.Context, c Caller, rigID string, req town.BeadRequest) (bead town.Bead, created bool, err error) {
 	if err := checkBead(req); err != nil {
 		return town.Bead{}, false, err
@@ -31,6 +31,11 @@ func (h *Hall) CreateBead(ctx context.Context, c Caller, rigID string, req town.
 			}
 		}
 		b := newBead(t, c, rigID, req)
+		if c.agent() {
+			if first, known, err := guard(t, c, &b); err != nil || known {
+				return made[town.Bead]{It: first}, err
+			}
+		}
 		if b.blockers, err = countBlockers(t, b.DependsOn); err != nil {
 			return made[town.Bead]{}, err
 		}
@@ -59,7 +64,11 @@ func newBead(t *tx, c Caller, rigID string, req town.BeadRequest) beadRow {
 		at := timeOf(ms(*req.NotBefore))
 		b.NotBefore = &at
 	}
-	return beadRow{Bead: b}
+	row := beadRow{Bead: b}
+	if c.agent() {
+		row.depth = 1
+	}
+	return row
 }
 
 // distinct returns what is in all, once, sorted, and never nil.

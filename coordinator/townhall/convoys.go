@@ -88,6 +88,11 @@ func (h *Hall) CreateConvoy(ctx context.Context, c Caller, req town.ConvoyReques
 		if _, err := loadRig(t, req.RigID); err != nil {
 			return ConvoyMade{}, err
 		}
+		if c.agent() {
+			if err := roomForMore(t, len(req.Tasks)); err != nil {
+				return ConvoyMade{}, err
+			}
+		}
 		id, err := insertConvoy(t, c, req)
 		if err != nil {
 			return ConvoyMade{}, err

@@ -32,6 +32,7 @@ type Config struct {
 	KeepEvents     int64                // the newest so many events are kept; 1,000,000 when 0
 	KeepKeys       time.Duration        // idempotency keys are kept so long; 48 h when 0
 	Readers        int                  // connections that read at once; 4 when 0
+	Beads          BeadCaps             // what agents may make
 }
 
 // Hall is an open town hall. It is safe for concurrent use.
@@ -62,6 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Hall, error) {
 	cfg.KeepEvents = cmp.Or(cfg.KeepEvents, 1_000_000)
 	cfg.KeepKeys = cmp.Or(cfg.KeepKeys, 48*time.Hour)
 	cfg.Readers = cmp.Or(cfg.Readers, 4)
+	cfg.Beads.setDefaults()
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}

@@ -87,6 +87,38 @@ func TestAnOldEscalationIsRaisedAgainToo(t *testing.T) {
 	}
 }
 
+// insertOld makes a bead of version 1.
+func insertOld(id, source, status string) string {
+	return fmt.Sprintf(`INSERT INTO beads (id, rig_id, type, title, body, status, why, priority, labels, source, dedupe_key, convoy_id, attempts,
+		max_attempts, reworks, hold, name, agent_id, epoch, nudges, branch, start_point, target, commit_id, pull_request, summary, feedback, due, blockers,
+		created_at, updated_at) VALUES ('%s', 'rig', 'issue', '%[1]s', '', '%s', '', 'medium', '[]', '%s', '', '', 0, 3, 0, '', '', '', 0, 0, '', '', '', '', '',
+		'', '', 1, 0, 1, 1)`, id, status, source)
+}
+
+func TestOldBeadsOfAgentsCountToo(t *testing.T) {
+	clock := newTestClock()
+	path := oldHall(t, insertOld("theirs", "person", "open"), insertOld("found", "agent:toast", "open"),
+		`INSERT INTO agents (id, rig_id, role, name, bead_id, status, reason, turn_state, turn_count, says, generation, run_id, last_seen_at, last_event_type,
+			active_tools, message_count, event_cursor, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, tool_calls, rss_bytes,
+			cpu_percent, processes) VALUES ('toast', 'rig', 'polecat', 'toast', 'theirs', 'exited', '', 'none', 0, '', 1, '', 1, '', '[]', 0, 0, 0, 0, 0, 0, 0,
+			0, 0, 0, 0)`)
+	cfg := testConfig(path, clock)
+	cfg.Beads.PerBead = 1
+	h, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	if b := bead(t, h, "theirs"); b.ParentID != "" {
+		t.Errorf("a person's bead has the parent %q", b.ParentID)
+	}
+	if b := bead(t, h, "found"); b.ParentID != "theirs" {
+		t.Errorf("an agent's bead has the parent %q", b.ParentID)
+	}
+	_, _, err = h.CreateBead(t.Context(), Caller{AgentID: "toast", Role: town.RolePolecat}, "rig", town.BeadRequest{Title: "another"})
+	wantKind(t, err, town.ErrConflict)
+}
+
 func TestACorruptDatabaseIsToldAndMovedAsideWhenAsked(t *testing.T) {
 	for name, spoil := range map[string]func(b []byte) []byte{
 		"no database": func([]byte) []byte { return []byte(strings.Repeat("no database at all ", 1000)) },

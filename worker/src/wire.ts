@@ -1185,6 +1185,10 @@ export interface paths {
          * Make a bead
          * @description With a `dedupeKey` that a bead of the rig has already, that one is answered with 200 and nothing is made. A bead that
          *     depends on an unknown one, or by way of others on itself, is refused with 400.
+         *
+         *     What an agent makes on its bead has that as `parentId`. With the title of one that was made on it before, that one is
+         *     answered with 200; and it is refused with 409, which names the bound, where agents have made too many: one after the
+         *     other, on that bead, or in the town.
          */
         post: operations["createBead"];
         delete?: never;
@@ -1673,6 +1677,8 @@ export interface components {
             /** @description As it was given. */
             metadata?: Record<string, never>;
             notBefore?: components["schemas"]["Instant"];
+            /** @description Bead on which the agent was that made it. */
+            parentId?: components["schemas"]["Id"];
             priority: components["schemas"]["Priority"];
             pullRequest?: string;
             /** @description Times that it came back from review. */
@@ -5837,7 +5843,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description There was one with the dedupeKey. */
+            /** @description There was one with the dedupeKey, or the title. */
             200: {
                 headers: {
                     [name: string]: unknown;

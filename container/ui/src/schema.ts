@@ -1283,6 +1283,8 @@ export interface components {
             labels: string[];
             /** @description Who made it: person, agent:<id>, github and others. */
             source: string;
+            /** @description Bead on which the agent was that made it. */
+            parentId?: components["schemas"]["Id"];
             dedupeKey?: string;
             /** @description Beads that must be closed before anyone takes it. */
             dependsOn: components["schemas"]["Id"][];
