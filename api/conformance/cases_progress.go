@@ -199,6 +199,7 @@ func holdsWork(t *T) {
 	if open := t.is(b, town.BeadOpen); open.Hold != hold || open.NotBefore != nil {
 		t.Errorf("the bead is %s, want it held", show(open))
 	}
+	t.ordered(town.OrderStop, b.AgentID)
 	if answer := t.done(b, 1); !answer.Kept {
 		t.Errorf("done after a hold is answered %s, want it kept", raw(answer))
 	}
@@ -217,7 +218,11 @@ func stopsAgent(t *T) {
 	}
 }
 
-func closesWork(t *T) { t.closeReleases(t.work(t.rig())) }
+func closesWork(t *T) {
+	b := t.work(t.rig())
+	t.closeReleases(b)
+	t.ordered(town.OrderStop, b.AgentID)
+}
 
 func failsWork(t *T) {
 	rig := t.rig()
@@ -227,6 +232,7 @@ func failsWork(t *T) {
 	t.must(err)
 	t.is(b, town.BeadFailed)
 	t.toldOf(second, second.Why)
+	t.ordered(town.OrderStop, b.AgentID)
 }
 
 func waits(t *T) {

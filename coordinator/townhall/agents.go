@@ -296,8 +296,7 @@ func (h *Hall) OrderStop(ctx context.Context, c Caller, agentID, reason string) 
 		if err != nil {
 			return "", err
 		}
-		o, err := order(t, town.Order{Kind: town.OrderStop, AgentID: agentID, Data: json.RawMessage(`{}`)})
-		return o.ID, err
+		return orderOnce(t, town.OrderStop, agentID) // that of the hold, or of one who has no bead
 	})
 }
 

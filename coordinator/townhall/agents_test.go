@@ -114,6 +114,37 @@ func TestStoppingAnAgentHoldsItsBead(t *testing.T) {
 	}
 }
 
+func TestAHoldStopsWhoLivesAndOrdersItOnce(t *testing.T) {
+	h, _ := newHall(t)
+	addBead(t, h, town.BeadRequest{})
+	b := take(t, h)
+	beat(t, h, "box", shown(b))
+	why := "not now"
+	if _, err := h.PatchBead(t.Context(), Person, b.ID, town.BeadPatch{Hold: &why}); err != nil {
+		t.Fatal(err)
+	}
+	id, err := h.OrderStop(t.Context(), Person, b.AgentID, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := beat(t, h, "box", shown(b)); len(r.Orders) != 1 || r.Orders[0].Kind != town.OrderStop || r.Orders[0].ID != id {
+		t.Errorf("orders %+v, want one stop %s", r.Orders, id)
+	}
+	if _, err := h.RetryBead(t.Context(), Person, b.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	b = take(t, h)
+	if err := h.Completed(t.Context(), b.AgentID, completion(b, town.ReasonStopped)); err != nil {
+		t.Fatal(err)
+	}
+	if got := wantStatus(t, h, b.ID, town.BeadOpen); got.Hold == "" {
+		t.Error("the bead of an agent that was stopped is not held")
+	}
+	if r := beat(t, h, "box"); len(r.Orders) != 0 {
+		t.Errorf("an agent that has ended is to be stopped: %+v", r.Orders)
+	}
+}
+
 // R11: what an agent noted is what the next attempt begins with.
 // Proves D7.
 func TestACheckpointIsPrimed(t *testing.T) {

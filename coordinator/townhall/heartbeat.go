@@ -234,6 +234,17 @@ func order(t *tx, o town.Order) (town.Order, error) {
 	return o, err
 }
 
+// orderOnce makes an order that needs nothing but its agent, and returns its id; that
+// of one that waits already, if there is one.
+func orderOnce(t *tx, kind town.OrderKind, agentID string) (id string, err error) {
+	err = t.row(`SELECT id FROM orders WHERE agent_id = ? AND kind = ? AND done_at IS NULL`, agentID, string(kind)).Scan(&id)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return id, err
+	}
+	o, err := order(t, town.Order{Kind: kind, AgentID: agentID})
+	return o.ID, err
+}
+
 // Orders returns the orders that are not done, oldest first.
 func (h *Hall) Orders(ctx context.Context) (orders []town.Order, err error) {
 	err = h.read(ctx, func(r reader) error {

@@ -20,6 +20,14 @@ func (h *Hall) call(ctx context.Context, beadID string, call Call) error {
 	})
 }
 
+// order makes an order that needs nothing but its agent, unless it waits already.
+func (h *Hall) order(ctx context.Context, kind town.OrderKind, agentID string) error {
+	return h.write(ctx, fact, func(t *tx) error {
+		_, err := orderOnce(t, kind, agentID)
+		return err
+	})
+}
+
 // escalateOnce makes an escalation, or counts one of its cause up.
 func (h *Hall) escalateOnce(ctx context.Context, req town.EscalationRequest) error {
 	_, _, err := h.Escalate(ctx, theTown, req)
@@ -127,16 +135,6 @@ func (h *Hall) strays(ctx context.Context) (all []stray, err error) {
 		return err
 	})
 	return all, err
-}
-
-func orderStop(t *tx, agentID string) error {
-	_, err := order(t, town.Order{Kind: town.OrderStop, AgentID: agentID})
-	return err
-}
-
-func forget(t *tx, agentID string) error {
-	_, err := order(t, town.Order{Kind: town.OrderForget, AgentID: agentID})
-	return err
 }
 
 // mergeWork is what there is to do about merges.

@@ -144,7 +144,7 @@ func (d *dispatcher) watchSilent(ctx context.Context, now time.Time) error {
 		default: // the lease ends here; the agent is a stray from now on
 			_, err = d.h.released(ctx, s.Bead.ID, s.Bead.Epoch, reason)
 			if err == nil {
-				err = d.h.write(ctx, fact, func(tx *tx) error { return orderStop(tx, s.Bead.AgentID) })
+				err = d.h.order(ctx, town.OrderStop, s.Bead.AgentID)
 			}
 		}
 		if err != nil {
@@ -164,16 +164,16 @@ func (d *dispatcher) clearStrays(ctx context.Context, now time.Time) error {
 	}
 	kept := 0
 	for _, s := range strays {
-		clearAway, after := orderStop, d.cfg.Watch.StrayAfter
+		kind, after := town.OrderStop, d.cfg.Watch.StrayAfter
 		if !s.Live {
-			clearAway, after = forget, d.cfg.Watch.ForgetAfter
+			kind, after = town.OrderForget, d.cfg.Watch.ForgetAfter
 			kept++
 		}
 		if due := s.Since.Add(after); now.Before(due) && kept <= d.cfg.Watch.KeepEnded {
 			d.wakeAt(due)
 			continue
 		}
-		if err := d.h.write(ctx, fact, func(tx *tx) error { return clearAway(tx, s.AgentID) }); err != nil {
+		if err := d.h.order(ctx, kind, s.AgentID); err != nil {
 			return err
 		}
 	}

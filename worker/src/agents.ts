@@ -11,7 +11,7 @@ import { isDraining } from "./instance";
 import { afterEnd } from "./judge";
 import { listMail } from "./mail";
 import { approve, endMerge, type MergeRow, mergeColumns, mergeNothing, mergeOf, reviewed, verdictOfReview } from "./merges";
-import { type Delivery, message, order } from "./orders";
+import { type Delivery, message, orderOnce } from "./orders";
 import { questionsOf } from "./questions";
 import { endRun } from "./runs";
 import type { Tx } from "./store";
@@ -129,7 +129,7 @@ export function orderStop(t: Tx, c: Caller, agentId: string, reason: string): st
     const why = `stopped by ${by(c)}`;
     applyTo(t, b, { event: "hold", by: by(c), reason: reason === "" ? why : `${why}: ${reason}` });
   }
-  return order(t, "stop", agentId, {});
+  return orderOnce(t, "stop", agentId); // that of the hold, or of one who has no bead
 }
 
 /** Takes the end of an agent's run. It may be told more than once. */

@@ -1,10 +1,12 @@
 // Carries out transitions on the store, with their effects outside of the bead.
+import { findAgent, isLive } from "./agentrows";
 import { addNote, type BeadRow, loadBead, saveState, waitsForAgent, whyOf } from "./beadrows";
 import { cut } from "./contract";
 import { setConvoy } from "./convoys";
 import { raise } from "./escalations";
 import { instanceEpoch } from "./instance";
 import { cancelMerge, enqueueMerge } from "./merges";
+import { orderOnce } from "./orders";
 import type { Tx } from "./store";
 import { apply, type Call, type Effect, type Outcome } from "./transitions";
 
@@ -103,6 +105,12 @@ const storeEffects: Record<Effect, (t: Tx, b: BeadRow, call: Call & { by: string
       rigId: b.rigId,
       cause: call.cause || `bead:${b.id}`,
     });
+  },
+  stop: (t, b) => {
+    const a = findAgent(t, b.agentId);
+    if (a && isLive(a.status)) {
+      orderOnce(t, "stop", b.agentId);
+    }
   },
   attempt: (t, b, call) => {
     const text = [call.event, call.commit, call.pullRequest, call.summary, call.reason].filter(Boolean).join(" ");
