@@ -18,6 +18,7 @@ var progressCases = []Case{
 	{Name: "an agent closes its bead without changes", Rows: []string{"in_progress/finish"}, run: finished},
 	{Name: "a late close of an earlier attempt is kept", Rows: []string{"in_progress/finish/else"}, run: finishedLate},
 	{Name: "a crash frees the bead, with a pause", Rows: []string{"in_progress/release"}, run: crashed},
+	{Name: "a start that was cut off is no attempt", run: cutOff},
 	{Name: "the end of an earlier run changes nothing", Rows: []string{"in_progress/release/else", "in_progress/give_up/else", "in_progress/block/else"}, run: endedLate},
 	{Name: "a lease that nobody renews ends", Rows: []string{"in_progress/expire"}, time: true, run: expires},
 	{Name: "a refused credential fails the bead", Rows: []string{"in_progress/give_up"}, run: authFails},
@@ -138,6 +139,14 @@ func crashed(t *T) {
 	t.end(b, 1, town.CompletionCompleted, town.ReasonExited)
 	if open := t.is(b, town.BeadOpen); open.NotBefore == nil {
 		t.Errorf("after an end without done the bead is %s, want a pause", show(open))
+	}
+}
+
+func cutOff(t *T) {
+	b := t.work(t.rig(), attempts(1))
+	t.end(b, 1, town.CompletionFailed, town.ReasonCutOff)
+	if again := t.taken(b.ID, 2); again.Attempts != 1 {
+		t.Errorf("after a start that was cut off the bead is %s, want its first attempt", show(again))
 	}
 }
 

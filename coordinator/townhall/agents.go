@@ -357,6 +357,9 @@ func beadCompleted(t *tx, b *beadRow, c town.Completion) error {
 	if c.Reason == town.ReasonWaiting {
 		return waitForAnswer(t, b)
 	}
+	if c.Reason == town.ReasonCutOff {
+		return cutOff(t, b, "its server ended while it was started")
+	}
 	if c.Reason == town.ReasonStopped || c.Reason == town.ReasonKilled {
 		draining, err := isDraining(t)
 		if err != nil {
@@ -392,6 +395,16 @@ func giveBack(t *tx, b *beadRow, epoch int64, reason string) error {
 	}
 	_, err = t.exec(`UPDATE beads SET attempts = max(attempts - 1, 0), not_before = NULL, why = ? WHERE id = ?`, waitsForAgent+": "+reason, b.ID)
 	return err
+}
+
+// cutOff gives back a bead whose agent never ran: the server that was to start it
+// ended. That was no attempt of the bead's, but it counts for the breaker: there may be
+// something in the bead that ends servers.
+func cutOff(t *tx, b *beadRow, reason string) error {
+	if err := giveBack(t, b, b.Epoch, reason); err != nil {
+		return err
+	}
+	return failed(t, b.ID, reason)
 }
 
 // waitForAnswer keeps the lease of a bead whose agent has ended to wait for an

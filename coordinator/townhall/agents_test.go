@@ -361,7 +361,7 @@ func TestALateAnswerIsBroughtToTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.pass(time.Minute)
-	if _, err := h.expired(t.Context(), clock.now()); err != nil {
+	if _, err := h.expired(t.Context(), clock.now(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if open, err := h.Questions(t.Context(), "open"); err != nil || len(open) != 0 {
@@ -388,7 +388,7 @@ func TestAnAgentThatEndedToWaitGoesOnWithItsAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.pass(30 * time.Minute)
-	if over, err := h.expired(t.Context(), clock.now()); err != nil || len(over) != 0 {
+	if over, err := h.expired(t.Context(), clock.now(), nil); err != nil || len(over) != 0 {
 		t.Errorf("expired() = %v, %v; want none while the question is open", over, err)
 	}
 	if _, err := h.AnswerQuestion(t.Context(), Person, q.ID, "a"); err != nil {

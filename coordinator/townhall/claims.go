@@ -80,8 +80,9 @@ func claim(t *tx, b *beadRow, name func(taken map[string]bool) string) error {
 
 // expired ends the leases and questions that have run out by now, and raises what
 // waited too long for someone: a bead is open again, or given up after the last
-// attempt. It returns the beads whose lease it ended.
-func (h *Hall) expired(ctx context.Context, now time.Time) (beads []town.Bead, err error) {
+// attempt. unanswered are the epochs of starts of which nobody knows what became of
+// them. It returns the beads whose lease it ended.
+func (h *Hall) expired(ctx context.Context, now time.Time, unanswered map[string]int64) (beads []town.Bead, err error) {
 	err = h.write(ctx, news, func(t *tx) error {
 		if now.After(t.now) {
 			now = t.now
@@ -91,7 +92,7 @@ func (h *Hall) expired(ctx context.Context, now time.Time) (beads []town.Bead, e
 			return err
 		}
 		for _, b := range over {
-			if err := lose(t, &b, EventExpire, "its agent "+b.AgentID+" was not heard of any more"); err != nil {
+			if err := expire(t, &b, unanswered[b.ID] == b.Epoch); err != nil {
 				return err
 			}
 			beads = append(beads, b.Bead)
@@ -105,6 +106,27 @@ func (h *Hall) expired(ctx context.Context, now time.Time) (beads []town.Bead, e
 		return nil, fmt.Errorf("end leases: %w", err)
 	}
 	return beads, nil
+}
+
+// expire ends a lease that has run out. One whose start was not answered, and whose
+// agent was never seen to run, was no attempt.
+func expire(t *tx, b *beadRow, unanswered bool) error {
+	if unanswered {
+		ran, err := hasRun(t, *b)
+		if err != nil {
+			return err
+		}
+		if !ran {
+			return cutOff(t, b, "its start was not answered")
+		}
+	}
+	return lose(t, b, EventExpire, "its agent "+b.AgentID+" was not heard of any more")
+}
+
+// hasRun reports whether the agent of a bead in progress was ever seen to run.
+func hasRun(r reader, b beadRow) (bool, error) {
+	a, err := loadAgent(r, b.AgentID)
+	return a.Status != town.StatusStarting, err
 }
 
 // released ends the lease of a bead whose agent ended without done (or could not be

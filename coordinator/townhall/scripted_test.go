@@ -35,6 +35,7 @@ type scripted struct {
 
 	onStart func(req town.StartRequest) error // before the agent lives; it does not when it returns an error
 	onLive  func(req town.StartRequest)       // after
+	onAgent func(id string) error             // when it is asked for an agent
 	onMerge func(req api.MergeRequest) (api.MergeResult, error)
 }
 
@@ -86,6 +87,11 @@ func (c *scripted) Agent(_ context.Context, id string) (town.Agent, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a, ok := c.agents[id]
+	if c.onAgent != nil {
+		if err := c.onAgent(id); err != nil {
+			return town.Agent{}, err
+		}
+	}
 	if !ok {
 		return town.Agent{}, fmt.Errorf("agent %s: %w", id, town.ErrNotFound)
 	}

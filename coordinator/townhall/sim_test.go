@@ -356,7 +356,7 @@ func (s *sim) pass() {
 	d := time.Duration(s.r.IntN(400)) * time.Second
 	s.clock.pass(d)
 	if s.do(fmt.Sprintf("expire after %v", d), nil, func() error {
-		_, err := s.h.expired(s.t.Context(), s.clock.now())
+		_, err := s.h.expired(s.t.Context(), s.clock.now(), nil)
 		return err
 	}) {
 		for _, b := range s.beads {
@@ -375,7 +375,7 @@ func (s *sim) jump() {
 	}
 	s.clock.set(by)
 	for !s.do(fmt.Sprintf("clock set by %v", by), nil, func() error {
-		_, err := s.h.expired(s.t.Context(), s.clock.now())
+		_, err := s.h.expired(s.t.Context(), s.clock.now(), nil)
 		return err
 	}) {
 	}

@@ -77,7 +77,7 @@ func TestAnOldEscalationIsRaisedAgainToo(t *testing.T) {
 	h := openHall(t, oldHall(t, fmt.Sprintf(`INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer,
 		created_at, updated_at) VALUES ('e', 'medium', 'old', '', '', '', '', '', 1, 'open', '', %d, %[1]d)`, ms(made))), clock)
 	for hours, want := range []int{0, 1, 1} {
-		if _, err := h.expired(t.Context(), clock.now()); err != nil {
+		if _, err := h.expired(t.Context(), clock.now(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if all, err := h.Escalations(t.Context(), ""); err != nil || len(all) != 1 || all[0].Raises != want || !all[0].CreatedAt.Equal(made) {

@@ -48,8 +48,9 @@ func (d *dispatcher) endLeases(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	d.wakeAt(now.Add(time.Second)) // for what comes after
-	beads, err := d.h.expired(ctx, now)
+	beads, err := d.h.expired(ctx, now, d.unanswered)
 	for _, b := range beads {
+		delete(d.unanswered, b.ID)
 		d.log.Warn("lease ended", "bead", b.ID, "agent", b.AgentID, "epoch", b.Epoch, "status", b.Status)
 	}
 	return err

@@ -1,8 +1,8 @@
 // What agents tell and ask by their tools, and what is told of their ends.
 
 import { type AgentRow, agentOf, isLive, mustHaveAgent } from "./agentrows";
-import { applyTo, failed } from "./apply";
-import { agentsBead, type BeadRow, beadColumns, beadOf, loadBead, mustHaveBead, notesOf, waitsForAgent } from "./beadrows";
+import { applyTo, cutOff, failed, giveBack } from "./apply";
+import { agentsBead, type BeadRow, beadColumns, beadOf, loadBead, mustHaveBead, notesOf } from "./beadrows";
 import { by, type Caller } from "./caller";
 import { type Bead, byteLength, type Completion, isID, type Merge, type Schemas, type TownAgent } from "./contract";
 import { badBody, conflict, forbidden } from "./errors";
@@ -164,6 +164,10 @@ function beadCompleted(t: Tx, b: BeadRow, c: Completion & { agentId: string; gen
     waitForAnswer(t, b);
     return;
   }
+  if (c.reason === "cut_off") {
+    cutOff(t, b, "its server ended while it was started");
+    return;
+  }
   if ((c.reason === "stopped" || c.reason === "killed") && isDraining(t)) {
     // Nobody stopped this agent, and it did not fail: its container ends.
     giveBack(t, b, c.generation, "its container ends");
@@ -177,17 +181,6 @@ function beadCompleted(t: Tx, b: BeadRow, c: Completion & { agentId: string; gen
     mergeNothing(t, b);
   } else if (call.event === "release" || call.event === "give_up") {
     failed(t, b.id, call.reason ?? "");
-  }
-}
-
-/** Frees a bead whose attempt does not count: others may take it at once. */
-function giveBack(t: Tx, b: BeadRow, epoch: number, reason: string): void {
-  if (applyTo(t, b, { event: "release", epoch, reason }) === "applied") {
-    t.exec(
-      "UPDATE beads SET attempts = max(attempts - 1, 0), not_before = NULL, why = ? WHERE id = ?",
-      `${waitsForAgent}: ${reason}`,
-      b.id,
-    );
   }
 }
 

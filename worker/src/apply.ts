@@ -159,6 +159,34 @@ export function lose(t: Tx, b: BeadRow, event: "release" | "expire", reason: str
   }
 }
 
+/** Ends the lease of a bead through no fault of its own: that was no attempt, and it is ready again at once. */
+export function giveBack(t: Tx, b: BeadRow, epoch: number, reason: string): boolean {
+  const applied = applyTo(t, b, { event: "release", epoch, reason }) === "applied";
+  if (applied) {
+    t.exec(
+      "UPDATE beads SET attempts = max(attempts - 1, 0), not_before = NULL, why = ? WHERE id = ?",
+      `${waitsForAgent}: ${reason}`,
+      b.id,
+    );
+  }
+  return applied;
+}
+
+/**
+ * Gives back a bead whose agent never ran: the server that was to start it ended. That was
+ * no attempt of the bead's, but it counts for the breaker: there may be something in the
+ * bead that ends servers.
+ */
+export function cutOff(t: Tx, b: BeadRow, reason: string): void {
+  giveBack(t, b, b.epoch, reason);
+  failed(t, b.id, reason);
+}
+
+/** Whether the agent of a bead in progress was ever seen to run. */
+export function hasRun(t: Tx, b: BeadRow): boolean {
+  return findAgent(t, b.agentId)?.status !== "starting";
+}
+
 /** Counts an attempt that ended without done. */
 export function failed(t: Tx, beadId: string, reason: string): void {
   t.exec("INSERT INTO failures (bead_id, reason, at) VALUES (?, ?, ?)", beadId, reason, t.now);

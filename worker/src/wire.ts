@@ -2630,7 +2630,7 @@ export interface components {
          * @description Why it is no longer running.
          * @enum {string}
          */
-        Reason: "done" | "blocked" | "waiting" | "exited" | "stopped" | "killed" | "oom" | "timeout" | "budget" | "auth" | "start_failed" | "crashed";
+        Reason: "done" | "blocked" | "waiting" | "exited" | "stopped" | "killed" | "oom" | "timeout" | "budget" | "auth" | "start_failed" | "cut_off" | "crashed";
         ReasonRequest: {
             reason?: string;
         };

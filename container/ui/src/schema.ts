@@ -33,7 +33,7 @@ export interface components {
          * @description Why it is no longer running.
          * @enum {string}
          */
-        Reason: "done" | "blocked" | "waiting" | "exited" | "stopped" | "killed" | "oom" | "timeout" | "budget" | "auth" | "start_failed" | "crashed";
+        Reason: "done" | "blocked" | "waiting" | "exited" | "stopped" | "killed" | "oom" | "timeout" | "budget" | "auth" | "start_failed" | "cut_off" | "crashed";
         /** @enum {string} */
         RestartPolicy: "never" | "on-failure";
         /** @description Bounds of one agent; 0 or absent means unlimited. */
