@@ -24,6 +24,7 @@ var agentCases = []Case{
 	{Name: "an escalation that nobody acknowledges is raised again", time: true, run: raisedAgain},
 	{Name: "a question waits for its answer", run: questions},
 	{Name: "an expired question can be answered still", time: true, run: expiredQuestion},
+	{Name: "a message to an agent that has ended to wait starts it again", run: wakes},
 	{Name: "a refinery sends a branch back", run: refineries},
 	{Name: "the town can be paused", run: pauses},
 }
@@ -369,6 +370,27 @@ func expiredQuestion(t *T) {
 	if order := t.ordered(town.OrderMessage, b.AgentID); !strings.Contains(string(order.Data), "yes") || !strings.Contains(string(order.Data), "Still there?") {
 		t.Errorf("its agent is told %s", raw(order))
 	}
+}
+
+func wakes(t *T) {
+	rig := t.rig()
+	b := t.work(rig)
+	t.end(b, 1, town.CompletionCompleted, town.ReasonWaiting)
+	id, err := t.hall.Nudge(t.ctx, b.AgentID, api.NudgeRequest{Message: "take the left one"})
+	t.must(err)
+	if id != "" {
+		t.Errorf("a message to who has ended became the order %s", id)
+	}
+	start := t.started(b.ID, 2)
+	if !start.Resume || !strings.Contains(start.Prompt, "take the left one") {
+		t.Errorf("it is started again with %.600s", start.Prompt)
+	}
+	if again := t.taken(b.ID, 2); again.Attempts != 1 {
+		t.Errorf("its bead is %s, want it at its first attempt", show(again))
+	}
+	t.end(b, 2, town.CompletionFailed, town.ReasonCrashed)
+	_, err = t.hall.Nudge(t.ctx, b.AgentID, api.NudgeRequest{Message: "go on"})
+	t.refused("a message to who has crashed", err, town.ErrConflict)
 }
 
 func refineries(t *T) {

@@ -241,7 +241,8 @@ var nudgeModes = map[string]town.Delivery{
 	"": town.DeliverIdle, "wait-idle": town.DeliverIdle, "immediate": town.DeliverNow, "queue": town.DeliverTurnEnd,
 }
 
-// Nudge sends a message into a live agent's session, by an order. Everyone may.
+// Nudge gets a message to an agent. Everyone may. One that has ended to wait is started
+// again with it; then there is no order. Others that have ended are town.ErrConflict.
 func (h *Hall) Nudge(ctx context.Context, c Caller, agentID string, req NudgeRequest) (orderID string, err error) {
 	var ck check
 	ck.required("message", req.Message)
@@ -258,12 +259,38 @@ func (h *Hall) Nudge(ctx context.Context, c Caller, agentID string, req NudgeReq
 		if err != nil {
 			return "", err
 		}
-		if !a.Status.Live() {
-			return "", fmt.Errorf("agent %s does not run: send it mail: %w", agentID, town.ErrConflict)
+		order, heard, err := say(t, c, a, fmt.Sprintf("Message from %s:\n%s", c.by(), req.Message), deliver)
+		if err == nil && !heard {
+			err = fmt.Errorf("agent %s has ended (%s) and waits for no word: leave it as a note of its bead, which the next attempt is given, "+
+				"or send it mail (townd mail send): %w", agentID, cmp.Or(a.Reason, "it is not known why"), town.ErrConflict)
 		}
-		o, err := message(t, agentID, fmt.Sprintf("Message from %s:\n%s", c.by(), req.Message), deliver)
-		return o.ID, err
+		return order, err
 	})
+}
+
+// say gets text to an agent: into its session while it lives, and to one that has ended
+// to wait as a note of its bead, with which it is started again. heard is false for one
+// that has ended otherwise.
+func say(t *tx, c Caller, a agentRow, text string, deliver town.Delivery) (orderID string, heard bool, err error) {
+	if a.Status.Live() {
+		o, err := message(t, a.AgentID, text, deliver)
+		return o.ID, true, err
+	}
+	b, err := agentsBead(t, a.AgentID)
+	if errors.Is(err, town.ErrNotFound) || err == nil && !waits(a, b) {
+		return "", false, nil
+	} else if err != nil {
+		return "", false, err
+	}
+	if _, err := addNote(t, town.Note{BeadID: b.ID, Kind: "note", By: c.by(), Text: text}); err != nil {
+		return "", false, err
+	}
+	return "", true, giveBack(t, &b, b.Epoch, "its agent was sent a message")
+}
+
+// waits reports whether an agent has ended to wait for a word about its bead.
+func waits(a agentRow, b beadRow) bool {
+	return b.Lease != nil && a.Reason == town.ReasonWaiting && a.Generation == b.Epoch
 }
 
 // message orders a message into an agent's session.

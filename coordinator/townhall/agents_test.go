@@ -395,9 +395,31 @@ func TestAnAgentThatEndedToWaitGoesOnWithItsAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStatus(t, h, b.ID, town.BeadOpen)
-	clock.pass(time.Minute)
+	if again := take(t, h); again.AgentID != b.AgentID || again.Epoch != 2 || again.Attempts != 1 {
+		t.Errorf("taken %+v", again)
+	}
+}
+
+func TestAnEscalationThatIsAnsweredWakesWhoWaits(t *testing.T) {
+	h, _ := newHall(t)
+	addBead(t, h, town.BeadRequest{})
+	b := take(t, h)
+	beat(t, h, "box", shown(b))
+	e, _, err := h.Escalate(t.Context(), Caller{AgentID: b.AgentID, Role: town.RolePolecat}, town.EscalationRequest{Title: "no key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Completed(t.Context(), b.AgentID, completion(b, town.ReasonWaiting)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.CloseEscalation(t.Context(), Person, e.ID, "here it is"); err != nil {
+		t.Fatal(err)
+	}
 	if again := take(t, h); again.AgentID != b.AgentID || again.Epoch != 2 {
 		t.Errorf("taken %+v", again)
+	}
+	if notes, err := h.Notes(t.Context(), b.ID); err != nil || !strings.Contains(workPrompt(b, notes), "here it is") {
+		t.Errorf("its next attempt is not given the answer: %+v, %v", notes, err)
 	}
 }
 

@@ -183,22 +183,17 @@ func (h *Hall) answerEscalation(ctx context.Context, c Caller, id, answer, statu
 	})
 }
 
-// tellAgent writes mail to an agent, and puts it into the agent's session if it lives.
+// tellAgent writes mail to an agent, and says it to one that lives or waits.
 func tellAgent(t *tx, c Caller, agentID, subject, body string) error {
 	if _, err := post(t, town.Mail{From: c.by(), To: agentID, Subject: subject, Body: body}); err != nil {
 		return err
 	}
-	return wake(t, agentID, subject+"\n\n"+body)
-}
-
-// wake puts a message into an agent's session if the agent lives.
-func wake(t *tx, agentID, text string) error {
 	a, err := loadAgent(t, agentID)
-	if errors.Is(err, town.ErrNotFound) || err == nil && !a.Status.Live() {
+	if errors.Is(err, town.ErrNotFound) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	_, err = message(t, agentID, text, town.DeliverTurnEnd)
+	_, _, err = say(t, c, a, subject+"\n\n"+body, town.DeliverTurnEnd)
 	return err
 }

@@ -1,5 +1,6 @@
-import { findAgent, isLive } from "./agentrows";
-import { agentsBead } from "./beadrows";
+import { type AgentRow, findAgent, isLive } from "./agentrows";
+import { giveBack } from "./apply";
+import { addNote, agentsBead, type BeadRow } from "./beadrows";
 import { by, type Caller, leads, mustBe } from "./caller";
 import {
   cut,
@@ -15,7 +16,7 @@ import {
 } from "./contract";
 import { badBody, conflict, notFound } from "./errors";
 import { postMail } from "./mail";
-import { message } from "./orders";
+import { type Delivery, message } from "./orders";
 import { type Tx, Where } from "./store";
 
 type EscalationRow = {
@@ -210,11 +211,33 @@ export function answerEscalation(t: Tx, c: Caller, id: string, answer: string, s
   return escalationOf(e);
 }
 
-/** Writes mail to an agent, and puts it into the agent's session if it lives. */
+/** Writes mail to an agent, and says it to one that lives or waits. */
 export function tellAgent(t: Tx, c: Caller, agentId: string, subject: string, body: string): void {
   postMail(t, { from: by(c), to: agentId, subject, body });
   const a = findAgent(t, agentId);
-  if (a && isLive(a.status)) {
-    message(t, agentId, `${subject}\n\n${body}`, "turn-end");
+  if (a) {
+    say(t, c, a, `${subject}\n\n${body}`, "turn-end");
   }
+}
+
+/**
+ * Gets text to an agent: into its session while it lives, and to one that has ended to wait
+ * as a note of its bead, with which it is started again. Nobody hears who has ended otherwise.
+ */
+export function say(t: Tx, c: Caller, a: AgentRow, words: string, deliver: Delivery): { orderId?: string; heard: boolean } {
+  if (isLive(a.status)) {
+    return { orderId: message(t, a.agentId, words, deliver), heard: true };
+  }
+  const b = agentsBead(t, a.agentId);
+  if (!b || !waits(a, b)) {
+    return { heard: false };
+  }
+  addNote(t, { beadId: b.id, kind: "note", by: by(c), text: words });
+  giveBack(t, b, b.epoch, "its agent was sent a message");
+  return { heard: true };
+}
+
+/** Whether an agent has ended to wait for a word about its bead. */
+export function waits(a: AgentRow, b: BeadRow): boolean {
+  return b.leaseEnd !== null && a.reason === "waiting" && a.generation === b.epoch;
 }

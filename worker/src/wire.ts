@@ -496,7 +496,8 @@ export interface paths {
         put?: never;
         /**
          * Say something into an agent's session (gt_nudge)
-         * @description It becomes an order of kind `message`.
+         * @description It becomes an order of kind `message`. To an agent that has ended to wait (`waiting`) it becomes a note of its bead, with
+         *     which the agent is started again; then there is no `orderId`. Another that has ended is refused with 409.
          */
         post: operations["nudge"];
         delete?: never;
@@ -2492,7 +2493,7 @@ export interface components {
         Nudged: {
             /** @enum {boolean} */
             nudged: true;
-            orderId: components["schemas"]["Id"];
+            orderId?: components["schemas"]["Id"];
         };
         NudgeRequest: {
             message: string;

@@ -763,7 +763,7 @@ export interface components {
         Nudged: {
             /** @enum {boolean} */
             nudged: true;
-            orderId: components["schemas"]["Id"];
+            orderId?: components["schemas"]["Id"];
         };
         Ordered: {
             /** @enum {boolean} */
