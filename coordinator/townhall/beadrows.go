@@ -109,7 +109,7 @@ func saveState(t *tx, b *beadRow) error {
 	}
 	_, err := t.exec(`UPDATE beads SET status = ?, why = ?, attempts = ?, reworks = ?, not_before = ?, hold = ?, name = ?, agent_id = ?, epoch = ?,
 		lease_expires_at = ?, lease_since = ?, lease_instance = ?, nudges = ?, nudged_at = ?, branch = ?, commit_id = ?, pull_request = ?,
-		summary = ?, feedback = ?, updated_at = ?, closed_at = ? WHERE id = ?`,
+		summary = ?, feedback = ?, updated_at = ?, closed_at = ?, tidied = 0 WHERE id = ?`,
 		string(b.Status), b.Why, b.Attempts, b.Reworks, msOrNull(b.NotBefore), b.Hold, b.name, b.AgentID, b.Epoch,
 		leaseEnd, leaseSince, leaseInstance, b.nudges, msOrNull(b.nudgedAt), b.Branch, b.Commit, b.PullRequest,
 		b.Summary, b.Feedback, ms(b.UpdatedAt), msOrNull(b.ClosedAt), b.ID)

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -394,5 +395,133 @@ func TestClaimsAtOnceGetDifferentBeads(t *testing.T) {
 	wg.Wait()
 	if len(got) != beads || len(names) != beads {
 		t.Errorf("%d beads by %d agents, want %d each", len(got), len(names), beads)
+	}
+}
+
+// counts is how many rows of each table there are.
+func counts(t testing.TB, h *Hall) map[string]int {
+	t.Helper()
+	got := map[string]int{}
+	for _, table := range []string{"beads", "notes", "events", "runs", "questions", "mail", "escalations", "merges"} {
+		if err := h.read(t.Context(), func(r reader) error {
+			var n int
+			err := r.row(`SELECT count(*) FROM ` + table).Scan(&n)
+			got[table] = n
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return got
+}
+
+// lived makes a bead with something of everything that is written down about one, and
+// ends it, or leaves it at work.
+func lived(t testing.TB, h *Hall, run string, end bool) town.Bead {
+	t.Helper()
+	addBead(t, h, town.BeadRequest{})
+	b := take(t, h)
+	me := Caller{AgentID: b.AgentID, Role: town.RolePolecat}
+	a := shown(b)
+	a.RunID = run
+	beat(t, h, "box", a)
+	said := event(run, 1)
+	said.AgentID, said.BeadID = b.AgentID, b.ID
+	_, err1 := h.AppendEvents(t.Context(), "box", []town.AgentEvent{said})
+	_, err2 := h.Ask(t.Context(), me, b.AgentID, town.AskRequest{Question: "?", Options: []string{"a", "b"}})
+	_, err3 := h.SendMail(t.Context(), Person, town.MailRequest{To: b.AgentID, Subject: "unread"})
+	_, err4 := h.AddNote(t.Context(), me, b.ID, "found", "")
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	if end {
+		if _, err := h.CloseBead(t.Context(), Person, b.ID, CloseRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+func TestWhatWasWrittenDownAboutABeadIsThrownAwayLongAfterItsEnd(t *testing.T) {
+	h, clock := newHall(t)
+	ended, open := lived(t, h, "ended", true), lived(t, h, "open", false)
+	tidy := func() map[string]int {
+		t.Helper()
+		if err := h.Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return counts(t, h)
+	}
+	before := counts(t, h)
+	clock.pass(180 * day)
+	if got := tidy(); !maps.Equal(got, before) {
+		t.Errorf("after 180 days: %v, want %v", got, before)
+	}
+	clock.pass(time.Second)
+	got := tidy()
+	for table, n := range map[string]int{"beads": 2, "events": 1, "runs": 1, "questions": 1, "mail": 1} {
+		if got[table] != n {
+			t.Errorf("%d %s are left, want %d", got[table], table, n)
+		}
+	}
+	for id, want := range map[string]bool{ended.ID: false, open.ID: true} {
+		if notes, err := h.Notes(t.Context(), id); err != nil || (len(notes) > 0) != want {
+			t.Errorf("%d notes of bead %s, %v; want some: %v", len(notes), id, err, want)
+		}
+	}
+	// Taken up again it is no ended bead, and has its time again after its next end.
+	if _, err := h.PatchBead(t.Context(), Person, open.ID, town.BeadPatch{Status: town.BeadFailed}); err != nil {
+		t.Fatal(err)
+	}
+	clock.pass(100 * day)
+	if _, err := h.RetryBead(t.Context(), Person, open.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	clock.pass(100 * day)
+	if got := tidy(); got["events"] != 1 || got["questions"] != 1 {
+		t.Errorf("a bead that was taken up again has lost some of it: %v", got)
+	}
+}
+
+func TestOfEndedBeadsAndReadMailTheNewestAreKept(t *testing.T) {
+	clock := newTestClock()
+	cfg := testConfig(memory, clock)
+	cfg.Keep.EndedBeads, cfg.Keep.ReadMails = 2, 3
+	h, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	addRig(t, h, "rig", town.RigSettings{})
+	for i := range 5 {
+		lived(t, h, fmt.Sprint("run", i), true)
+		m, err := h.SendMail(t.Context(), Person, town.MailRequest{To: "mayor", Subject: fmt.Sprint(i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.AckMail(t.Context(), Person, "mayor", []string{m.ID}); err != nil {
+			t.Fatal(err)
+		}
+		clock.pass(time.Minute)
+	}
+	if _, err := h.SendMail(t.Context(), Person, town.MailRequest{To: "mayor", Subject: "unread"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Tidy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := counts(t, h); got["beads"] != 5 || got["events"] != 2 || got["questions"] != 2 {
+		t.Errorf("left are %v, want what is of 2 of 5 beads", got)
+	}
+	mail, err := h.Mail(t.Context(), Person, MailQuery{To: "mayor", All: true})
+	if err != nil || len(mail) != 4 || mail[0].Subject != "2" || mail[3].Subject != "unread" {
+		t.Errorf("Mail() = %+v, %v; want the newest 3 that were read, and the unread one", mail, err)
+	}
+	clock.pass(31 * day)
+	if err := h.Tidy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if mail, err := h.Mail(t.Context(), Person, MailQuery{To: "mayor", All: true}); err != nil || len(mail) != 1 {
+		t.Errorf("a month later: %+v, %v; want the unread one", mail, err)
 	}
 }

@@ -161,7 +161,7 @@ export function saveState(t: Tx, b: BeadRow): void {
   t.exec(
     /* sql */ `UPDATE beads SET status = ?, why = ?, attempts = ?, reworks = ?, not_before = ?, hold = ?, name = ?, agent_id = ?, epoch = ?,
       lease_expires_at = ?, lease_since = ?, lease_instance = ?, nudges = ?, nudged_at = ?, branch = ?, commit_id = ?, pull_request = ?,
-      summary = ?, feedback = ?, updated_at = ?, closed_at = ? WHERE id = ?`,
+      summary = ?, feedback = ?, updated_at = ?, closed_at = ?, tidied = 0 WHERE id = ?`,
     b.status,
     b.why,
     b.attempts,

@@ -2,7 +2,7 @@
 // Object adds. Migrations lead from each version to the next; one that was released is
 // never changed.
 
-const migrations: readonly string[] = [
+export const migrations: readonly string[] = [
   /* sql */ `
 -- Times are milliseconds since 1970 in UTC; "" and NULL stand for none as noted.
 -- n is the order of making, which clocks cannot disturb.
@@ -359,6 +359,12 @@ ALTER TABLE beads ADD COLUMN depth INTEGER NOT NULL DEFAULT 0;   -- 0: no agent 
 UPDATE beads SET depth = 1, parent_id = coalesce((SELECT bead_id FROM agents WHERE agents.id = substr(source, 7)), '') WHERE source LIKE 'agent:%';
 CREATE INDEX beads_children ON beads (parent_id) WHERE parent_id <> '';
 CREATE INDEX beads_by_agents ON beads (n) WHERE depth > 0 AND status IN ('open', 'in_progress', 'in_review');
+
+-- What was written down about a bead is thrown away some day after its end.
+ALTER TABLE beads ADD COLUMN tidied INTEGER NOT NULL DEFAULT 0; -- 1: it was, since the end of closed_at
+CREATE INDEX beads_ended ON beads (closed_at) WHERE closed_at IS NOT NULL AND tidied = 0;
+CREATE INDEX mail_read ON mail (acked_at) WHERE acked_at IS NOT NULL;
+CREATE INDEX escalations_ended ON escalations (closed_at) WHERE closed_at IS NOT NULL;
 `,
 ];
 

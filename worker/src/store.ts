@@ -17,12 +17,10 @@ export interface TownConfig {
   lease: number; // how long an agent has a bead without a heartbeat
   heartbeatEvery: number; // of the container
   maxAgents: number; // polecats at once in all rigs
-  keepEvents: number; // the newest so many events are kept
-  keepKeys: number; // idempotency keys are kept so long
   beads: BeadCaps;
 }
 
-export const defaults = { lease: 300_000, heartbeatEvery: 30_000, keepEvents: 1_000_000, keepKeys: 48 * 3_600_000 };
+export const defaults = { lease: 300_000, heartbeatEvery: 30_000 };
 
 /** Characters of a page after which it ends. */
 const pageSize = 4_000_000;

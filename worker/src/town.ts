@@ -128,8 +128,7 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
           handleDeliveries(t, destination(this.env).rigId, this.env.GITHUB_MENTION);
         }
         if (t.now >= this.tidyAt) {
-          this.tidyAt = t.now + tidyEvery;
-          tidy(t);
+          this.tidyAt = t.now + (tidy(t) ? 0 : tidyEvery);
         }
       });
     } catch (error) {
