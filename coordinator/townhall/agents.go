@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -100,15 +101,9 @@ func othersBeads(r reader, a town.TownAgent) (beads []town.Bead, err error) {
 	return beads, nil
 }
 
-// DoneAnswer is the answer to gt_done.
-type DoneAnswer struct {
-	Bead town.Bead `json:"bead"`
-	Kept bool      `json:"kept"` // the epoch was old: it was kept as an attempt
-}
-
 // Done takes an agent's word that its bead is finished; a refinery's, that it has
 // nothing against the branch that it looks at.
-func (h *Hall) Done(ctx context.Context, c Caller, agentID string, req town.DoneRequest) (DoneAnswer, error) {
+func (h *Hall) Done(ctx context.Context, c Caller, agentID string, req town.DoneRequest) (api.DoneAnswer, error) {
 	var ck check
 	if req.Epoch < 1 {
 		ck.add("epoch", "is required: that of the agent's lease")
@@ -118,17 +113,17 @@ func (h *Hall) Done(ctx context.Context, c Caller, agentID string, req town.Done
 	ck.text("summary", req.Summary, maxNote)
 	ck.line("prUrl", req.PRURL, maxLine)
 	if err := firstOf(c.as(agentID), ck.err()); err != nil {
-		return DoneAnswer{}, err
+		return api.DoneAnswer{}, err
 	}
-	return once(ctx, h, fact, func(t *tx) (DoneAnswer, error) {
+	return once(ctx, h, fact, func(t *tx) (api.DoneAnswer, error) {
 		a, err := loadAgent(t, agentID)
 		if err == nil && a.Role == town.RoleRefinery {
 			b, err := approve(t, agentID)
-			return DoneAnswer{Bead: b}, err
+			return api.DoneAnswer{Bead: b}, err
 		}
 		b, err := agentsBead(t, agentID)
 		if err != nil {
-			return DoneAnswer{}, err
+			return api.DoneAnswer{}, err
 		}
 		outcome, err := applyTo(t, &b, Call{
 			Event: EventDone, By: agentID, Epoch: req.Epoch, Branch: req.Branch, Commit: req.Commit, Summary: req.Summary, PullRequest: req.PRURL,
@@ -136,19 +131,12 @@ func (h *Hall) Done(ctx context.Context, c Caller, agentID string, req town.Done
 		if err == nil && outcome == Applied {
 			err = mergeNothing(t, &b)
 		}
-		return DoneAnswer{Bead: b.Bead, Kept: outcome == Kept}, err
+		return api.DoneAnswer{Bead: b.Bead, Kept: outcome == Kept}, err
 	})
 }
 
-// ChangesRequest sends a branch back to who made it.
-type ChangesRequest struct {
-	MergeID  string   `json:"mergeId,omitempty"` // what the refinery looks at, when empty
-	Feedback string   `json:"feedback"`
-	Files    []string `json:"files,omitempty"`
-}
-
 // RequestChanges sends a bead that is reviewed back to open.
-func (h *Hall) RequestChanges(ctx context.Context, c Caller, agentID string, req ChangesRequest) (town.Bead, error) {
+func (h *Hall) RequestChanges(ctx context.Context, c Caller, agentID string, req api.ChangesRequest) (town.Bead, error) {
 	var ck check
 	ck.required("feedback", req.Feedback)
 	ck.text("feedback", req.Feedback, maxNote)
@@ -181,15 +169,9 @@ func (h *Hall) RequestChanges(ctx context.Context, c Caller, agentID string, req
 	})
 }
 
-// CheckpointRequest keeps what an agent wants its next attempt to know.
-type CheckpointRequest struct {
-	Data  json.RawMessage `json:"data"` // any JSON up to 64 KiB
-	Epoch int64           `json:"epoch"`
-}
-
 // SaveCheckpoint keeps an agent's checkpoint with its bead. An old epoch is
 // town.ErrConflict.
-func (h *Hall) SaveCheckpoint(ctx context.Context, c Caller, agentID string, req CheckpointRequest) (town.Bead, error) {
+func (h *Hall) SaveCheckpoint(ctx context.Context, c Caller, agentID string, req api.CheckpointRequest) (town.Bead, error) {
 	var ck check
 	if len(req.Data) == 0 {
 		ck.add("data", "is required")
@@ -230,12 +212,6 @@ func (h *Hall) SayStatus(ctx context.Context, c Caller, agentID, message string)
 	return a, err
 }
 
-// NudgeRequest wakes an agent. Mode is wait-idle (when empty), immediate or queue.
-type NudgeRequest struct {
-	Message string `json:"message"`
-	Mode    string `json:"mode,omitempty"`
-}
-
 // nudgeModes are the modes of a nudge as the container's control API has them.
 var nudgeModes = map[string]town.Delivery{
 	"": town.DeliverIdle, "wait-idle": town.DeliverIdle, "immediate": town.DeliverNow, "queue": town.DeliverTurnEnd,
@@ -243,7 +219,7 @@ var nudgeModes = map[string]town.Delivery{
 
 // Nudge gets a message to an agent. Everyone may. One that has ended to wait is started
 // again with it; then there is no order. Others that have ended are town.ErrConflict.
-func (h *Hall) Nudge(ctx context.Context, c Caller, agentID string, req NudgeRequest) (orderID string, err error) {
+func (h *Hall) Nudge(ctx context.Context, c Caller, agentID string, req api.NudgeRequest) (orderID string, err error) {
 	var ck check
 	ck.required("message", req.Message)
 	ck.text("message", req.Message, maxNote)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -153,13 +154,13 @@ func TestACheckpointIsPrimed(t *testing.T) {
 	b := take(t, h)
 	me := Caller{AgentID: b.AgentID, Role: town.RolePolecat, Generation: b.Epoch}
 	for data, kind := range map[string]error{"": town.ErrInvalid, "{": town.ErrInvalid, `"` + strings.Repeat("x", maxCheckpoint) + `"`: town.ErrInvalid} {
-		_, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, CheckpointRequest{Data: json.RawMessage(data), Epoch: b.Epoch})
+		_, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, api.CheckpointRequest{Data: json.RawMessage(data), Epoch: b.Epoch})
 		wantKind(t, err, kind)
 	}
-	if _, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, CheckpointRequest{Data: json.RawMessage(`{"step": 2}`), Epoch: b.Epoch}); err != nil {
+	if _, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, api.CheckpointRequest{Data: json.RawMessage(`{"step": 2}`), Epoch: b.Epoch}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, CheckpointRequest{Data: json.RawMessage(`1`), Epoch: b.Epoch - 1})
+	_, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, api.CheckpointRequest{Data: json.RawMessage(`1`), Epoch: b.Epoch - 1})
 	wantKind(t, err, town.ErrConflict)
 	if _, err := h.AddNote(t.Context(), me, b.ID, "half way", ""); err != nil {
 		t.Fatal(err)
@@ -196,7 +197,7 @@ func TestAnAgentActsOnlyAsItself(t *testing.T) {
 		"prime": func() error { _, err := h.Prime(ctx, me, other.AgentID); return err },
 		"done":  func() error { _, err := h.Done(ctx, me, other.AgentID, town.DoneRequest{Epoch: 1}); return err },
 		"checkpoint": func() error {
-			_, err := h.SaveCheckpoint(ctx, me, other.AgentID, CheckpointRequest{Data: json.RawMessage(`1`), Epoch: 1})
+			_, err := h.SaveCheckpoint(ctx, me, other.AgentID, api.CheckpointRequest{Data: json.RawMessage(`1`), Epoch: 1})
 			return err
 		},
 		"status": func() error { _, err := h.SayStatus(ctx, me, other.AgentID, "x"); return err },
@@ -211,12 +212,12 @@ func TestAnAgentActsOnlyAsItself(t *testing.T) {
 			return err
 		},
 		"note":  func() error { _, err := h.AddNote(ctx, me, other.ID, "x", ""); return err },
-		"close": func() error { _, err := h.CloseBead(ctx, me, other.ID, CloseRequest{Epoch: 1}); return err },
+		"close": func() error { _, err := h.CloseBead(ctx, me, other.ID, api.CloseRequest{Epoch: 1}); return err },
 		"patch": func() error { _, err := h.PatchBead(ctx, me, mine.ID, town.BeadPatch{Hold: &hold}); return err },
 		"retry": func() error { _, err := h.RetryBead(ctx, me, mine.ID, ""); return err },
 		"stop":  func() error { _, err := h.OrderStop(ctx, me, mine.AgentID, ""); return err },
 		"review": func() error {
-			_, err := h.RequestChanges(ctx, me, mine.AgentID, ChangesRequest{Feedback: "x"})
+			_, err := h.RequestChanges(ctx, me, mine.AgentID, api.ChangesRequest{Feedback: "x"})
 			return err
 		},
 		"escalate": func() error {
@@ -238,7 +239,7 @@ func TestAnAgentActsOnlyAsItself(t *testing.T) {
 	if err != nil || b.Source != "agent:"+mine.AgentID {
 		t.Errorf("source %q, %v", b.Source, err)
 	}
-	if b, err := h.CloseBead(ctx, me, mine.ID, CloseRequest{Epoch: mine.Epoch, Reason: "nothing to do"}); err != nil || b.Status != town.BeadClosed {
+	if b, err := h.CloseBead(ctx, me, mine.ID, api.CloseRequest{Epoch: mine.Epoch, Reason: "nothing to do"}); err != nil || b.Status != town.BeadClosed {
 		t.Errorf("CloseBead() = %+v, %v", b, err)
 	}
 }
@@ -451,12 +452,12 @@ func TestARefineryLooksFirst(t *testing.T) {
 	if _, ok, err := h.nextMerge(t.Context(), "rig"); ok || err != nil {
 		t.Errorf("nextMerge() = %v, %v; want none beside one that is reviewed", ok, err)
 	}
-	if got, err := h.RequestChanges(t.Context(), refinery, refinery.AgentID, ChangesRequest{Feedback: "no tests", Files: []string{"a.go"}}); err != nil || got.Status != town.BeadOpen || got.Feedback != "no tests\n\nFiles:\n- a.go" {
+	if got, err := h.RequestChanges(t.Context(), refinery, refinery.AgentID, api.ChangesRequest{Feedback: "no tests", Files: []string{"a.go"}}); err != nil || got.Status != town.BeadOpen || got.Feedback != "no tests\n\nFiles:\n- a.go" {
 		t.Errorf("RequestChanges() = %+v, %v", got, err)
 	}
-	_, err := h.RequestChanges(t.Context(), refinery, refinery.AgentID, ChangesRequest{Feedback: "again"})
+	_, err := h.RequestChanges(t.Context(), refinery, refinery.AgentID, api.ChangesRequest{Feedback: "again"})
 	wantKind(t, err, town.ErrConflict)
-	_, err = h.RequestChanges(t.Context(), refinery, refinery.AgentID, ChangesRequest{Feedback: "again", MergeID: m.ID})
+	_, err = h.RequestChanges(t.Context(), refinery, refinery.AgentID, api.ChangesRequest{Feedback: "again", MergeID: m.ID})
 	wantKind(t, err, town.ErrConflict)
 	b = take(t, h)
 	done(t, h, b)

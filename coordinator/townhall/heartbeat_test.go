@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -136,7 +137,7 @@ func TestOrdersAreToldUntilTheyAreDone(t *testing.T) {
 	addBead(t, h, town.BeadRequest{})
 	b := take(t, h)
 	beat(t, h, "box", shown(b))
-	id, err := h.Nudge(t.Context(), Person, b.AgentID, NudgeRequest{Message: "hello"})
+	id, err := h.Nudge(t.Context(), Person, b.AgentID, api.NudgeRequest{Message: "hello"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func TestUsageCountsOnTheRunAndOnTheAgent(t *testing.T) {
 	if err != nil || len(agents) != 1 || agents[0].Usage != (town.Usage{InputTokens: 35, CostUSD: 0.25, ToolCalls: 6}) {
 		t.Errorf("Agents() = %+v, %v", agents, err)
 	}
-	runs, _, err := h.Runs(t.Context(), RunQuery{AgentID: b.AgentID, BeadID: b.ID})
+	runs, _, err := h.Runs(t.Context(), api.RunQuery{AgentID: b.AgentID, BeadID: b.ID})
 	if err != nil || len(runs) != 2 || runs[0].Usage.InputTokens != 5 || runs[0].Status != "running" || runs[1].Usage.InputTokens != 30 || runs[1].Status != "error" {
 		t.Errorf("Runs() = %+v, %v", runs, err)
 	}

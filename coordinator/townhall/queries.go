@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -37,7 +38,7 @@ func (h *Hall) escalateOnce(ctx context.Context, req town.EscalationRequest) err
 // inProgress returns every bead that an agent has.
 func (h *Hall) inProgress(ctx context.Context) ([]town.Bead, error) {
 	var all []town.Bead
-	for q := (BeadQuery{Status: town.BeadInProgress, Limit: 500}); ; {
+	for q := (api.BeadQuery{Status: town.BeadInProgress, Limit: 500}); ; {
 		page, next, err := h.Beads(ctx, q)
 		if err != nil {
 			return nil, err

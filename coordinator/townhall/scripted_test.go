@@ -170,7 +170,7 @@ func (c *scripted) end(t testing.TB, id string, reason town.Reason, text string)
 }
 
 // done has an agent say that its work is done, and end.
-func (c *scripted) done(t testing.TB, id string) DoneAnswer {
+func (c *scripted) done(t testing.TB, id string) api.DoneAnswer {
 	t.Helper()
 	var generation int64
 	c.set(id, func(a *town.AgentHeartbeat) { generation = a.Generation })

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -161,7 +162,7 @@ func TestACorruptDatabaseIsToldAndMovedAsideWhenAsked(t *testing.T) {
 			if after, err := os.ReadFile(aside); err != nil || !bytes.Equal(after, spoiled) {
 				t.Errorf("what was moved aside is not what was there (%v)", err)
 			}
-			if beads, _, err := openHall(t, path, clock).Beads(t.Context(), BeadQuery{}); err != nil || len(beads) != 0 {
+			if beads, _, err := openHall(t, path, clock).Beads(t.Context(), api.BeadQuery{}); err != nil || len(beads) != 0 {
 				t.Errorf("Beads() of the new one = %d, %v", len(beads), err)
 			}
 			if _, err := MoveAside(path, clock.now()); !errors.Is(err, town.ErrConflict) {
@@ -435,7 +436,7 @@ func lived(t testing.TB, h *Hall, run string, end bool) town.Bead {
 		t.Fatal(err)
 	}
 	if end {
-		if _, err := h.CloseBead(t.Context(), Person, b.ID, CloseRequest{}); err != nil {
+		if _, err := h.CloseBead(t.Context(), Person, b.ID, api.CloseRequest{}); err != nil {
 			t.Fatal(err)
 		}
 	}
