@@ -87,10 +87,11 @@ type NudgeRequest struct {
 	Mode    string `json:"mode,omitempty"`
 }
 
-// Nudged is the answer to a nudge.
+// Nudged is the answer to a nudge. There is no order where the agent had ended to wait,
+// and is started again with the message.
 type Nudged struct {
 	Nudged  bool   `json:"nudged"`
-	OrderID string `json:"orderId"`
+	OrderID string `json:"orderId,omitempty"`
 }
 
 // Ordered is the answer to a stop.

@@ -114,7 +114,7 @@ func TestEnumerationsAreTheDomains(t *testing.T) {
 		"Status": {"starting", "running", "stopping", "exited", "failed"},
 		"Reason": texts([]town.Reason{
 			town.ReasonDone, town.ReasonBlocked, town.ReasonWaiting, town.ReasonExited, town.ReasonStopped, town.ReasonKilled,
-			town.ReasonOOM, town.ReasonTimeout, town.ReasonBudget, town.ReasonAuth, town.ReasonStartFailed, town.ReasonCrashed,
+			town.ReasonOOM, town.ReasonTimeout, town.ReasonBudget, town.ReasonAuth, town.ReasonStartFailed, town.ReasonCutOff, town.ReasonCrashed,
 		}),
 		"TicketMode": texts([]town.TicketMode{town.TicketRead, town.TicketWrite}),
 		"BeadStatus": texts([]town.BeadStatus{town.BeadOpen, town.BeadInProgress, town.BeadInReview, town.BeadClosed, town.BeadFailed}),

@@ -179,7 +179,7 @@ func (a *agent) resume(run keeper.Run, held bool) {
 		}
 	case view.Status == town.StatusStarting:
 		a.rec.Agent.Error = "the server ended while it started the program; start it again"
-		a.finish(town.StatusFailed, town.ReasonStartFailed, false)
+		a.finish(town.StatusFailed, town.ReasonCutOff, false)
 		a.s.unroute(view.RunID)
 		return
 	default:

@@ -301,6 +301,42 @@ func TestEndsBeforeARestartAreNotTold(t *testing.T) {
 	}
 }
 
+// A server that was killed while it started an agent leaves its record as it was then:
+// the agent never ran, and its end is told as that.
+func TestAStartThatTheServersEndCutOffIsToldAsThat(t *testing.T) {
+	lt := newLinked(t)
+	lt.openLink()
+	a := lt.start(lt.script("toast", "exit 0"))
+	lt.untilEnds("toast", 1)
+	lt.closeLink()
+	path := filepath.Join(lt.home, "agents/toast/record.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rec map[string]any
+	if err := json.Unmarshal(data, &rec); err != nil {
+		t.Fatal(err)
+	}
+	agent := rec["agent"].(map[string]any)
+	agent["status"], agent["reason"], agent["runId"], agent["generation"] = town.StatusStarting, "", "the-next-run", a.Generation+1
+	if data, err = json.Marshal(rec); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lt.openLink()
+	defer lt.closeLink()
+	end := lt.untilEnds("toast", 2)[1]
+	if end.Reason != town.ReasonCutOff || end.Status != town.CompletionFailed || end.Generation != a.Generation+1 || end.RunID != "the-next-run" {
+		t.Errorf("told %+v", end)
+	}
+	if got, err := lt.Agent("toast"); err != nil || got.Status != town.StatusFailed || got.Reason != town.ReasonCutOff || got.Error == "" {
+		t.Errorf("Agent() = %+v, %v", got, err)
+	}
+}
+
 // C8: a heartbeat shows what an agent does.
 func TestHeartbeatsShowWhatAgentsDo(t *testing.T) {
 	tt := newTown(t)

@@ -2,6 +2,7 @@ package town
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type Bead struct {
 	Priority    Priority        `json:"priority"`
 	Labels      []string        `json:"labels"`
 	Source      string          `json:"source"`               // who made it: "person", "agent:<id>", "github", …
+	ParentID    string          `json:"parentId,omitempty"`   // bead on which the agent was that made it
 	DedupeKey   string          `json:"dedupeKey,omitempty"`  // a second bead of a rig with it is the first one
 	DependsOn   []string        `json:"dependsOn"`            // beads that must be closed before anyone takes it
 	ConvoyID    string          `json:"convoyId,omitempty"`   //
@@ -90,6 +92,12 @@ const (
 // Priorities returns every priority, lowest first.
 func Priorities() []Priority {
 	return []Priority{PriorityLow, PriorityMedium, PriorityHigh, PriorityCritical}
+}
+
+// Above is the next higher priority; nothing is above critical.
+func (p Priority) Above() Priority {
+	all := Priorities()
+	return all[min(slices.Index(all, p)+1, len(all)-1)]
 }
 
 // HeadStart is how much older than it is a bead of that priority counts.

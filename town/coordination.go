@@ -197,7 +197,9 @@ type Escalation struct {
 	RigID     string     `json:"rigId,omitempty"`
 	Cause     string     `json:"cause,omitempty"` // an open escalation with it is counted up instead of made again
 	Count     int        `json:"count"`
-	Status    string     `json:"status"` // open, acknowledged or closed
+	Raises    int        `json:"raises,omitempty"`   // times that it was raised again, for nobody had acknowledged it
+	RaisedAt  *time.Time `json:"raisedAt,omitempty"` // the last of them
+	Status    string     `json:"status"`             // open, acknowledged or closed
 	Answer    string     `json:"answer,omitempty"`
 	CreatedAt time.Time  `json:"createdAt"`
 	UpdatedAt time.Time  `json:"updatedAt"`

@@ -73,7 +73,8 @@ const (
 	ReasonTimeout     Reason = "timeout"      // limits.seconds or limits.idleSeconds passed
 	ReasonBudget      Reason = "budget"       // limits.turns, tokens, costUsd or processes reached
 	ReasonAuth        Reason = "auth"         // the model's provider refused its credential
-	ReasonStartFailed Reason = "start_failed" // the program never ran
+	ReasonStartFailed Reason = "start_failed" // the program could not be started
+	ReasonCutOff      Reason = "cut_off"      // the server ended while it started the program, which never ran
 	ReasonCrashed     Reason = "crashed"      // the program ended by itself with another code or a signal
 )
 

@@ -28,6 +28,7 @@ type Container struct {
 	agents   map[string]town.AgentHeartbeat // by id: what the next heartbeat tells
 	instance string
 	began    time.Time
+	ahead    time.Duration // of our clock, where the coordinator's was moved on
 	done     []town.OrderResult
 	quota    *town.Quota
 	wrong    []string // what a coordinator may not ask for
@@ -83,10 +84,18 @@ func (c *Container) start(w http.ResponseWriter, r *http.Request) {
 	}
 	c.agents[req.AgentID] = town.AgentHeartbeat{
 		AgentID: req.AgentID, RigID: req.RigID, BeadID: req.BeadID, Role: req.Role, Status: town.StatusRunning, RunID: newID(),
-		Generation: req.Generation, Turn: town.Turn{State: town.TurnWorking, Count: 1}, ActiveTools: []string{}, LastActivityAt: now(),
+		Generation: req.Generation, Turn: town.Turn{State: town.TurnWorking, Count: 1}, ActiveTools: []string{}, LastActivityAt: new(now().Add(c.ahead)),
 	}
 	c.tell()
 	wire.Answer(w, wire.Reply{Status: http.StatusCreated, Value: api.StartResponse{Agent: agentOf(req)}})
+}
+
+// advance moves the coordinator's clock on, and that of its container.
+func (t *T) advance(d time.Duration) {
+	t.target.Advance(d)
+	t.box.mu.Lock()
+	defer t.box.mu.Unlock()
+	t.box.ahead += d
 }
 
 func now() *time.Time {

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,12 +16,15 @@ import (
 var agentCases = []Case{
 	{Name: "an agent that claims to be another is refused", run: claimsToBeAnother},
 	{Name: "the role decides what an agent may do", run: roles},
+	{Name: "beads that agents make do not explode", run: bounded},
 	{Name: "prime tells an agent what it must know", run: primes},
 	{Name: "a checkpoint waits for the next attempt", run: checkpoints},
 	{Name: "mail comes until it is acknowledged", run: mail},
 	{Name: "an escalation of one cause is counted", run: escalations},
+	{Name: "an escalation that nobody acknowledges is raised again", time: true, run: raisedAgain},
 	{Name: "a question waits for its answer", run: questions},
 	{Name: "an expired question can be answered still", time: true, run: expiredQuestion},
+	{Name: "a message to an agent that has ended to wait starts it again", run: wakes},
 	{Name: "a refinery sends a branch back", run: refineries},
 	{Name: "the town can be paused", run: pauses},
 }
@@ -76,6 +80,62 @@ func roles(t *T) {
 	t.want(http.StatusForbidden, "POST", "/agents/"+b.AgentID+"/done", `{"epoch":1}`, mayor...)
 	t.same(b)
 	t.ordered(town.OrderMessage, b.AgentID)
+}
+
+// bounded proves R16 for a coordinator with its defaults.
+func bounded(t *T) {
+	rig := t.rig()
+	file := func(by town.Bead, title string) (town.Bead, bool, error) {
+		return t.hall.As(by.AgentID).CreateBead(t.ctx, rig, town.BeadRequest{Title: title, Priority: town.PriorityCritical})
+	}
+	refusedBy := func(what string, err error, bound string) {
+		if t.refused(what, err, town.ErrConflict); err != nil && !strings.Contains(err.Error(), bound) {
+			t.Errorf("%s is refused with %q, want its bound named, %s", what, err, bound)
+		}
+	}
+	b := t.work(rig)
+	first, created, err := file(b, "the test is flaky")
+	t.must(err)
+	if !created || first.ParentID != b.ID {
+		t.Errorf("the bead that an agent made is %s, want it made on %s", show(first), b.ID)
+	}
+	again, created, err := file(b, " The test is FLAKY")
+	t.must(err)
+	if created || again.ID != first.ID {
+		t.Errorf("one of the same title is %s (created %v), want %s", again.ID, created, first.ID)
+	}
+	deepest := t.taken(first.ID, 1)
+	for range 2 {
+		next, _, err := file(deepest, "and the next")
+		t.must(err)
+		deepest = t.taken(next.ID, 1)
+	}
+	_, _, err = file(deepest, "and the next")
+	refusedBy("a fourth bead one after the other", err, "AGENT_BEADS_DEPTH")
+	t.pause(rig, true)
+	for i := 1; i < 20; i++ {
+		_, _, err = file(b, fmt.Sprint("finding ", i))
+		t.must(err)
+	}
+	_, _, err = file(b, "one more")
+	refusedBy("the 21st bead on one", err, "AGENT_BEADS_PER_BEAD")
+	if again, created, err := file(b, "finding 7"); err != nil || created || again.ParentID != b.ID {
+		t.Errorf("one of a title that is there is %s, %v, %v", again.ID, created, err)
+	}
+	if _, created, err := t.hall.CreateBead(t.ctx, rig, town.BeadRequest{Title: "finding 7"}); err != nil || !created {
+		t.Errorf("a person's bead of that title is made: %v, %v", created, err)
+	}
+	mayor := t.hall.As("mayor")
+	many := town.ConvoyRequest{RigID: rig, Title: "many", Parallel: true, Tasks: make([]town.ConvoyTask, 100)}
+	for i := range many.Tasks {
+		many.Tasks[i].Title = fmt.Sprint("task ", i)
+	}
+	_, err = mayor.CreateConvoy(t.ctx, many)
+	t.must(err)
+	_, err = mayor.CreateConvoy(t.ctx, many)
+	refusedBy("more than 200 beads of agents at once", err, "AGENT_BEADS_OPEN")
+	_, err = t.hall.CreateConvoy(t.ctx, many)
+	t.must(err)
 }
 
 func primes(t *T) {
@@ -207,6 +267,46 @@ func escalations(t *T) {
 	t.must(err)
 }
 
+func raisedAgain(t *T) {
+	made := func(severity town.Priority) town.Escalation {
+		e, _, err := t.hall.Escalate(t.ctx, town.EscalationRequest{Severity: severity, Title: "nobody looks"})
+		t.must(err)
+		t.cleanup(func() { _, _ = t.hall.CloseEscalation(t.ctx, e.ID, "") })
+		return e
+	}
+	now := func(of town.Escalation) town.Escalation {
+		t.beat()
+		status, err := t.hall.TownStatus(t.ctx)
+		t.must(err)
+		i := slices.IndexFunc(status.Escalations, func(e town.Escalation) bool { return e.ID == of.ID })
+		if i < 0 {
+			t.Fatalf("escalation %s is not shown any more", of.ID)
+		}
+		return status.Escalations[i]
+	}
+	high, seen, critical := made(town.PriorityHigh), made(town.PriorityCritical), made(town.PriorityCritical)
+	_, err := t.hall.AcknowledgeEscalation(t.ctx, seen.ID, "")
+	t.must(err)
+	for n := 1; n <= 3; n++ {
+		t.advance(time.Hour)
+		t.eventually("a critical escalation is raised again each hour", func() bool { return now(critical).Raises == n })
+	}
+	if e := now(high); e.Raises != 0 || e.Severity != town.PriorityHigh {
+		t.Errorf("an escalation of severity high is %s after 3 hours", raw(e))
+	}
+	t.advance(time.Hour)
+	t.eventually("an escalation of severity high is raised to critical after 4 hours", func() bool { return now(high).Raises == 1 })
+	if e := now(high); e.Severity != town.PriorityCritical || e.RaisedAt == nil || e.RaisedAt.Sub(e.CreatedAt) < 4*time.Hour || e.Count != 1 {
+		t.Errorf("raised again it is %s", raw(e))
+	}
+	if e := now(critical); e.Raises != 3 || e.Severity != town.PriorityCritical {
+		t.Errorf("a critical escalation after 4 hours is %s, want it raised three times at most", raw(e))
+	}
+	if e := now(seen); e.Raises != 0 || e.RaisedAt != nil || e.Status != "acknowledged" {
+		t.Errorf("one that was acknowledged is %s", raw(e))
+	}
+}
+
 // questions proves K11.
 func questions(t *T) {
 	rig := t.rig()
@@ -257,7 +357,7 @@ func expiredQuestion(t *T) {
 	b := t.work(t.rig())
 	q, err := t.hall.As(b.AgentID).Ask(t.ctx, b.AgentID, town.AskRequest{Question: "Still there?", Options: []string{"yes", "no"}, WaitSeconds: 60})
 	t.must(err)
-	t.target.Advance(2 * time.Minute)
+	t.advance(2 * time.Minute)
 	t.eventually("a question that nobody waits for has expired", func() bool {
 		t.beat()
 		q, err = t.hall.Question(t.ctx, q.ID, 0)
@@ -270,6 +370,27 @@ func expiredQuestion(t *T) {
 	if order := t.ordered(town.OrderMessage, b.AgentID); !strings.Contains(string(order.Data), "yes") || !strings.Contains(string(order.Data), "Still there?") {
 		t.Errorf("its agent is told %s", raw(order))
 	}
+}
+
+func wakes(t *T) {
+	rig := t.rig()
+	b := t.work(rig)
+	t.end(b, 1, town.CompletionCompleted, town.ReasonWaiting)
+	id, err := t.hall.Nudge(t.ctx, b.AgentID, api.NudgeRequest{Message: "take the left one"})
+	t.must(err)
+	if id != "" {
+		t.Errorf("a message to who has ended became the order %s", id)
+	}
+	start := t.started(b.ID, 2)
+	if !start.Resume || !strings.Contains(start.Prompt, "take the left one") {
+		t.Errorf("it is started again with %.600s", start.Prompt)
+	}
+	if again := t.taken(b.ID, 2); again.Attempts != 1 {
+		t.Errorf("its bead is %s, want it at its first attempt", show(again))
+	}
+	t.end(b, 2, town.CompletionFailed, town.ReasonCrashed)
+	_, err = t.hall.Nudge(t.ctx, b.AgentID, api.NudgeRequest{Message: "go on"})
+	t.refused("a message to who has crashed", err, town.ErrConflict)
 }
 
 func refineries(t *T) {

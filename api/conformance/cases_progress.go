@@ -18,6 +18,7 @@ var progressCases = []Case{
 	{Name: "an agent closes its bead without changes", Rows: []string{"in_progress/finish"}, run: finished},
 	{Name: "a late close of an earlier attempt is kept", Rows: []string{"in_progress/finish/else"}, run: finishedLate},
 	{Name: "a crash frees the bead, with a pause", Rows: []string{"in_progress/release"}, run: crashed},
+	{Name: "a start that was cut off is no attempt", run: cutOff},
 	{Name: "the end of an earlier run changes nothing", Rows: []string{"in_progress/release/else", "in_progress/give_up/else", "in_progress/block/else"}, run: endedLate},
 	{Name: "a lease that nobody renews ends", Rows: []string{"in_progress/expire"}, time: true, run: expires},
 	{Name: "a refused credential fails the bead", Rows: []string{"in_progress/give_up"}, run: authFails},
@@ -141,6 +142,14 @@ func crashed(t *T) {
 	}
 }
 
+func cutOff(t *T) {
+	b := t.work(t.rig(), attempts(1))
+	t.end(b, 1, town.CompletionFailed, town.ReasonCutOff)
+	if again := t.taken(b.ID, 2); again.Attempts != 1 {
+		t.Errorf("after a start that was cut off the bead is %s, want its first attempt", show(again))
+	}
+}
+
 func endedLate(t *T) {
 	b := t.again(t.rig())
 	for _, reason := range []town.Reason{town.ReasonCrashed, town.ReasonAuth, town.ReasonBlocked, town.ReasonBudget} {
@@ -153,10 +162,10 @@ func endedLate(t *T) {
 // expires proves C8 and C27.
 func expires(t *T) {
 	b := t.work(t.rig())
-	t.target.Advance(4 * time.Minute)
+	t.advance(4 * time.Minute)
 	t.is(b, town.BeadInProgress)
 	t.box.forget(b.AgentID)
-	t.target.Advance(2 * time.Minute)
+	t.advance(2 * time.Minute)
 	t.eventually("a bead whose lease has ended is open", func() bool { t.beat(); return t.bead(b.ID).Status == town.BeadOpen })
 	if open := t.is(b, town.BeadOpen); open.Attempts != 1 || open.NotBefore == nil {
 		t.Errorf("after its lease the bead is %s, want a pause", show(open))
@@ -199,6 +208,7 @@ func holdsWork(t *T) {
 	if open := t.is(b, town.BeadOpen); open.Hold != hold || open.NotBefore != nil {
 		t.Errorf("the bead is %s, want it held", show(open))
 	}
+	t.ordered(town.OrderStop, b.AgentID)
 	if answer := t.done(b, 1); !answer.Kept {
 		t.Errorf("done after a hold is answered %s, want it kept", raw(answer))
 	}
@@ -217,7 +227,11 @@ func stopsAgent(t *T) {
 	}
 }
 
-func closesWork(t *T) { t.closeReleases(t.work(t.rig())) }
+func closesWork(t *T) {
+	b := t.work(t.rig())
+	t.closeReleases(b)
+	t.ordered(town.OrderStop, b.AgentID)
+}
 
 func failsWork(t *T) {
 	rig := t.rig()
@@ -227,6 +241,7 @@ func failsWork(t *T) {
 	t.must(err)
 	t.is(b, town.BeadFailed)
 	t.toldOf(second, second.Why)
+	t.ordered(town.OrderStop, b.AgentID)
 }
 
 func waits(t *T) {

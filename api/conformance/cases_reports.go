@@ -60,7 +60,7 @@ func newContainer(t *T) {
 	t.box.mu.Lock()
 	t.box.agents[agent.AgentID] = agent
 	t.box.mu.Unlock()
-	t.target.Advance(time.Minute) // an agent may be starting for the time of a heartbeat
+	t.advance(time.Minute) // an agent may be starting for the time of a heartbeat
 	t.eventually("the bead of an agent that the new container lacks is open", func() bool { t.beat(); return t.bead(lost.ID).Status == town.BeadOpen })
 	t.is(kept, town.BeadInProgress)
 	if answer := t.done(lost, 1); !answer.Kept {

@@ -261,7 +261,7 @@ func newBeadRetryCommand(std stdio) *cobra.Command {
 
 func newBeadHoldCommand(std stdio) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "hold BEAD REASON…", Short: "Let nobody take a bead until it is retried", Args: atLeast("a bead (townd bead ls)", "a reason"),
+		Use: "hold BEAD REASON…", Short: "Let nobody take a bead until it is retried; an agent at it is stopped", Args: atLeast("a bead (townd bead ls)", "a reason"),
 		ValidArgsFunction: completeBeads(std, town.BeadOpen, town.BeadInProgress),
 	}
 	return changeBead(std, cmd, func(ctx context.Context, h hall, b town.Bead, args []string) (town.Bead, error) {

@@ -28,7 +28,8 @@ type coordinatorSettings struct {
 	Token     string // the town's own when empty
 	TownID    string
 	Heartbeat time.Duration
-	Polecats  int // at work at once, where the coordinator is the embedded one
+	Polecats  int // at work at once; this and what follows where the coordinator is the embedded one
+	Beads     townhall.BeadCaps
 }
 
 func (c *coordinatorSettings) settings() []setting {
@@ -37,6 +38,9 @@ func (c *coordinatorSettings) settings() []setting {
 		{"", "TOWND_COORDINATOR_TOKEN", "token that the coordinator is shown; TOWND_TOKEN when unset", text(&c.Token, "")},
 		{"town-id", "TOWND_TOWN_ID", "the town's id at its coordinator", text(&c.TownID, defaultTown)},
 		{"max-polecats", "MAX_CONCURRENT_EXECUTIONS", "agents that the coordinator in this server puts to work at once", whole(&c.Polecats, townhall.DefaultTownAgents)},
+		{"", "TOWND_AGENT_BEADS_DEPTH", "beads that agents may make one after the other, each on the one before", whole(&c.Beads.Depth, townhall.DefaultBeadDepth)},
+		{"", "TOWND_AGENT_BEADS_PER_BEAD", "beads that the agents of one bead may make, in all its attempts", whole(&c.Beads.PerBead, townhall.DefaultBeadsPerBead)},
+		{"", "TOWND_AGENT_BEADS_OPEN", "beads that agents made which may be not ended at once, in the town", whole(&c.Beads.Open, townhall.DefaultOpenBeads)},
 		{"heartbeat-seconds", "TOWND_HEARTBEAT_SECONDS", "time between heartbeats to the coordinator when nothing changes", duration(&c.Heartbeat, time.Second, coordinator.DefaultEvery)},
 	}
 }
@@ -65,8 +69,13 @@ func (c *coordinatorSettings) validate(bad func(env, format string, args ...any)
 	if err := town.CheckID(c.TownID); err != nil {
 		bad("TOWND_TOWN_ID", "%v", err)
 	}
-	if c.Polecats < 1 {
-		bad("MAX_CONCURRENT_EXECUTIONS", "must be at least 1")
+	for env, n := range map[string]int{
+		"MAX_CONCURRENT_EXECUTIONS": c.Polecats, "TOWND_AGENT_BEADS_DEPTH": c.Beads.Depth, "TOWND_AGENT_BEADS_PER_BEAD": c.Beads.PerBead,
+		"TOWND_AGENT_BEADS_OPEN": c.Beads.Open,
+	} {
+		if n < 1 {
+			bad(env, "must be at least 1")
+		}
 	}
 	if c.Heartbeat < time.Second || c.Heartbeat > time.Hour {
 		bad("TOWND_HEARTBEAT_SECONDS", "must be 1 to 3600")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -22,7 +24,8 @@ func newMessageCommand(std stdio) *cobra.Command {
 		Long: `Say something to an agent.
 
 To an agent CLI it is the next thing its user says. Into the terminal of a command
-it is typed, with Enter after it.`,
+it is typed, with Enter after it. An agent that has ended to wait for an answer is
+started again with it.`,
 		Example: `  townd message toast "also update the README"
   git log -3 | townd message toast -`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -45,10 +48,13 @@ it is typed, with Enter after it.`,
 				key = town.NewID(time.Now()) // the client tries again under the same key
 			}
 			id, err := r.Message(ctx, args[0], town.MessageRequest{Prompt: text, Deliver: town.Delivery(deliver)}, key)
+			if errors.Is(err, town.ErrConflict) { // it has ended; perhaps only to wait for this
+				id, err = r.hall.Nudge(api.WithKey(ctx, key), args[0], api.NudgeRequest{Message: text})
+			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(std.out, id)
+			fmt.Fprintln(std.out, cmp.Or(id, "it goes on with that"))
 			return nil
 		}),
 	}

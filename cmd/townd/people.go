@@ -109,10 +109,15 @@ func newEscalationsCommand(std stdio) *cobra.Command {
 }
 
 func escalationRows(all []town.Escalation) [][]string {
-	rows := [][]string{{"ESCALATION", "SEVERITY", "STATUS", "BEAD", "AGENT", "TIMES", "AGE", "TITLE", "TEXT"}}
+	rows := [][]string{{"ESCALATION", "SEVERITY", "STATUS", "BEAD", "AGENT", "TIMES", "AGE", "RAISED", "TITLE", "TEXT"}}
 	for _, e := range all {
+		raised := ""
+		if e.RaisedAt != nil {
+			raised = fmt.Sprintf("%d times, last %s ago", e.Raises, age(*e.RaisedAt))
+		}
 		rows = append(rows, []string{
-			shortID(e.ID), string(e.Severity), e.Status, dash(shortID(e.BeadID)), dash(e.AgentID), fmt.Sprint(e.Count), age(e.CreatedAt), clip(e.Title, 60), clip(e.Body, 80),
+			shortID(e.ID), string(e.Severity), e.Status, dash(shortID(e.BeadID)), dash(e.AgentID), fmt.Sprint(e.Count), age(e.CreatedAt), dash(raised),
+			clip(e.Title, 60), clip(e.Body, 80),
 		})
 	}
 	return rows

@@ -130,7 +130,7 @@ func exitCode(a town.Agent) int {
 		if a.ExitCode != nil {
 			return *a.ExitCode
 		}
-	case town.ReasonBlocked, town.ReasonWaiting, town.ReasonBudget, town.ReasonAuth, town.ReasonStartFailed:
+	case town.ReasonBlocked, town.ReasonWaiting, town.ReasonBudget, town.ReasonAuth, town.ReasonStartFailed, town.ReasonCutOff:
 	}
 	return exitFailure
 }

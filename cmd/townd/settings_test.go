@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 
+	"townd/coordinator/townhall"
 	"townd/supervisor"
 	"townd/supervisor/rules"
 )
@@ -49,7 +50,7 @@ func TestSettingsComeFromFlagThenEnvironmentThenDefault(t *testing.T) {
 		House: houseSettings{supervisor.Housekeeping{
 			Every: 10 * time.Minute, KeepWorktrees: time.Minute, MinFreeBytes: 1 << 30, CheckpointsOlderThan: 30 * 24 * time.Hour,
 		}},
-		Coordinator: coordinatorSettings{URL: "https://example.com/base", Polecats: 5, TownID: "local", Heartbeat: 90 * time.Second},
+		Coordinator: coordinatorSettings{URL: "https://example.com/base", Polecats: 5, TownID: "local", Heartbeat: 90 * time.Second, Beads: townhall.BeadCaps{Depth: 3, PerBead: 20, Open: 200}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Config (-want +got):\n%s", diff)

@@ -189,7 +189,7 @@ func (m *top) draw() string {
 			above = append(above, fmt.Sprintf("? %s asks: %s", q.AgentID, clip(q.Question, 200)))
 		}
 		for _, e := range m.status.Escalations {
-			above = append(above, fmt.Sprintf("! %s: %s", e.Severity, clip(e.Title, 200)))
+			above = append(above, fmt.Sprintf("! %s, %s old: %s", e.Severity, age(e.CreatedAt), clip(e.Title, 200)))
 		}
 	}
 	above = above[:min(len(above), max(1, m.height/3))]

@@ -34,7 +34,9 @@ func openTownHall(ctx context.Context, c *Config, token string, secrets *contain
 	}
 	log = log.With("room", "townhall")
 	path := filepath.Join(c.Home, "town.db")
-	hall, err := townhall.Open(ctx, townhall.Config{Path: path, TownID: c.Coordinator.TownID, Log: log, HeartbeatEvery: c.Coordinator.Heartbeat})
+	hall, err := townhall.Open(ctx, townhall.Config{
+		Path: path, TownID: c.Coordinator.TownID, Log: log, HeartbeatEvery: c.Coordinator.Heartbeat, Beads: c.Coordinator.Beads,
+	})
 	if errors.Is(err, townhall.ErrCorrupt) {
 		return nil, fmt.Errorf("%w; to begin with an empty one, move %s and the files beside it away", err, path)
 	}

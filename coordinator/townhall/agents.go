@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -100,15 +101,9 @@ func othersBeads(r reader, a town.TownAgent) (beads []town.Bead, err error) {
 	return beads, nil
 }
 
-// DoneAnswer is the answer to gt_done.
-type DoneAnswer struct {
-	Bead town.Bead `json:"bead"`
-	Kept bool      `json:"kept"` // the epoch was old: it was kept as an attempt
-}
-
 // Done takes an agent's word that its bead is finished; a refinery's, that it has
 // nothing against the branch that it looks at.
-func (h *Hall) Done(ctx context.Context, c Caller, agentID string, req town.DoneRequest) (DoneAnswer, error) {
+func (h *Hall) Done(ctx context.Context, c Caller, agentID string, req town.DoneRequest) (api.DoneAnswer, error) {
 	var ck check
 	if req.Epoch < 1 {
 		ck.add("epoch", "is required: that of the agent's lease")
@@ -118,17 +113,17 @@ func (h *Hall) Done(ctx context.Context, c Caller, agentID string, req town.Done
 	ck.text("summary", req.Summary, maxNote)
 	ck.line("prUrl", req.PRURL, maxLine)
 	if err := firstOf(c.as(agentID), ck.err()); err != nil {
-		return DoneAnswer{}, err
+		return api.DoneAnswer{}, err
 	}
-	return once(ctx, h, fact, func(t *tx) (DoneAnswer, error) {
+	return once(ctx, h, fact, func(t *tx) (api.DoneAnswer, error) {
 		a, err := loadAgent(t, agentID)
 		if err == nil && a.Role == town.RoleRefinery {
 			b, err := approve(t, agentID)
-			return DoneAnswer{Bead: b}, err
+			return api.DoneAnswer{Bead: b}, err
 		}
 		b, err := agentsBead(t, agentID)
 		if err != nil {
-			return DoneAnswer{}, err
+			return api.DoneAnswer{}, err
 		}
 		outcome, err := applyTo(t, &b, Call{
 			Event: EventDone, By: agentID, Epoch: req.Epoch, Branch: req.Branch, Commit: req.Commit, Summary: req.Summary, PullRequest: req.PRURL,
@@ -136,19 +131,12 @@ func (h *Hall) Done(ctx context.Context, c Caller, agentID string, req town.Done
 		if err == nil && outcome == Applied {
 			err = mergeNothing(t, &b)
 		}
-		return DoneAnswer{Bead: b.Bead, Kept: outcome == Kept}, err
+		return api.DoneAnswer{Bead: b.Bead, Kept: outcome == Kept}, err
 	})
 }
 
-// ChangesRequest sends a branch back to who made it.
-type ChangesRequest struct {
-	MergeID  string   `json:"mergeId,omitempty"` // what the refinery looks at, when empty
-	Feedback string   `json:"feedback"`
-	Files    []string `json:"files,omitempty"`
-}
-
 // RequestChanges sends a bead that is reviewed back to open.
-func (h *Hall) RequestChanges(ctx context.Context, c Caller, agentID string, req ChangesRequest) (town.Bead, error) {
+func (h *Hall) RequestChanges(ctx context.Context, c Caller, agentID string, req api.ChangesRequest) (town.Bead, error) {
 	var ck check
 	ck.required("feedback", req.Feedback)
 	ck.text("feedback", req.Feedback, maxNote)
@@ -181,15 +169,9 @@ func (h *Hall) RequestChanges(ctx context.Context, c Caller, agentID string, req
 	})
 }
 
-// CheckpointRequest keeps what an agent wants its next attempt to know.
-type CheckpointRequest struct {
-	Data  json.RawMessage `json:"data"` // any JSON up to 64 KiB
-	Epoch int64           `json:"epoch"`
-}
-
 // SaveCheckpoint keeps an agent's checkpoint with its bead. An old epoch is
 // town.ErrConflict.
-func (h *Hall) SaveCheckpoint(ctx context.Context, c Caller, agentID string, req CheckpointRequest) (town.Bead, error) {
+func (h *Hall) SaveCheckpoint(ctx context.Context, c Caller, agentID string, req api.CheckpointRequest) (town.Bead, error) {
 	var ck check
 	if len(req.Data) == 0 {
 		ck.add("data", "is required")
@@ -230,19 +212,14 @@ func (h *Hall) SayStatus(ctx context.Context, c Caller, agentID, message string)
 	return a, err
 }
 
-// NudgeRequest wakes an agent. Mode is wait-idle (when empty), immediate or queue.
-type NudgeRequest struct {
-	Message string `json:"message"`
-	Mode    string `json:"mode,omitempty"`
-}
-
 // nudgeModes are the modes of a nudge as the container's control API has them.
 var nudgeModes = map[string]town.Delivery{
 	"": town.DeliverIdle, "wait-idle": town.DeliverIdle, "immediate": town.DeliverNow, "queue": town.DeliverTurnEnd,
 }
 
-// Nudge sends a message into a live agent's session, by an order. Everyone may.
-func (h *Hall) Nudge(ctx context.Context, c Caller, agentID string, req NudgeRequest) (orderID string, err error) {
+// Nudge gets a message to an agent. Everyone may. One that has ended to wait is started
+// again with it; then there is no order. Others that have ended are town.ErrConflict.
+func (h *Hall) Nudge(ctx context.Context, c Caller, agentID string, req api.NudgeRequest) (orderID string, err error) {
 	var ck check
 	ck.required("message", req.Message)
 	ck.text("message", req.Message, maxNote)
@@ -258,12 +235,38 @@ func (h *Hall) Nudge(ctx context.Context, c Caller, agentID string, req NudgeReq
 		if err != nil {
 			return "", err
 		}
-		if !a.Status.Live() {
-			return "", fmt.Errorf("agent %s does not run: send it mail: %w", agentID, town.ErrConflict)
+		order, heard, err := say(t, c, a, fmt.Sprintf("Message from %s:\n%s", c.by(), req.Message), deliver)
+		if err == nil && !heard {
+			err = fmt.Errorf("agent %s has ended (%s) and waits for no word: leave it as a note of its bead, which the next attempt is given, "+
+				"or send it mail (townd mail send): %w", agentID, cmp.Or(a.Reason, "it is not known why"), town.ErrConflict)
 		}
-		o, err := message(t, agentID, fmt.Sprintf("Message from %s:\n%s", c.by(), req.Message), deliver)
-		return o.ID, err
+		return order, err
 	})
+}
+
+// say gets text to an agent: into its session while it lives, and to one that has ended
+// to wait as a note of its bead, with which it is started again. heard is false for one
+// that has ended otherwise.
+func say(t *tx, c Caller, a agentRow, text string, deliver town.Delivery) (orderID string, heard bool, err error) {
+	if a.Status.Live() {
+		o, err := message(t, a.AgentID, text, deliver)
+		return o.ID, true, err
+	}
+	b, err := agentsBead(t, a.AgentID)
+	if errors.Is(err, town.ErrNotFound) || err == nil && !waits(a, b) {
+		return "", false, nil
+	} else if err != nil {
+		return "", false, err
+	}
+	if _, err := addNote(t, town.Note{BeadID: b.ID, Kind: "note", By: c.by(), Text: text}); err != nil {
+		return "", false, err
+	}
+	return "", true, giveBack(t, &b, b.Epoch, "its agent was sent a message")
+}
+
+// waits reports whether an agent has ended to wait for a word about its bead.
+func waits(a agentRow, b beadRow) bool {
+	return b.Lease != nil && a.Reason == town.ReasonWaiting && a.Generation == b.Epoch
 }
 
 // message orders a message into an agent's session.
@@ -296,8 +299,7 @@ func (h *Hall) OrderStop(ctx context.Context, c Caller, agentID, reason string) 
 		if err != nil {
 			return "", err
 		}
-		o, err := order(t, town.Order{Kind: town.OrderStop, AgentID: agentID, Data: json.RawMessage(`{}`)})
-		return o.ID, err
+		return orderOnce(t, town.OrderStop, agentID) // that of the hold, or of one who has no bead
 	})
 }
 
@@ -358,6 +360,9 @@ func beadCompleted(t *tx, b *beadRow, c town.Completion) error {
 	if c.Reason == town.ReasonWaiting {
 		return waitForAnswer(t, b)
 	}
+	if c.Reason == town.ReasonCutOff {
+		return cutOff(t, b, "its server ended while it was started")
+	}
 	if c.Reason == town.ReasonStopped || c.Reason == town.ReasonKilled {
 		draining, err := isDraining(t)
 		if err != nil {
@@ -393,6 +398,16 @@ func giveBack(t *tx, b *beadRow, epoch int64, reason string) error {
 	}
 	_, err = t.exec(`UPDATE beads SET attempts = max(attempts - 1, 0), not_before = NULL, why = ? WHERE id = ?`, waitsForAgent+": "+reason, b.ID)
 	return err
+}
+
+// cutOff gives back a bead whose agent never ran: the server that was to start it
+// ended. That was no attempt of the bead's, but it counts for the breaker: there may be
+// something in the bead that ends servers.
+func cutOff(t *tx, b *beadRow, reason string) error {
+	if err := giveBack(t, b, b.Epoch, reason); err != nil {
+		return err
+	}
+	return failed(t, b.ID, reason)
 }
 
 // waitForAnswer keeps the lease of a bead whose agent has ended to wait for an

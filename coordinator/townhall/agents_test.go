@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -114,6 +115,37 @@ func TestStoppingAnAgentHoldsItsBead(t *testing.T) {
 	}
 }
 
+func TestAHoldStopsWhoLivesAndOrdersItOnce(t *testing.T) {
+	h, _ := newHall(t)
+	addBead(t, h, town.BeadRequest{})
+	b := take(t, h)
+	beat(t, h, "box", shown(b))
+	why := "not now"
+	if _, err := h.PatchBead(t.Context(), Person, b.ID, town.BeadPatch{Hold: &why}); err != nil {
+		t.Fatal(err)
+	}
+	id, err := h.OrderStop(t.Context(), Person, b.AgentID, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := beat(t, h, "box", shown(b)); len(r.Orders) != 1 || r.Orders[0].Kind != town.OrderStop || r.Orders[0].ID != id {
+		t.Errorf("orders %+v, want one stop %s", r.Orders, id)
+	}
+	if _, err := h.RetryBead(t.Context(), Person, b.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	b = take(t, h)
+	if err := h.Completed(t.Context(), b.AgentID, completion(b, town.ReasonStopped)); err != nil {
+		t.Fatal(err)
+	}
+	if got := wantStatus(t, h, b.ID, town.BeadOpen); got.Hold == "" {
+		t.Error("the bead of an agent that was stopped is not held")
+	}
+	if r := beat(t, h, "box"); len(r.Orders) != 0 {
+		t.Errorf("an agent that has ended is to be stopped: %+v", r.Orders)
+	}
+}
+
 // R11: what an agent noted is what the next attempt begins with.
 // Proves D7.
 func TestACheckpointIsPrimed(t *testing.T) {
@@ -122,13 +154,13 @@ func TestACheckpointIsPrimed(t *testing.T) {
 	b := take(t, h)
 	me := Caller{AgentID: b.AgentID, Role: town.RolePolecat, Generation: b.Epoch}
 	for data, kind := range map[string]error{"": town.ErrInvalid, "{": town.ErrInvalid, `"` + strings.Repeat("x", maxCheckpoint) + `"`: town.ErrInvalid} {
-		_, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, CheckpointRequest{Data: json.RawMessage(data), Epoch: b.Epoch})
+		_, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, api.CheckpointRequest{Data: json.RawMessage(data), Epoch: b.Epoch})
 		wantKind(t, err, kind)
 	}
-	if _, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, CheckpointRequest{Data: json.RawMessage(`{"step": 2}`), Epoch: b.Epoch}); err != nil {
+	if _, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, api.CheckpointRequest{Data: json.RawMessage(`{"step": 2}`), Epoch: b.Epoch}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, CheckpointRequest{Data: json.RawMessage(`1`), Epoch: b.Epoch - 1})
+	_, err := h.SaveCheckpoint(t.Context(), me, b.AgentID, api.CheckpointRequest{Data: json.RawMessage(`1`), Epoch: b.Epoch - 1})
 	wantKind(t, err, town.ErrConflict)
 	if _, err := h.AddNote(t.Context(), me, b.ID, "half way", ""); err != nil {
 		t.Fatal(err)
@@ -165,7 +197,7 @@ func TestAnAgentActsOnlyAsItself(t *testing.T) {
 		"prime": func() error { _, err := h.Prime(ctx, me, other.AgentID); return err },
 		"done":  func() error { _, err := h.Done(ctx, me, other.AgentID, town.DoneRequest{Epoch: 1}); return err },
 		"checkpoint": func() error {
-			_, err := h.SaveCheckpoint(ctx, me, other.AgentID, CheckpointRequest{Data: json.RawMessage(`1`), Epoch: 1})
+			_, err := h.SaveCheckpoint(ctx, me, other.AgentID, api.CheckpointRequest{Data: json.RawMessage(`1`), Epoch: 1})
 			return err
 		},
 		"status": func() error { _, err := h.SayStatus(ctx, me, other.AgentID, "x"); return err },
@@ -180,12 +212,12 @@ func TestAnAgentActsOnlyAsItself(t *testing.T) {
 			return err
 		},
 		"note":  func() error { _, err := h.AddNote(ctx, me, other.ID, "x", ""); return err },
-		"close": func() error { _, err := h.CloseBead(ctx, me, other.ID, CloseRequest{Epoch: 1}); return err },
+		"close": func() error { _, err := h.CloseBead(ctx, me, other.ID, api.CloseRequest{Epoch: 1}); return err },
 		"patch": func() error { _, err := h.PatchBead(ctx, me, mine.ID, town.BeadPatch{Hold: &hold}); return err },
 		"retry": func() error { _, err := h.RetryBead(ctx, me, mine.ID, ""); return err },
 		"stop":  func() error { _, err := h.OrderStop(ctx, me, mine.AgentID, ""); return err },
 		"review": func() error {
-			_, err := h.RequestChanges(ctx, me, mine.AgentID, ChangesRequest{Feedback: "x"})
+			_, err := h.RequestChanges(ctx, me, mine.AgentID, api.ChangesRequest{Feedback: "x"})
 			return err
 		},
 		"escalate": func() error {
@@ -207,7 +239,7 @@ func TestAnAgentActsOnlyAsItself(t *testing.T) {
 	if err != nil || b.Source != "agent:"+mine.AgentID {
 		t.Errorf("source %q, %v", b.Source, err)
 	}
-	if b, err := h.CloseBead(ctx, me, mine.ID, CloseRequest{Epoch: mine.Epoch, Reason: "nothing to do"}); err != nil || b.Status != town.BeadClosed {
+	if b, err := h.CloseBead(ctx, me, mine.ID, api.CloseRequest{Epoch: mine.Epoch, Reason: "nothing to do"}); err != nil || b.Status != town.BeadClosed {
 		t.Errorf("CloseBead() = %+v, %v", b, err)
 	}
 }
@@ -330,7 +362,7 @@ func TestALateAnswerIsBroughtToTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.pass(time.Minute)
-	if _, err := h.expired(t.Context(), clock.now()); err != nil {
+	if _, err := h.expired(t.Context(), clock.now(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if open, err := h.Questions(t.Context(), "open"); err != nil || len(open) != 0 {
@@ -357,16 +389,38 @@ func TestAnAgentThatEndedToWaitGoesOnWithItsAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.pass(30 * time.Minute)
-	if over, err := h.expired(t.Context(), clock.now()); err != nil || len(over) != 0 {
+	if over, err := h.expired(t.Context(), clock.now(), nil); err != nil || len(over) != 0 {
 		t.Errorf("expired() = %v, %v; want none while the question is open", over, err)
 	}
 	if _, err := h.AnswerQuestion(t.Context(), Person, q.ID, "a"); err != nil {
 		t.Fatal(err)
 	}
 	wantStatus(t, h, b.ID, town.BeadOpen)
-	clock.pass(time.Minute)
+	if again := take(t, h); again.AgentID != b.AgentID || again.Epoch != 2 || again.Attempts != 1 {
+		t.Errorf("taken %+v", again)
+	}
+}
+
+func TestAnEscalationThatIsAnsweredWakesWhoWaits(t *testing.T) {
+	h, _ := newHall(t)
+	addBead(t, h, town.BeadRequest{})
+	b := take(t, h)
+	beat(t, h, "box", shown(b))
+	e, _, err := h.Escalate(t.Context(), Caller{AgentID: b.AgentID, Role: town.RolePolecat}, town.EscalationRequest{Title: "no key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Completed(t.Context(), b.AgentID, completion(b, town.ReasonWaiting)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.CloseEscalation(t.Context(), Person, e.ID, "here it is"); err != nil {
+		t.Fatal(err)
+	}
 	if again := take(t, h); again.AgentID != b.AgentID || again.Epoch != 2 {
 		t.Errorf("taken %+v", again)
+	}
+	if notes, err := h.Notes(t.Context(), b.ID); err != nil || !strings.Contains(workPrompt(b, notes), "here it is") {
+		t.Errorf("its next attempt is not given the answer: %+v, %v", notes, err)
 	}
 }
 
@@ -398,12 +452,12 @@ func TestARefineryLooksFirst(t *testing.T) {
 	if _, ok, err := h.nextMerge(t.Context(), "rig"); ok || err != nil {
 		t.Errorf("nextMerge() = %v, %v; want none beside one that is reviewed", ok, err)
 	}
-	if got, err := h.RequestChanges(t.Context(), refinery, refinery.AgentID, ChangesRequest{Feedback: "no tests", Files: []string{"a.go"}}); err != nil || got.Status != town.BeadOpen || got.Feedback != "no tests\n\nFiles:\n- a.go" {
+	if got, err := h.RequestChanges(t.Context(), refinery, refinery.AgentID, api.ChangesRequest{Feedback: "no tests", Files: []string{"a.go"}}); err != nil || got.Status != town.BeadOpen || got.Feedback != "no tests\n\nFiles:\n- a.go" {
 		t.Errorf("RequestChanges() = %+v, %v", got, err)
 	}
-	_, err := h.RequestChanges(t.Context(), refinery, refinery.AgentID, ChangesRequest{Feedback: "again"})
+	_, err := h.RequestChanges(t.Context(), refinery, refinery.AgentID, api.ChangesRequest{Feedback: "again"})
 	wantKind(t, err, town.ErrConflict)
-	_, err = h.RequestChanges(t.Context(), refinery, refinery.AgentID, ChangesRequest{Feedback: "again", MergeID: m.ID})
+	_, err = h.RequestChanges(t.Context(), refinery, refinery.AgentID, api.ChangesRequest{Feedback: "again", MergeID: m.ID})
 	wantKind(t, err, town.ErrConflict)
 	b = take(t, h)
 	done(t, h, b)

@@ -72,11 +72,6 @@ func settle(t *tx, b *beadRow, before town.Bead, call Call) error {
 			return err
 		}
 	}
-	if before.Lease != nil && (call.Event == EventClose || call.Event == EventFail) { // by a person: its agent works on
-		if err := orderStop(t, b.AgentID); err != nil {
-			return err
-		}
-	}
 	if call.Event == EventRenew {
 		return nil
 	}
@@ -139,6 +134,14 @@ func init() { // not where it is declared: enqueueMerge leads back to apply
 				AgentID:  b.AgentID, BeadID: b.ID, RigID: b.RigID,
 				Cause: cmp.Or(call.Cause, "bead:"+b.ID),
 			})
+			return err
+		},
+		EffectStop: func(t *tx, b *beadRow, _ Call) error {
+			a, err := loadAgent(t, b.AgentID)
+			if err != nil || !a.Status.Live() {
+				return err
+			}
+			_, err = orderOnce(t, town.OrderStop, b.AgentID)
 			return err
 		},
 		EffectAttempt: func(t *tx, b *beadRow, call Call) error {

@@ -20,12 +20,13 @@ type beadRow struct {
 	leaseInstance int64
 	nudges        int
 	nudgedAt      *time.Time
+	depth         int // of agents that made it, each on a bead of the one before
 }
 
 const beadColumns = `n, id, rig_id, type, title, body, status, why, priority, labels, source, dedupe_key, convoy_id, attempts, max_attempts,
 	reworks, not_before, hold, name, agent_id, epoch, lease_expires_at, lease_since, coalesce(lease_instance, 0), nudges, nudged_at, branch,
-	start_point, target, commit_id, pull_request, summary, feedback, checkpoint, metadata, blockers, created_at, updated_at, closed_at,
-	(SELECT json_group_array(needs_id) FROM bead_deps WHERE bead_id = beads.id)`
+	start_point, target, commit_id, pull_request, summary, feedback, checkpoint, metadata, blockers, parent_id, depth, created_at,
+	updated_at, closed_at, (SELECT json_group_array(needs_id) FROM bead_deps WHERE bead_id = beads.id)`
 
 func scanBeadRow(row scanner) (beadRow, error) {
 	var (
@@ -38,7 +39,7 @@ func scanBeadRow(row scanner) (beadRow, error) {
 	err := row.Scan(&b.n, &b.ID, &b.RigID, &b.Type, &b.Title, &b.Body, &b.Status, &b.Why, &b.Priority, &labels, &b.Source, &b.DedupeKey, &b.ConvoyID,
 		&b.Attempts, &b.MaxAttempts, &b.Reworks, &notBefore, &b.Hold, &b.name, &b.AgentID, &b.Epoch, &leaseEnd, &leaseSince, &b.leaseInstance,
 		&b.nudges, &nudged, &b.Branch, &b.StartPoint, &b.Target, &b.Commit, &b.PullRequest, &b.Summary, &b.Feedback, &checkpoint, &metadata,
-		&b.blockers, &created, &updated, &done, &needs)
+		&b.blockers, &b.ParentID, &b.depth, &created, &updated, &done, &needs)
 	if err != nil {
 		return b, err
 	}
@@ -83,11 +84,11 @@ func insertBead(t *tx, b *beadRow) error {
 	b.Why = whyOf(*b, "")
 	_, err := t.exec(`INSERT INTO beads (id, rig_id, type, title, body, status, why, priority, labels, source, dedupe_key, convoy_id, attempts,
 		max_attempts, reworks, not_before, hold, name, agent_id, epoch, nudges, branch, start_point, target, commit_id, pull_request, summary,
-		feedback, metadata, due, blockers, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, '', '', 0, 0, '', ?, ?, '', '', '', '', ?, ?, ?, ?, ?)`,
+		feedback, metadata, due, blockers, parent_id, depth, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, '', '', 0, 0, '', ?, ?, '', '', '', '', ?, ?, ?, ?, ?, ?, ?)`,
 		b.ID, b.RigID, string(b.Type), b.Title, b.Body, string(b.Status), b.Why, string(b.Priority), jsonText(b.Labels), b.Source, b.DedupeKey,
 		b.ConvoyID, b.MaxAttempts, msOrNull(b.NotBefore), b.Hold, b.StartPoint, b.Target, rawOrNull(b.Metadata), due(b.Bead), b.blockers,
-		ms(b.CreatedAt), ms(b.UpdatedAt))
+		b.ParentID, b.depth, ms(b.CreatedAt), ms(b.UpdatedAt))
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func saveState(t *tx, b *beadRow) error {
 	}
 	_, err := t.exec(`UPDATE beads SET status = ?, why = ?, attempts = ?, reworks = ?, not_before = ?, hold = ?, name = ?, agent_id = ?, epoch = ?,
 		lease_expires_at = ?, lease_since = ?, lease_instance = ?, nudges = ?, nudged_at = ?, branch = ?, commit_id = ?, pull_request = ?,
-		summary = ?, feedback = ?, updated_at = ?, closed_at = ? WHERE id = ?`,
+		summary = ?, feedback = ?, updated_at = ?, closed_at = ?, tidied = 0 WHERE id = ?`,
 		string(b.Status), b.Why, b.Attempts, b.Reworks, msOrNull(b.NotBefore), b.Hold, b.name, b.AgentID, b.Epoch,
 		leaseEnd, leaseSince, leaseInstance, b.nudges, msOrNull(b.nudgedAt), b.Branch, b.Commit, b.PullRequest,
 		b.Summary, b.Feedback, ms(b.UpdatedAt), msOrNull(b.ClosedAt), b.ID)

@@ -11,11 +11,12 @@ import (
 	"strconv"
 	"strings"
 
+	"townd/api"
 	"townd/town"
 )
 
 // CreateBead makes a bead; created is false when there was one with its
-// dedupeKey, which is returned instead.
+// dedupeKey, which is returned instead. For an agent see guard.
 func (h *Hall) CreateBead(ctx context.Context, c Caller, rigID string, req town.BeadRequest) (bead town.Bead, created bool, err error) {
 	if err := checkBead(req); err != nil {
 		return town.Bead{}, false, err
@@ -31,6 +32,11 @@ func (h *Hall) CreateBead(ctx context.Context, c Caller, rigID string, req town.
 			}
 		}
 		b := newBead(t, c, rigID, req)
+		if c.agent() {
+			if first, known, err := guard(t, c, &b); err != nil || known {
+				return made[town.Bead]{It: first}, err
+			}
+		}
 		if b.blockers, err = countBlockers(t, b.DependsOn); err != nil {
 			return made[town.Bead]{}, err
 		}
@@ -59,7 +65,11 @@ func newBead(t *tx, c Caller, rigID string, req town.BeadRequest) beadRow {
 		at := timeOf(ms(*req.NotBefore))
 		b.NotBefore = &at
 	}
-	return beadRow{Bead: b}
+	row := beadRow{Bead: b}
+	if c.agent() {
+		row.depth = 1
+	}
+	return row
 }
 
 // distinct returns what is in all, once, sorted, and never nil.
@@ -88,20 +98,7 @@ func countBlockers(r reader, ids []string) (blockers int, err error) {
 	return blockers, c.err()
 }
 
-// BeadQuery selects beads; empty fields do not restrict.
-type BeadQuery struct {
-	RigID    string
-	Status   town.BeadStatus
-	Type     town.BeadType
-	Label    string
-	ConvoyID string
-	AgentID  string
-	Text     string // in title, body or id, whatever its case
-	After    string // the next of the page before
-	Limit    int    // 1 to 500; 100 when 0
-}
-
-func (q BeadQuery) where() (where, error) {
+func beadsWhere(q api.BeadQuery) (where, error) {
 	var w where
 	w.equal("rig_id", q.RigID)
 	w.equal("status", string(q.Status))
@@ -132,8 +129,8 @@ func afterCursor(w *where, cursor string) error {
 }
 
 // Beads returns a page of beads, newest first; next is "" on the last one.
-func (h *Hall) Beads(ctx context.Context, q BeadQuery) (beads []town.Bead, next string, err error) {
-	w, err := q.where()
+func (h *Hall) Beads(ctx context.Context, q api.BeadQuery) (beads []town.Bead, next string, err error) {
+	w, err := beadsWhere(q)
 	if err != nil {
 		return nil, "", err
 	}
@@ -323,15 +320,9 @@ func checkReason(reason string) error {
 	return c.err()
 }
 
-// CloseRequest closes a bead.
-type CloseRequest struct {
-	Reason string `json:"reason,omitempty"`
-	Epoch  int64  `json:"epoch,omitempty"` // of an agent's lease, when it closes its own bead without changes
-}
-
 // CloseBead closes a bead: for a person or the mayor by close, for the agent that
 // has it by finish (there was nothing to change). An old epoch is kept as an attempt.
-func (h *Hall) CloseBead(ctx context.Context, c Caller, id string, req CloseRequest) (town.Bead, error) {
+func (h *Hall) CloseBead(ctx context.Context, c Caller, id string, req api.CloseRequest) (town.Bead, error) {
 	if err := checkReason(req.Reason); err != nil {
 		return town.Bead{}, err
 	}

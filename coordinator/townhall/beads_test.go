@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -106,7 +107,7 @@ func TestABeadWaitsForThoseItDependsOn(t *testing.T) {
 	if got := bead(t, h, b.ID).Why; got != "waits for another bead" {
 		t.Errorf("why after the retry: %q", got)
 	}
-	if _, err := h.CloseBead(t.Context(), Person, a.ID, CloseRequest{}); err != nil {
+	if _, err := h.CloseBead(t.Context(), Person, a.ID, api.CloseRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := take(t, h); got.ID != b.ID {
@@ -240,7 +241,7 @@ func TestWhatAPatchMayNot(t *testing.T) {
 	wantKind(t, err, town.ErrInvalid)
 	_, err = h.PatchBead(t.Context(), Person, "nobody", town.BeadPatch{})
 	wantKind(t, err, town.ErrNotFound)
-	if _, err := h.CloseBead(t.Context(), Person, b.ID, CloseRequest{Reason: "no"}); err != nil {
+	if _, err := h.CloseBead(t.Context(), Person, b.ID, api.CloseRequest{Reason: "no"}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = h.PatchBead(t.Context(), Person, b.ID, town.BeadPatch{Status: town.BeadFailed})
@@ -282,7 +283,7 @@ func TestBeadsArePagedNewestFirst(t *testing.T) {
 	addBead(t, h, town.BeadRequest{Title: "1000 of it"})
 	slices.Reverse(want)
 	var got []string
-	for q := (BeadQuery{RigID: "rig", Label: "x", Text: "0% OF", Status: town.BeadOpen, Limit: 2}); ; {
+	for q := (api.BeadQuery{RigID: "rig", Label: "x", Text: "0% OF", Status: town.BeadOpen, Limit: 2}); ; {
 		page, next, err := h.Beads(t.Context(), q)
 		if err != nil || len(page) > 2 {
 			t.Fatalf("Beads() = %d, %v", len(page), err)
@@ -297,9 +298,9 @@ func TestBeadsArePagedNewestFirst(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("Beads() = %v, want %v", got, want)
 	}
-	_, _, err := h.Beads(t.Context(), BeadQuery{After: "x"})
+	_, _, err := h.Beads(t.Context(), api.BeadQuery{After: "x"})
 	wantKind(t, err, town.ErrInvalid)
-	_, _, err = h.Beads(t.Context(), BeadQuery{Limit: 501})
+	_, _, err = h.Beads(t.Context(), api.BeadQuery{Limit: 501})
 	wantKind(t, err, town.ErrInvalid)
 }
 

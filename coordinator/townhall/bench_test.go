@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -59,7 +60,7 @@ func BenchmarkClaim(b *testing.B) {
 				if err != nil || !ok {
 					b.Fatal(ok, err)
 				}
-				if _, err := h.CloseBead(b.Context(), Person, bead.ID, CloseRequest{}); err != nil {
+				if _, err := h.CloseBead(b.Context(), Person, bead.ID, api.CloseRequest{}); err != nil {
 					b.Fatal(err)
 				}
 				b.StopTimer()

@@ -82,9 +82,11 @@ func claim(t *tx, b *beadRow, name func(taken map[string]bool) string) error {
 	return agentStarts(t, b)
 }
 
-// expired ends the leases that have run out by now: back to open, or given up after
-// the last attempt. It returns the beads whose lease it ended.
-func (h *Hall) expired(ctx context.Context, now time.Time) (beads []town.Bead, err error) {
+// expired ends the leases and questions that have run out by now, and raises what
+// waited too long for someone: a bead is open again, or given up after the last
+// attempt. unanswered are the epochs of starts of which nobody knows what became of
+// them. It returns the beads whose lease it ended.
+func (h *Hall) expired(ctx context.Context, now time.Time, unanswered map[string]int64) (beads []town.Bead, err error) {
 	err = h.write(ctx, news, func(t *tx) error {
 		if now.After(t.now) {
 			now = t.now
@@ -94,17 +96,41 @@ func (h *Hall) expired(ctx context.Context, now time.Time) (beads []town.Bead, e
 			return err
 		}
 		for _, b := range over {
-			if err := lose(t, &b, EventExpire, "its agent "+b.AgentID+" was not heard of any more"); err != nil {
+			if err := expire(t, &b, unanswered[b.ID] == b.Epoch); err != nil {
 				return err
 			}
 			beads = append(beads, b.Bead)
 		}
-		return expireQuestions(t)
+		if err := expireQuestions(t); err != nil {
+			return err
+		}
+		return raiseAgain(t)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("end leases: %w", err)
 	}
 	return beads, nil
+}
+
+// expire ends a lease that has run out. One whose start was not answered, and whose
+// agent was never seen to run, was no attempt.
+func expire(t *tx, b *beadRow, unanswered bool) error {
+	if unanswered {
+		ran, err := hasRun(t, *b)
+		if err != nil {
+			return err
+		}
+		if !ran {
+			return cutOff(t, b, "its start was not answered")
+		}
+	}
+	return lose(t, b, EventExpire, "its agent "+b.AgentID+" was not heard of any more")
+}
+
+// hasRun reports whether the agent of a bead in progress was ever seen to run.
+func hasRun(r reader, b beadRow) (bool, error) {
+	a, err := loadAgent(r, b.AgentID)
+	return a.Status != town.StatusStarting, err
 }
 
 // released ends the lease of a bead whose agent ended without done (or could not be
@@ -167,7 +193,8 @@ func (h *Hall) ready(ctx context.Context) (map[string]time.Time, error) {
 }
 
 // nextDeadline returns when time alone next changes something: a lease ends, a
-// notBefore passes (of beads or merges), a question expires. ok is false for never.
+// notBefore passes (of beads or merges), a question expires, an escalation is raised
+// again. ok is false for never.
 func (h *Hall) nextDeadline(ctx context.Context) (at time.Time, ok bool, err error) {
 	err = h.read(ctx, func(r reader) error {
 		var first sql.NullInt64
@@ -176,7 +203,8 @@ func (h *Hall) nextDeadline(ctx context.Context) (at time.Time, ok bool, err err
 			SELECT min(lease_expires_at) AS at FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL
 			UNION ALL SELECT min(not_before) FROM beads INDEXED BY beads_later WHERE status = 'open' AND not_before IS NOT NULL AND not_before > ?1
 			UNION ALL SELECT min(not_before) FROM merges WHERE status IN ('waiting', 'reviewing', 'merging', 'pull_request') AND not_before > ?1
-			UNION ALL SELECT min(expires_at) FROM questions WHERE status = 'open')`, now).Scan(&first)
+			UNION ALL SELECT min(expires_at) FROM questions WHERE status = 'open'
+			UNION ALL SELECT min(raise_at) FROM escalations WHERE raise_at IS NOT NULL)`, now).Scan(&first)
 		if first.Valid {
 			at, ok = timeOf(first.Int64), true
 		}

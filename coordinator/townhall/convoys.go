@@ -8,17 +8,12 @@ import (
 	"fmt"
 	"slices"
 
+	"townd/api"
 	"townd/town"
 )
 
 // holdStaged is the hold of the beads of a convoy that is not started.
 const holdStaged = "its convoy is not started"
-
-// ConvoyMade is a convoy with the beads that were made for it, in the order of its tasks.
-type ConvoyMade struct {
-	Convoy town.Convoy `json:"convoy"`
-	Beads  []town.Bead `json:"beads"`
-}
 
 func checkConvoy(req town.ConvoyRequest) error {
 	var c check
@@ -80,24 +75,29 @@ func inOrder(tasks []town.ConvoyTask) (order []int, ok bool) {
 }
 
 // CreateConvoy makes a convoy and its beads.
-func (h *Hall) CreateConvoy(ctx context.Context, c Caller, req town.ConvoyRequest) (ConvoyMade, error) {
+func (h *Hall) CreateConvoy(ctx context.Context, c Caller, req town.ConvoyRequest) (api.ConvoyMade, error) {
 	if err := firstOf(c.lead("make convoys"), checkConvoy(req)); err != nil {
-		return ConvoyMade{}, err
+		return api.ConvoyMade{}, err
 	}
-	return once(ctx, h, fact, func(t *tx) (ConvoyMade, error) {
+	return once(ctx, h, fact, func(t *tx) (api.ConvoyMade, error) {
 		if _, err := loadRig(t, req.RigID); err != nil {
-			return ConvoyMade{}, err
+			return api.ConvoyMade{}, err
+		}
+		if c.agent() {
+			if err := roomForMore(t, len(req.Tasks)); err != nil {
+				return api.ConvoyMade{}, err
+			}
 		}
 		id, err := insertConvoy(t, c, req)
 		if err != nil {
-			return ConvoyMade{}, err
+			return api.ConvoyMade{}, err
 		}
 		beads, err := insertTasks(t, c, req, id)
 		if err != nil {
-			return ConvoyMade{}, err
+			return api.ConvoyMade{}, err
 		}
 		convoy, err := loadConvoy(t, id)
-		return ConvoyMade{Convoy: convoy, Beads: beads}, err
+		return api.ConvoyMade{Convoy: convoy, Beads: beads}, err
 	})
 }
 

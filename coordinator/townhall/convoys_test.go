@@ -4,10 +4,11 @@ import (
 	"errors"
 	"testing"
 
+	"townd/api"
 	"townd/town"
 )
 
-func makeConvoy(t *testing.T, h *Hall, req town.ConvoyRequest) ConvoyMade {
+func makeConvoy(t *testing.T, h *Hall, req town.ConvoyRequest) api.ConvoyMade {
 	t.Helper()
 	req.RigID, req.Title = "rig", "a thing"
 	made, err := h.CreateConvoy(t.Context(), Person, req)
@@ -106,7 +107,7 @@ func TestAConvoyThatIsClosedWhileItLandsStaysClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.CloseBead(t.Context(), Person, id, CloseRequest{}); err != nil {
+	if _, err := h.CloseBead(t.Context(), Person, id, api.CloseRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.MergeCompleted(t.Context(), "rig", m.ID, town.MergeOutcome{Status: "conflict"}); err != nil {

@@ -34,7 +34,7 @@ func (h *Hall) Dispatch(ctx context.Context, cfg DispatchConfig) error {
 	d := &dispatcher{
 		h: h, cfg: cfg, log: h.log,
 		told: make(chan struct{}, 1),
-		rigs: map[string]*gate{}, asked: map[string]*askedMerge{}, sent: map[string]bool{},
+		rigs: map[string]*gate{}, asked: map[string]*askedMerge{}, sent: map[string]bool{}, unanswered: map[string]int64{},
 	}
 	d.run(ctx)
 	return nil
@@ -48,14 +48,15 @@ type dispatcher struct {
 	cfg DispatchConfig
 	log *slog.Logger
 
-	container gate
-	rigs      map[string]*gate       // of their remotes
-	asked     map[string]*askedMerge // by merge
-	sent      map[string]bool        // orders that were sent at once
-	silent    map[string]int64       // epoch by bead: of silent agents that people were told of
-	lastRig   string                 // that was given an agent last
-	recovered bool                   // beads that were in progress at the start are looked after
-	failures  int                    // passes in a row in which something failed
+	container  gate
+	rigs       map[string]*gate       // of their remotes
+	asked      map[string]*askedMerge // by merge
+	sent       map[string]bool        // orders that were sent at once
+	silent     map[string]int64       // epoch by bead: of silent agents that people were told of
+	unanswered map[string]int64       // epoch by bead: of starts of which nobody knows what became of them
+	lastRig    string                 // that was given an agent last
+	recovered  bool                   // beads that were in progress at the start are looked after
+	failures   int                    // passes in a row in which something failed
 
 	town     townState // as of the pass that runs
 	watched  time.Time // the heartbeat by which agents were looked at last

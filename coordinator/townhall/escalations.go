@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"townd/town"
 )
@@ -17,14 +18,15 @@ const (
 	escalationClosed       = "closed"
 )
 
-const escalationColumns = `id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer, created_at, updated_at, closed_at`
+const escalationColumns = `id, severity, title, body, agent_id, bead_id, rig_id, cause, count, raises, raised_at, status, answer, created_at,
+	updated_at, closed_at`
 
 func scanEscalation(row scanner) (e town.Escalation, err error) {
 	var created, updated int64
-	var closed sql.NullInt64
-	err = row.Scan(&e.ID, &e.Severity, &e.Title, &e.Body, &e.AgentID, &e.BeadID, &e.RigID, &e.Cause, &e.Count, &e.Status, &e.Answer,
-		&created, &updated, &closed)
-	e.CreatedAt, e.UpdatedAt, e.ClosedAt = timeOf(created), timeOf(updated), timeOrNil(closed)
+	var raised, closed sql.NullInt64
+	err = row.Scan(&e.ID, &e.Severity, &e.Title, &e.Body, &e.AgentID, &e.BeadID, &e.RigID, &e.Cause, &e.Count, &e.Raises, &raised, &e.Status,
+		&e.Answer, &created, &updated, &closed)
+	e.RaisedAt, e.CreatedAt, e.UpdatedAt, e.ClosedAt = timeOrNil(raised), timeOf(created), timeOf(updated), timeOrNil(closed)
 	return e, err
 }
 
@@ -86,10 +88,43 @@ func raise(t *tx, req town.EscalationRequest) (e town.Escalation, created bool, 
 		ID: town.NewID(t.now), Severity: cmp.Or(req.Severity, town.PriorityMedium), Title: req.Title, Body: req.Body, AgentID: req.AgentID,
 		BeadID: req.BeadID, RigID: req.RigID, Cause: req.Cause, Count: 1, Status: escalationOpen, CreatedAt: t.now, UpdatedAt: t.now,
 	}
-	_, err = t.exec(`INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 'open', '', ?, ?)`,
-		e.ID, string(e.Severity), e.Title, e.Body, e.AgentID, e.BeadID, e.RigID, e.Cause, ms(t.now), ms(t.now))
+	_, err = t.exec(`INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer, created_at, updated_at, raise_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 'open', '', ?, ?, ?)`,
+		e.ID, string(e.Severity), e.Title, e.Body, e.AgentID, e.BeadID, e.RigID, e.Cause, ms(t.now), ms(t.now), raiseAt(e, t.now))
 	return e, true, err
+}
+
+// raiseAfter is how long an escalation of a severity waits to be acknowledged before
+// it is raised again.
+var raiseAfter = map[town.Priority]time.Duration{
+	town.PriorityCritical: time.Hour, town.PriorityHigh: 4 * time.Hour, town.PriorityMedium: 8 * time.Hour, town.PriorityLow: 24 * time.Hour,
+}
+
+// maxRaises is how often it is: who has not looked then is not to be reached by this.
+const maxRaises = 3
+
+// raiseAt is when an open escalation is raised again, nil for never.
+func raiseAt(e town.Escalation, now time.Time) any {
+	if e.Raises >= maxRaises {
+		return nil
+	}
+	return ms(now.Add(raiseAfter[e.Severity]))
+}
+
+// raiseAgain raises the escalations whose time has come, each by one severity.
+func raiseAgain(t *tx) error {
+	due, err := collect(t, scanEscalation, `SELECT `+escalationColumns+` FROM escalations INDEXED BY escalations_raise
+		WHERE raise_at IS NOT NULL AND raise_at <= ?`, ms(t.now))
+	for _, e := range due {
+		e.Severity, e.Raises = e.Severity.Above(), e.Raises+1
+		if _, err := t.exec(`UPDATE escalations SET severity = ?, raises = ?, raised_at = ?, raise_at = ?, updated_at = ? WHERE id = ?`,
+			string(e.Severity), e.Raises, ms(t.now), raiseAt(e, t.now), ms(t.now), e.ID); err != nil {
+			return err
+		}
+		t.h.log.Warn("escalation raised again", "escalation", e.ID, "severity", e.Severity, "times", e.Raises, "since", e.CreatedAt)
+		t.tell(topicWork)
+	}
+	return err
 }
 
 // Escalations returns escalations of that status (of all when ""), newest first, at most 500.
@@ -137,7 +172,7 @@ func (h *Hall) answerEscalation(ctx context.Context, c Caller, id, answer, statu
 			e.ClosedAt = &t.now
 		}
 		t.tell(topicWork)
-		if _, err := t.exec(`UPDATE escalations SET status = ?, answer = ?, updated_at = ?, closed_at = ? WHERE id = ?`,
+		if _, err := t.exec(`UPDATE escalations SET status = ?, answer = ?, updated_at = ?, closed_at = ?, raise_at = NULL WHERE id = ?`,
 			e.Status, e.Answer, ms(t.now), msOrNull(e.ClosedAt), id); err != nil {
 			return e, err
 		}
@@ -148,22 +183,17 @@ func (h *Hall) answerEscalation(ctx context.Context, c Caller, id, answer, statu
 	})
 }
 
-// tellAgent writes mail to an agent, and puts it into the agent's session if it lives.
+// tellAgent writes mail to an agent, and says it to one that lives or waits.
 func tellAgent(t *tx, c Caller, agentID, subject, body string) error {
 	if _, err := post(t, town.Mail{From: c.by(), To: agentID, Subject: subject, Body: body}); err != nil {
 		return err
 	}
-	return wake(t, agentID, subject+"\n\n"+body)
-}
-
-// wake puts a message into an agent's session if the agent lives.
-func wake(t *tx, agentID, text string) error {
 	a, err := loadAgent(t, agentID)
-	if errors.Is(err, town.ErrNotFound) || err == nil && !a.Status.Live() {
+	if errors.Is(err, town.ErrNotFound) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	_, err = message(t, agentID, text, town.DeliverTurnEnd)
+	_, _, err = say(t, c, a, subject+"\n\n"+body, town.DeliverTurnEnd)
 	return err
 }

@@ -88,7 +88,7 @@ func TestWhoWaitsForEventsGetsTheNext(t *testing.T) {
 func TestOldEventsAreThrownAway(t *testing.T) {
 	clock := newTestClock()
 	cfg := testConfig(":memory:", clock)
-	cfg.KeepEvents = 100
+	cfg.Keep.Events = 100
 	h, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -29,9 +29,9 @@ type Config struct {
 	Log            *slog.Logger         // slog.Default when nil
 	HeartbeatEvery time.Duration        // of the container; 30 s when 0
 	Lease          time.Duration        // how long an agent has a bead without a heartbeat; 5 min when 0
-	KeepEvents     int64                // the newest so many events are kept; 1,000,000 when 0
-	KeepKeys       time.Duration        // idempotency keys are kept so long; 48 h when 0
+	Keep           Retention            // what is kept for how long
 	Readers        int                  // connections that read at once; 4 when 0
+	Beads          BeadCaps             // what agents may make
 }
 
 // Hall is an open town hall. It is safe for concurrent use.
@@ -59,9 +59,9 @@ func Open(ctx context.Context, cfg Config) (*Hall, error) {
 	}
 	cfg.HeartbeatEvery = cmp.Or(cfg.HeartbeatEvery, 30*time.Second)
 	cfg.Lease = cmp.Or(cfg.Lease, 5*time.Minute)
-	cfg.KeepEvents = cmp.Or(cfg.KeepEvents, 1_000_000)
-	cfg.KeepKeys = cmp.Or(cfg.KeepKeys, 48*time.Hour)
+	cfg.Keep.setDefaults()
 	cfg.Readers = cmp.Or(cfg.Readers, 4)
+	cfg.Beads.setDefaults()
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -74,7 +74,7 @@ func Open(ctx context.Context, cfg Config) (*Hall, error) {
 		return nil, errors.Join(fmt.Errorf("open the town's database %s: %w", cfg.Path, err), s.close())
 	}
 	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
-	h.wg.Go(func() { h.tidyWhenTold(ctx) })
+	h.wg.Go(func() { h.tidyNowAndThen(ctx) })
 	return h, nil
 }
 

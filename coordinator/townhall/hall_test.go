@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -138,7 +139,7 @@ func beat(t testing.TB, h *Hall, instance string, agents ...town.AgentHeartbeat)
 	return reply
 }
 
-func done(t testing.TB, h *Hall, b town.Bead) DoneAnswer {
+func done(t testing.TB, h *Hall, b town.Bead) api.DoneAnswer {
 	t.Helper()
 	out, err := h.Done(t.Context(), Caller{AgentID: b.AgentID, Role: town.RolePolecat, Generation: b.Epoch}, b.AgentID,
 		town.DoneRequest{Epoch: b.Epoch, Branch: b.Branch, Summary: "did it"})

@@ -176,7 +176,8 @@ func seeRun(t *tx, a *town.AgentHeartbeat, runs map[string]town.Usage) (used tow
 // those of earlier containers that this one does not show. A lease that is younger
 // than a heartbeat may be of an agent that is being started.
 func seeLeases(t *tx, agents []town.AgentHeartbeat, epoch int64) error {
-	leases, err := collect(t, scanLease, `SELECT id, agent_id, epoch, lease_expires_at, lease_since, lease_instance FROM beads INDEXED BY beads_leases WHERE lease_expires_at IS NOT NULL`)
+	leases, err := collect(t, scanLease, `SELECT id, agent_id, epoch, lease_expires_at, lease_since, lease_instance FROM beads INDEXED BY beads_leases
+		WHERE lease_expires_at IS NOT NULL`)
 	if err != nil {
 		return err
 	}
@@ -190,13 +191,30 @@ func seeLeases(t *tx, agents []town.AgentHeartbeat, epoch int64) error {
 		case a != nil && a.Status.Live() && a.Generation == l.Epoch:
 			err = l.renew(t, epoch)
 		case a == nil && l.instance < epoch && t.now.Sub(l.since) >= t.h.cfg.HeartbeatEvery:
-			_, _, err = apply(t, l.ID, Call{Event: EventRelease, Epoch: l.Epoch, Reason: "its container was replaced"})
+			err = lost(t, l.ID)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lost frees a bead whose agent has ended with its container.
+func lost(t *tx, beadID string) error {
+	b, err := loadBead(t, beadID)
+	if err != nil {
+		return err
+	}
+	ran, err := hasRun(t, b)
+	if err != nil {
+		return err
+	}
+	if !ran { // that was no attempt
+		return giveBack(t, &b, b.Epoch, "its container was replaced while it was started")
+	}
+	_, err = applyTo(t, &b, Call{Event: EventRelease, Epoch: b.Epoch, Reason: "its container was replaced"})
+	return err
 }
 
 // lease is a bead in progress as far as its lease goes.
@@ -236,6 +254,17 @@ func order(t *tx, o town.Order) (town.Order, error) {
 	_, err := t.exec(`INSERT INTO orders (id, kind, agent_id, data, error, created_at) VALUES (?, ?, ?, ?, '', ?)`,
 		o.ID, string(o.Kind), o.AgentID, rawOrNull(o.Data), ms(t.now))
 	return o, err
+}
+
+// orderOnce makes an order that needs nothing but its agent, and returns its id; that
+// of one that waits already, if there is one.
+func orderOnce(t *tx, kind town.OrderKind, agentID string) (id string, err error) {
+	err = t.row(`SELECT id FROM orders WHERE agent_id = ? AND kind = ? AND done_at IS NULL`, agentID, string(kind)).Scan(&id)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return id, err
+	}
+	o, err := order(t, town.Order{Kind: kind, AgentID: agentID})
+	return o.ID, err
 }
 
 // Orders returns the orders that are not done, oldest first.

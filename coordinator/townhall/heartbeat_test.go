@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -40,14 +41,14 @@ func TestALeaseThatNobodyRenewsEnds(t *testing.T) {
 	addBead(t, h, town.BeadRequest{})
 	b := take(t, h)
 	clock.pass(5*time.Minute - time.Millisecond)
-	if over, err := h.expired(t.Context(), clock.now()); err != nil || len(over) != 0 {
+	if over, err := h.expired(t.Context(), clock.now(), nil); err != nil || len(over) != 0 {
 		t.Errorf("expired() = %v, %v; want none yet", over, err)
 	}
 	clock.pass(time.Millisecond)
 	if at, ok, err := h.nextDeadline(t.Context()); err != nil || !ok || at.After(clock.now()) {
 		t.Errorf("nextDeadline() = %v, %v, %v", at, ok, err)
 	}
-	over, err := h.expired(t.Context(), clock.now())
+	over, err := h.expired(t.Context(), clock.now(), nil)
 	if err != nil || len(over) != 1 || over[0].ID != b.ID || over[0].Status != town.BeadOpen || over[0].NotBefore == nil {
 		t.Errorf("expired() = %+v, %v", over, err)
 	}
@@ -69,7 +70,7 @@ func TestAClockThatIsSetEndsNoLease(t *testing.T) {
 		if _, err := h.RetryBead(t.Context(), Person, "nobody", ""); err == nil { // its rollback forgets the jump no more
 			t.Error("there is such a bead")
 		}
-		if over, err := h.expired(t.Context(), clock.now()); err != nil || len(over) != 0 {
+		if over, err := h.expired(t.Context(), clock.now(), nil); err != nil || len(over) != 0 {
 			t.Errorf("by %v: expired() = %v, %v; want none", by, over, err)
 		}
 		if left := bead(t, h, b.ID).Lease.ExpiresAt.Sub(clock.now()); left < time.Minute || left > 5*time.Minute {
@@ -90,11 +91,11 @@ func TestALeaseOutlivesTheHallsOwnDowntime(t *testing.T) {
 	}
 	clock.pass(time.Hour)
 	h = openHall(t, path, clock)
-	if over, err := h.expired(t.Context(), clock.now()); err != nil || len(over) != 0 {
+	if over, err := h.expired(t.Context(), clock.now(), nil); err != nil || len(over) != 0 {
 		t.Errorf("expired() = %v, %v; want none before a heartbeat could come", over, err)
 	}
 	clock.pass(time.Minute)
-	if over, err := h.expired(t.Context(), clock.now()); err != nil || len(over) != 1 || over[0].ID != b.ID {
+	if over, err := h.expired(t.Context(), clock.now(), nil); err != nil || len(over) != 1 || over[0].ID != b.ID {
 		t.Errorf("expired() = %v, %v; want the bead", over, err)
 	}
 }
@@ -113,8 +114,7 @@ func TestANewContainerReplacesTheOneBefore(t *testing.T) {
 	if r := beat(t, h, "second", shown(kept)); r.Epoch != 2 {
 		t.Errorf("epoch %d, want 2", r.Epoch)
 	}
-	got := wantStatus(t, h, lost.ID, town.BeadOpen)
-	if got.NotBefore == nil {
+	if got := wantStatus(t, h, lost.ID, town.BeadOpen); got.NotBefore == nil || got.Attempts != 1 {
 		t.Errorf("released %+v", got)
 	}
 	wantStatus(t, h, kept.ID, town.BeadInProgress)
@@ -123,7 +123,9 @@ func TestANewContainerReplacesTheOneBefore(t *testing.T) {
 	wantKind(t, err, town.ErrGone)
 	clock.pass(time.Minute)
 	beat(t, h, "second", shown(kept))
-	wantStatus(t, h, young.ID, town.BeadOpen)
+	if got := wantStatus(t, h, young.ID, town.BeadOpen); got.NotBefore != nil || got.Attempts != 0 {
+		t.Errorf("one whose agent never ran is released %+v, want no attempt", got)
+	}
 	if n, err := h.failures(t.Context(), time.Time{}); err != nil || n != 0 {
 		t.Errorf("failures() = %d, %v: a container's end is no fault of a bead", n, err)
 	}
@@ -135,7 +137,7 @@ func TestOrdersAreToldUntilTheyAreDone(t *testing.T) {
 	addBead(t, h, town.BeadRequest{})
 	b := take(t, h)
 	beat(t, h, "box", shown(b))
-	id, err := h.Nudge(t.Context(), Person, b.AgentID, NudgeRequest{Message: "hello"})
+	id, err := h.Nudge(t.Context(), Person, b.AgentID, api.NudgeRequest{Message: "hello"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +184,7 @@ func TestUsageCountsOnTheRunAndOnTheAgent(t *testing.T) {
 	if err != nil || len(agents) != 1 || agents[0].Usage != (town.Usage{InputTokens: 35, CostUSD: 0.25, ToolCalls: 6}) {
 		t.Errorf("Agents() = %+v, %v", agents, err)
 	}
-	runs, _, err := h.Runs(t.Context(), RunQuery{AgentID: b.AgentID, BeadID: b.ID})
+	runs, _, err := h.Runs(t.Context(), api.RunQuery{AgentID: b.AgentID, BeadID: b.ID})
 	if err != nil || len(runs) != 2 || runs[0].Usage.InputTokens != 5 || runs[0].Status != "running" || runs[1].Usage.InputTokens != 30 || runs[1].Status != "error" {
 		t.Errorf("Runs() = %+v, %v", runs, err)
 	}

@@ -23,12 +23,12 @@ func (f *face) done(c *request, req town.DoneRequest) (any, error) {
 }
 
 func (f *face) requestChanges(c *request, req api.ChangesRequest) (any, error) {
-	bead, err := f.hall.RequestChanges(c.Context(), c.caller, c.ids["agentId"], ChangesRequest(req))
+	bead, err := f.hall.RequestChanges(c.Context(), c.caller, c.ids["agentId"], req)
 	return api.BeadAnswer{Bead: bead}, err
 }
 
 func (f *face) checkpoint(c *request, req api.CheckpointRequest) (any, error) {
-	bead, err := f.hall.SaveCheckpoint(c.Context(), c.caller, c.ids["agentId"], CheckpointRequest(req))
+	bead, err := f.hall.SaveCheckpoint(c.Context(), c.caller, c.ids["agentId"], req)
 	return api.BeadAnswer{Bead: bead}, err
 }
 
@@ -42,7 +42,7 @@ func (f *face) ask(c *request, req town.AskRequest) (any, error) {
 }
 
 func (f *face) nudge(c *request, req api.NudgeRequest) (any, error) {
-	order, err := f.hall.Nudge(c.Context(), c.caller, c.ids["agentId"], NudgeRequest(req))
+	order, err := f.hall.Nudge(c.Context(), c.caller, c.ids["agentId"], req)
 	return api.Nudged{Nudged: true, OrderID: order}, err
 }
 

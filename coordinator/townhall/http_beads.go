@@ -48,7 +48,7 @@ func (f *face) createBead(c *request, req town.BeadRequest) (any, error) {
 }
 
 func (f *face) beads(c *request) (any, error) {
-	var q BeadQuery
+	var q api.BeadQuery
 	err := c.texts(map[string]*string{
 		"rig": &q.RigID, "label": &q.Label, "convoy": &q.ConvoyID, "agent": &q.AgentID, "q": &q.Text, "after": &q.After,
 	})
@@ -90,7 +90,7 @@ func (f *face) retryBead(c *request, req api.ReasonRequest) (any, error) {
 }
 
 func (f *face) closeBead(c *request, req api.CloseRequest) (any, error) {
-	return found(f.hall.CloseBead(c.Context(), c.caller, c.ids["beadId"], CloseRequest(req)))
+	return found(f.hall.CloseBead(c.Context(), c.caller, c.ids["beadId"], req))
 }
 
 func (f *face) notes(c *request) (any, error) {

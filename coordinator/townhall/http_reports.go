@@ -60,7 +60,7 @@ func (f *face) appendEvents(c *request, req api.AgentEventBatch) (any, error) {
 }
 
 func (f *face) runs(c *request) (any, error) {
-	var q RunQuery
+	var q api.RunQuery
 	err := c.texts(map[string]*string{"agent": &q.AgentID, "bead": &q.BeadID, "after": &q.After})
 	if err != nil {
 		return nil, err

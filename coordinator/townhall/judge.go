@@ -27,8 +27,8 @@ func afterEnd(b town.Bead, c town.Completion) Call {
 	case town.ReasonDone:
 		call.Event, call.Branch, call.Summary = EventDone, c.Branch, c.Error
 		call.Reason = ""
-	case town.ReasonWaiting:
-		return Call{} // for an answer: it is woken by it, or its lease ends
+	case town.ReasonWaiting, town.ReasonCutOff:
+		return Call{} // it is woken by an answer, or its lease ends; a start that was cut off is no attempt
 	case town.ReasonBlocked:
 		call.Event, call.Cause = EventBlock, "blocked:"+b.ID
 	case town.ReasonStopped:

@@ -33,6 +33,7 @@ func TestEndOfAnAgentIsJudgedByItsReason(t *testing.T) {
 		{town.ReasonTimeout, 3, EventGiveUp},
 		{town.ReasonBudget, 1, EventRelease},
 		{town.ReasonStartFailed, 1, EventRelease},
+		{town.ReasonCutOff, 3, ""},
 		{"of a newer container", 1, EventRelease},
 	} {
 		b := town.Bead{ID: "b", Status: town.BeadInProgress, Epoch: 4, Lease: &town.Lease{Epoch: 4}, Attempts: c.attempts, MaxAttempts: 3}

@@ -11,10 +11,13 @@ import (
 
 // migrations lead from each version of the database to the next; PRAGMA
 // user_version counts them. One that was released is never changed.
-var migrations = []string{migration1}
+var migrations = []string{migration1, migration2}
 
 //go:embed migration1.sql
 var migration1 string
+
+//go:embed migration2.sql
+var migration2 string
 
 // applicationID marks our databases: "town".
 const applicationID = 0x746f776e

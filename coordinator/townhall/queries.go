@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -16,6 +17,14 @@ import (
 func (h *Hall) call(ctx context.Context, beadID string, call Call) error {
 	return h.write(ctx, fact, func(t *tx) error {
 		_, _, err := apply(t, beadID, call)
+		return err
+	})
+}
+
+// order makes an order that needs nothing but its agent, unless it waits already.
+func (h *Hall) order(ctx context.Context, kind town.OrderKind, agentID string) error {
+	return h.write(ctx, fact, func(t *tx) error {
+		_, err := orderOnce(t, kind, agentID)
 		return err
 	})
 }
@@ -29,7 +38,7 @@ func (h *Hall) escalateOnce(ctx context.Context, req town.EscalationRequest) err
 // inProgress returns every bead that an agent has.
 func (h *Hall) inProgress(ctx context.Context) ([]town.Bead, error) {
 	var all []town.Bead
-	for q := (BeadQuery{Status: town.BeadInProgress, Limit: 500}); ; {
+	for q := (api.BeadQuery{Status: town.BeadInProgress, Limit: 500}); ; {
 		page, next, err := h.Beads(ctx, q)
 		if err != nil {
 			return nil, err
@@ -131,16 +140,6 @@ func (h *Hall) strays(ctx context.Context) (all []stray, err error) {
 		return err
 	})
 	return all, err
-}
-
-func orderStop(t *tx, agentID string) error {
-	_, err := order(t, town.Order{Kind: town.OrderStop, AgentID: agentID})
-	return err
-}
-
-func forget(t *tx, agentID string) error {
-	_, err := order(t, town.Order{Kind: town.OrderForget, AgentID: agentID})
-	return err
 }
 
 // mergeWork is what there is to do about merges.

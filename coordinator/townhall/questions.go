@@ -197,9 +197,8 @@ func answered(t *tx, c Caller, q town.Question, late bool) error {
 			return err
 		}
 		a, err := loadAgent(t, q.AgentID)
-		if err == nil && b.Lease != nil && a.Reason == town.ReasonWaiting && a.Generation == b.Epoch {
-			_, err = applyTo(t, &b, Call{Event: EventRelease, By: c.by(), Epoch: b.Epoch, Reason: "its question was answered"})
-			return err
+		if err == nil && waits(a, b) {
+			return giveBack(t, &b, b.Epoch, "its question was answered")
 		}
 	}
 	if late {

@@ -262,7 +262,7 @@ func TestRefineryApprovesOrSendsBack(t *testing.T) {
 		if len(d.asked()) != 0 || r.AgentID != "refinery-site" || r.Role != town.RoleRefinery || r.StartPoint != b.Branch || !strings.Contains(r.Prompt, b.Branch) {
 			t.Fatalf("asked for %d merges, started %+v", len(d.asked()), r)
 		}
-		if _, err := d.RequestChanges(t.Context(), caller(t, d.Hall, r.AgentID), r.AgentID, ChangesRequest{Feedback: "no test", Files: []string{"a.go"}}); err != nil {
+		if _, err := d.RequestChanges(t.Context(), caller(t, d.Hall, r.AgentID), r.AgentID, api.ChangesRequest{Feedback: "no test", Files: []string{"a.go"}}); err != nil {
 			t.Fatal(err)
 		}
 		d.end(t, r.AgentID, town.ReasonDone, "")
@@ -316,7 +316,7 @@ func TestRefineryWithoutVerdictIsAskedAgainButNotForEver(t *testing.T) {
 }
 
 // convoy makes a convoy of a chain of beads.
-func (d *dispatching) convoy(t testing.TB, mode town.ConvoyMode, n int, staged bool) ConvoyMade {
+func (d *dispatching) convoy(t testing.TB, mode town.ConvoyMode, n int, staged bool) api.ConvoyMade {
 	t.Helper()
 	req := town.ConvoyRequest{RigID: "site", Title: "New Parser!", Mode: mode, Staged: staged}
 	for i := range n {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -16,14 +17,6 @@ const (
 	runError     = "error"
 	runCancelled = "cancelled"
 )
-
-// RunQuery selects runs; empty fields do not restrict.
-type RunQuery struct {
-	AgentID string
-	BeadID  string
-	After   string // the next of the page before
-	Limit   int    // 1 to 500; 100 when 0
-}
 
 type runRow struct {
 	town.Run
@@ -46,7 +39,7 @@ func scanRun(row scanner) (r runRow, err error) {
 }
 
 // Runs returns a page of runs, newest first; next is "" on the last one.
-func (h *Hall) Runs(ctx context.Context, q RunQuery) (runs []town.Run, next string, err error) {
+func (h *Hall) Runs(ctx context.Context, q api.RunQuery) (runs []town.Run, next string, err error) {
 	var w where
 	w.equal("agent_id", q.AgentID)
 	w.equal("bead_id", q.BeadID)

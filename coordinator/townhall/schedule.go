@@ -211,6 +211,7 @@ func agentNow(ctx context.Context, c Container, id string) (town.Agent, error) {
 func (d *dispatcher) settle(ctx context.Context, bead town.Bead, end startEnd) {
 	now, gate := d.h.clock.now(), d.gateOf(bead.RigID)
 	log := d.log.With("bead", bead.ID, "agent", bead.AgentID, "epoch", bead.Epoch)
+	delete(d.unanswered, bead.ID)
 	if !end.failed {
 		gate.succeed()
 		d.container.succeed()
@@ -226,7 +227,7 @@ func (d *dispatcher) settle(ctx context.Context, bead town.Bead, end startEnd) {
 	case ofContainer:
 		d.container.fail(now, end.reason, end.retryAfter)
 		d.owe(ctx, "release", func(ctx context.Context) error { return d.h.handBack(ctx, bead, end.reason, time.Time{}, 0) })
-		d.complain(ctx, &d.container, town.EscalationRequest{Title: "The container starts no agents", Cause: "container"})
+		d.complain(ctx, &d.container, noStarts)
 	case ofRig:
 		gate.fail(now, end.reason, end.retryAfter)
 		d.owe(ctx, "release", func(ctx context.Context) error { return d.h.handBack(ctx, bead, end.reason, time.Time{}, 0) })
@@ -243,9 +244,13 @@ func (d *dispatcher) settle(ctx context.Context, bead town.Bead, end startEnd) {
 			return d.h.call(ctx, bead.ID, Call{Event: EventBlock, By: "town", Epoch: bead.Epoch, Reason: end.reason, Cause: "start:" + bead.RigID})
 		})
 	case unknown:
+		d.unanswered[bead.ID] = bead.Epoch
 		d.container.fail(now, end.reason, 0)
+		d.complain(ctx, &d.container, noStarts)
 	}
 }
+
+var noStarts = town.EscalationRequest{Title: "The container starts no agents", Cause: "container"}
 
 // complainAfter is how many failures in a row of something as a whole are told to people.
 const complainAfter = 4

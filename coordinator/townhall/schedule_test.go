@@ -143,6 +143,74 @@ func TestClaimThatDidNotStartIsGivenBack(t *testing.T) {
 	}
 }
 
+// A start whose server was killed in the middle is no attempt, as long as nobody has seen
+// its agent run.
+func TestStartThatWasCutOffIsNoAttempt(t *testing.T) {
+	for name, seen := range map[string]bool{"never seen": false, "seen to run": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				down := true
+				d := newDispatching(t, []string{"site"}, func(d *dispatching) {
+					d.onStart = func(req town.StartRequest) error {
+						if down && seen {
+							d.scripted.live(req)
+						}
+						if down {
+							return errCut
+						}
+						return nil
+					}
+					d.onAgent = func(string) error {
+						if down {
+							return errCut
+						}
+						return nil
+					}
+				})
+				b := d.add(t, "site", town.BeadRequest{MaxAttempts: 1})
+				synctest.Wait()
+				d.beat(t)
+				d.want(t, b.ID, town.BeadInProgress)
+				down = false
+				d.scripted.mu.Lock()
+				clear(d.scripted.agents)
+				d.scripted.mu.Unlock()
+				d.beatFor(t, 6*time.Minute)
+				if seen {
+					d.want(t, b.ID, town.BeadFailed)
+				} else if got := d.want(t, b.ID, town.BeadInProgress); got.Epoch != 2 || got.Attempts != 1 {
+					t.Errorf("epoch %d, attempt %d; want the first attempt again", got.Epoch, got.Attempts)
+				}
+				if n, err := d.Hall.failures(t.Context(), time.Time{}); err != nil || n != 1 {
+					t.Errorf("failures() = %d, %v; want one for the breaker", n, err)
+				}
+			})
+		})
+	}
+}
+
+// What a container tells of a start that its server did not live to make is no attempt
+// either.
+func TestServerThatEndedDuringAStartIsNoAttempt(t *testing.T) {
+	h, _ := newHall(t)
+	addBead(t, h, town.BeadRequest{MaxAttempts: 1})
+	for epoch := int64(1); epoch <= 3; epoch++ {
+		b := take(t, h)
+		starting := shown(b)
+		starting.Status = town.StatusStarting
+		beat(t, h, "box", starting)
+		if err := h.Completed(t.Context(), b.AgentID, completion(b, town.ReasonCutOff)); err != nil {
+			t.Fatal(err)
+		}
+		if got := wantStatus(t, h, b.ID, town.BeadOpen); got.Attempts != 0 || got.NotBefore != nil || got.Epoch != epoch {
+			t.Errorf("cut off it is %+v", got)
+		}
+	}
+	if n, err := h.failures(t.Context(), time.Time{}); err != nil || n != 3 {
+		t.Errorf("failures() = %d, %v; want each for the breaker", n, err)
+	}
+}
+
 // A container that knows an agent of a newer generation than the hall, as after the
 // hall's database was restored, refuses until the hall is ahead of it.
 func TestHallThatIsBehindCatchesUp(t *testing.T) {

@@ -36,6 +36,7 @@ type scripted struct {
 
 	onStart func(req town.StartRequest) error // before the agent lives; it does not when it returns an error
 	onLive  func(req town.StartRequest)       // after
+	onAgent func(id string) error             // when it is asked for an agent
 	onMerge func(req api.MergeRequest) (api.MergeResult, error)
 }
 
@@ -87,6 +88,11 @@ func (c *scripted) Agent(_ context.Context, id string) (town.Agent, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a, ok := c.agents[id]
+	if c.onAgent != nil {
+		if err := c.onAgent(id); err != nil {
+			return town.Agent{}, err
+		}
+	}
 	if !ok {
 		return town.Agent{}, fmt.Errorf("agent %s: %w", id, town.ErrNotFound)
 	}
@@ -165,7 +171,7 @@ func (c *scripted) end(t testing.TB, id string, reason town.Reason, text string)
 }
 
 // done has an agent say that its work is done, and end.
-func (c *scripted) done(t testing.TB, id string) DoneAnswer {
+func (c *scripted) done(t testing.TB, id string) api.DoneAnswer {
 	t.Helper()
 	var generation int64
 	c.set(id, func(a *town.AgentHeartbeat) { generation = a.Generation })

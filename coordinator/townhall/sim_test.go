@@ -16,6 +16,7 @@ import (
 
 	"modernc.org/sqlite"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -213,7 +214,7 @@ func (s *sim) done() {
 		return
 	}
 	current := b.leased && b.epoch == w.epoch
-	var out DoneAnswer
+	var out api.DoneAnswer
 	if s.do(fmt.Sprintf("done %d.%d", w.bead, w.epoch), nil, func() (err error) {
 		out, err = s.h.Done(s.t.Context(), Caller{AgentID: b.agentID, Role: town.RolePolecat}, b.agentID, town.DoneRequest{Epoch: w.epoch, Branch: "b"})
 		return err
@@ -240,7 +241,7 @@ func (s *sim) finish() {
 	}
 	current := b.leased && b.epoch == w.epoch
 	if s.do(fmt.Sprintf("finish %d.%d", w.bead, w.epoch), want, func() error {
-		_, err := s.h.CloseBead(s.t.Context(), Caller{AgentID: b.agentID, Role: town.RolePolecat}, b.id, CloseRequest{Epoch: w.epoch})
+		_, err := s.h.CloseBead(s.t.Context(), Caller{AgentID: b.agentID, Role: town.RolePolecat}, b.id, api.CloseRequest{Epoch: w.epoch})
 		return err
 	}) {
 		if current {
@@ -356,7 +357,7 @@ func (s *sim) pass() {
 	d := time.Duration(s.r.IntN(400)) * time.Second
 	s.clock.pass(d)
 	if s.do(fmt.Sprintf("expire after %v", d), nil, func() error {
-		_, err := s.h.expired(s.t.Context(), s.clock.now())
+		_, err := s.h.expired(s.t.Context(), s.clock.now(), nil)
 		return err
 	}) {
 		for _, b := range s.beads {
@@ -375,7 +376,7 @@ func (s *sim) jump() {
 	}
 	s.clock.set(by)
 	for !s.do(fmt.Sprintf("clock set by %v", by), nil, func() error {
-		_, err := s.h.expired(s.t.Context(), s.clock.now())
+		_, err := s.h.expired(s.t.Context(), s.clock.now(), nil)
 		return err
 	}) {
 	}
@@ -467,7 +468,7 @@ func (s *sim) person() {
 			b.attempts, b.reworks, b.held = 0, 0, false
 		}
 	case 1:
-		if s.do(fmt.Sprintf("close %d", i), nil, func() error { _, err := s.h.CloseBead(ctx, Person, b.id, CloseRequest{}); return err }) {
+		if s.do(fmt.Sprintf("close %d", i), nil, func() error { _, err := s.h.CloseBead(ctx, Person, b.id, api.CloseRequest{}); return err }) {
 			b.to(town.BeadClosed)
 		}
 	case 2:

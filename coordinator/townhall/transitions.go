@@ -80,6 +80,7 @@ const (
 	EffectReleaseDependants Effect = "release_dependants"
 	EffectHoldDependants    Effect = "hold_dependants"
 	EffectEscalate          Effect = "escalate"
+	EffectStop              Effect = "stop"
 	EffectAttempt           Effect = "attempt"
 )
 
@@ -214,7 +215,7 @@ var ownEffects = map[Effect]func(b *town.Bead, call Call, now time.Time){
 
 // outsideEffects are those that the store carries out.
 var outsideEffects = []Effect{
-	EffectEnqueue, EffectDequeue, EffectReleaseDependants, EffectHoldDependants, EffectEscalate, EffectAttempt,
+	EffectEnqueue, EffectDequeue, EffectReleaseDependants, EffectHoldDependants, EffectEscalate, EffectStop, EffectAttempt,
 }
 
 // otherwise is what follows when a guard does not hold.

@@ -35,9 +35,9 @@ func (w *WatchConfig) setDefaults() {
 	w.KeepEnded = cmp.Or(w.KeepEnded, 200)
 }
 
-// endLeases ends the leases and questions that have run out. Leases that no heartbeat
-// could have renewed the store has lengthened before: at its start, and when the
-// clock jumped.
+// endLeases does what time alone brings about: leases and questions end, escalations
+// are raised again. Leases that no heartbeat could have renewed the store has
+// lengthened before: at its start, and when the clock jumped.
 func (d *dispatcher) endLeases(ctx context.Context, now time.Time) error {
 	at, ok, err := d.h.nextDeadline(ctx)
 	if err != nil || !ok {
@@ -48,8 +48,9 @@ func (d *dispatcher) endLeases(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	d.wakeAt(now.Add(time.Second)) // for what comes after
-	beads, err := d.h.expired(ctx, now)
+	beads, err := d.h.expired(ctx, now, d.unanswered)
 	for _, b := range beads {
+		delete(d.unanswered, b.ID)
 		d.log.Warn("lease ended", "bead", b.ID, "agent", b.AgentID, "epoch", b.Epoch, "status", b.Status)
 	}
 	return err
@@ -144,7 +145,7 @@ func (d *dispatcher) watchSilent(ctx context.Context, now time.Time) error {
 		default: // the lease ends here; the agent is a stray from now on
 			_, err = d.h.released(ctx, s.Bead.ID, s.Bead.Epoch, reason)
 			if err == nil {
-				err = d.h.write(ctx, fact, func(tx *tx) error { return orderStop(tx, s.Bead.AgentID) })
+				err = d.h.order(ctx, town.OrderStop, s.Bead.AgentID)
 			}
 		}
 		if err != nil {
@@ -164,16 +165,16 @@ func (d *dispatcher) clearStrays(ctx context.Context, now time.Time) error {
 	}
 	kept := 0
 	for _, s := range strays {
-		clearAway, after := orderStop, d.cfg.Watch.StrayAfter
+		kind, after := town.OrderStop, d.cfg.Watch.StrayAfter
 		if !s.Live {
-			clearAway, after = forget, d.cfg.Watch.ForgetAfter
+			kind, after = town.OrderForget, d.cfg.Watch.ForgetAfter
 			kept++
 		}
 		if due := s.Since.Add(after); now.Before(due) && kept <= d.cfg.Watch.KeepEnded {
 			d.wakeAt(due)
 			continue
 		}
-		if err := d.h.write(ctx, fact, func(tx *tx) error { return clearAway(tx, s.AgentID) }); err != nil {
+		if err := d.h.order(ctx, kind, s.AgentID); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"townd/api"
 	"townd/town"
 )
 
@@ -96,7 +97,7 @@ func TestContainerForgetsAgentsWhoseBeadHasEnded(t *testing.T) {
 		if len(d.deleted()) != 0 {
 			t.Errorf("deleted %q while in review", d.deleted())
 		}
-		if _, err := d.CloseBead(t.Context(), Person, b.ID, CloseRequest{}); err != nil {
+		if _, err := d.CloseBead(t.Context(), Person, b.ID, api.CloseRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		d.beatFor(t, 23*time.Hour)
@@ -114,7 +115,7 @@ func TestAnswersReachAgentsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, b := atWork(t)
 		id := b.AgentID
-		if _, err := d.Nudge(t.Context(), Person, id, NudgeRequest{Message: "look at the cache"}); err != nil {
+		if _, err := d.Nudge(t.Context(), Person, id, api.NudgeRequest{Message: "look at the cache"}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -1,17 +1,17 @@
 // What agents tell and ask by their tools, and what is told of their ends.
 
-import { type AgentRow, agentOf, isLive, mustHaveAgent } from "./agentrows";
-import { applyTo, failed } from "./apply";
-import { agentsBead, type BeadRow, beadColumns, beadOf, loadBead, mustHaveBead, notesOf, waitsForAgent } from "./beadrows";
+import { type AgentRow, agentOf, mustHaveAgent } from "./agentrows";
+import { applyTo, cutOff, failed, giveBack } from "./apply";
+import { agentsBead, type BeadRow, beadColumns, beadOf, loadBead, mustHaveBead, notesOf } from "./beadrows";
 import { by, type Caller } from "./caller";
 import { type Bead, byteLength, type Completion, isID, type Merge, type Schemas, type TownAgent } from "./contract";
 import { badBody, conflict, forbidden } from "./errors";
-import { openEscalations } from "./escalations";
+import { openEscalations, say } from "./escalations";
 import { isDraining } from "./instance";
 import { afterEnd } from "./judge";
 import { listMail } from "./mail";
 import { approve, endMerge, type MergeRow, mergeColumns, mergeNothing, mergeOf, reviewed, verdictOfReview } from "./merges";
-import { type Delivery, message, order } from "./orders";
+import { type Delivery, orderOnce } from "./orders";
 import { questionsOf } from "./questions";
 import { endRun } from "./runs";
 import type { Tx } from "./store";
@@ -114,12 +114,18 @@ export function sayStatus(t: Tx, agentId: string, says: string): TownAgent {
 
 const nudgeModes: Record<string, Delivery> = { "": "idle", "wait-idle": "idle", immediate: "now", queue: "turn-end" };
 
-/** Sends a message into a live agent's session, by an order. Everyone may. */
-export function nudge(t: Tx, c: Caller, agentId: string, req: Schemas["NudgeRequest"]): string {
-  if (!isLive(mustHaveAgent(t, agentId).status)) {
-    throw conflict(`agent ${agentId} does not run: send it mail`);
+/** Gets a message to an agent. Everyone may. One that has ended to wait is started again with it; then there is no order. */
+export function nudge(t: Tx, c: Caller, agentId: string, req: Schemas["NudgeRequest"]): string | undefined {
+  const a = mustHaveAgent(t, agentId);
+  const said = say(t, c, a, `Message from ${by(c)}:\n${req.message}`, nudgeModes[req.mode ?? ""] ?? "idle");
+  if (!said.heard) {
+    const why = a.reason || "it is not known why";
+    throw conflict(
+      `agent ${agentId} has ended (${why}) and waits for no word: leave it as a note of its bead, which the next attempt is given, ` +
+        "or send it mail (townd mail send)",
+    );
   }
-  return message(t, agentId, `Message from ${by(c)}:\n${req.message}`, nudgeModes[req.mode ?? ""] ?? "idle");
+  return said.orderId;
 }
 
 /** Stops an agent, by an order, and holds its bead until it is retried. */
@@ -130,7 +136,7 @@ export function orderStop(t: Tx, c: Caller, agentId: string, reason: string): st
     const why = `stopped by ${by(c)}`;
     applyTo(t, b, { event: "hold", by: by(c), reason: reason === "" ? why : `${why}: ${reason}` });
   }
-  return order(t, "stop", agentId, {});
+  return orderOnce(t, "stop", agentId); // that of the hold, or of one who has no bead
 }
 
 /** Takes the end of an agent's run. It may be told more than once. */
@@ -165,6 +171,10 @@ function beadCompleted(t: Tx, b: BeadRow, c: Completion & { agentId: string; gen
     waitForAnswer(t, b);
     return;
   }
+  if (c.reason === "cut_off") {
+    cutOff(t, b, "its server ended while it was started");
+    return;
+  }
   if ((c.reason === "stopped" || c.reason === "killed") && isDraining(t)) {
     // Nobody stopped this agent, and it did not fail: its container ends.
     giveBack(t, b, c.generation, "its container ends");
@@ -178,17 +188,6 @@ function beadCompleted(t: Tx, b: BeadRow, c: Completion & { agentId: string; gen
     mergeNothing(t, b);
   } else if (call.event === "release" || call.event === "give_up") {
     failed(t, b.id, call.reason ?? "");
-  }
-}
-
-/** Frees a bead whose attempt does not count: others may take it at once. */
-function giveBack(t: Tx, b: BeadRow, epoch: number, reason: string): void {
-  if (applyTo(t, b, { event: "release", epoch, reason }) === "applied") {
-    t.exec(
-      "UPDATE beads SET attempts = max(attempts - 1, 0), not_before = NULL, why = ? WHERE id = ?",
-      `${waitsForAgent}: ${reason}`,
-      b.id,
-    );
   }
 }
 

@@ -1,10 +1,12 @@
 // Carries out transitions on the store, with their effects outside of the bead.
+import { findAgent, isLive } from "./agentrows";
 import { addNote, type BeadRow, loadBead, saveState, waitsForAgent, whyOf } from "./beadrows";
 import { cut } from "./contract";
 import { setConvoy } from "./convoys";
 import { raise } from "./escalations";
 import { instanceEpoch } from "./instance";
 import { cancelMerge, enqueueMerge } from "./merges";
+import { orderOnce } from "./orders";
 import type { Tx } from "./store";
 import { apply, type Call, type Effect, type Outcome } from "./transitions";
 
@@ -104,6 +106,12 @@ const storeEffects: Record<Effect, (t: Tx, b: BeadRow, call: Call & { by: string
       cause: call.cause || `bead:${b.id}`,
     });
   },
+  stop: (t, b) => {
+    const a = findAgent(t, b.agentId);
+    if (a && isLive(a.status)) {
+      orderOnce(t, "stop", b.agentId);
+    }
+  },
   attempt: (t, b, call) => {
     const text = [call.event, call.commit, call.pullRequest, call.summary, call.reason].filter(Boolean).join(" ");
     addNote(t, { beadId: b.id, kind: "attempt", by: call.by, text, epoch: call.epoch ?? 0, branch: call.branch ?? "" });
@@ -149,6 +157,34 @@ export function lose(t: Tx, b: BeadRow, event: "release" | "expire", reason: str
   if (applyTo(t, b, call) === "applied") {
     failed(t, b.id, reason);
   }
+}
+
+/** Ends the lease of a bead through no fault of its own: that was no attempt, and it is ready again at once. */
+export function giveBack(t: Tx, b: BeadRow, epoch: number, reason: string): boolean {
+  const applied = applyTo(t, b, { event: "release", epoch, reason }) === "applied";
+  if (applied) {
+    t.exec(
+      "UPDATE beads SET attempts = max(attempts - 1, 0), not_before = NULL, why = ? WHERE id = ?",
+      `${waitsForAgent}: ${reason}`,
+      b.id,
+    );
+  }
+  return applied;
+}
+
+/**
+ * Gives back a bead whose agent never ran: the server that was to start it ended. That was
+ * no attempt of the bead's, but it counts for the breaker: there may be something in the
+ * bead that ends servers.
+ */
+export function cutOff(t: Tx, b: BeadRow, reason: string): void {
+  giveBack(t, b, b.epoch, reason);
+  failed(t, b.id, reason);
+}
+
+/** Whether the agent of a bead in progress was ever seen to run. */
+export function hasRun(t: Tx, b: BeadRow): boolean {
+  return findAgent(t, b.agentId)?.status !== "starting";
 }
 
 /** Counts an attempt that ended without done. */

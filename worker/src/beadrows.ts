@@ -29,13 +29,15 @@ export type BeadRow = BeadState & {
   metadata: string | null; // JSON
   createdAt: number;
   needs: string; // JSON
+  parentId: string; // on which the agent was that made it
+  depth: number; // of agents that made it, each on a bead of the one before
 };
 
 export const beadColumns = `n, id, rig_id AS rigId, type, title, body, status, why, priority, labels, source, dedupe_key AS dedupeKey,
   convoy_id AS convoyId, attempts, max_attempts AS maxAttempts, reworks, not_before AS notBefore, hold, name, agent_id AS agentId, epoch,
   lease_expires_at AS leaseEnd, lease_since AS leaseSince, coalesce(lease_instance, 0) AS leaseInstance, nudges, nudged_at AS nudgedAt,
   branch, start_point AS startPoint, target, commit_id AS "commit", pull_request AS pullRequest, summary, feedback, checkpoint, metadata,
-  blockers, created_at AS createdAt, updated_at AS updatedAt, closed_at AS closedAt,
+  blockers, parent_id AS parentId, depth, created_at AS createdAt, updated_at AS updatedAt, closed_at AS closedAt,
   (SELECT json_group_array(needs_id) FROM bead_deps WHERE bead_id = beads.id) AS needs`;
 
 export function beadOf(b: BeadRow): Bead {
@@ -50,6 +52,7 @@ export function beadOf(b: BeadRow): Bead {
     priority: b.priority,
     labels: parse<string[]>(b.labels),
     source: b.source,
+    parentId: text(b.parentId),
     dedupeKey: text(b.dedupeKey),
     dependsOn: parse<string[]>(b.needs),
     convoyId: text(b.convoyId),
@@ -118,8 +121,8 @@ export function insertBead(t: Tx, b: BeadRow): void {
   t.exec(
     /* sql */ `INSERT INTO beads (id, rig_id, type, title, body, status, why, priority, labels, source, dedupe_key, convoy_id, attempts,
       max_attempts, reworks, not_before, hold, name, agent_id, epoch, nudges, branch, start_point, target, commit_id, pull_request, summary,
-      feedback, metadata, due, blockers, created_at, updated_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, '', '', 0, 0, ?, ?, ?, '', '', '', '', ?, ?, ?, ?, ?)`,
+      feedback, metadata, due, blockers, parent_id, depth, created_at, updated_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, '', '', 0, 0, ?, ?, ?, '', '', '', '', ?, ?, ?, ?, ?, ?, ?)`,
     b.id,
     b.rigId,
     b.type,
@@ -141,6 +144,8 @@ export function insertBead(t: Tx, b: BeadRow): void {
     b.metadata,
     due(b),
     b.blockers,
+    b.parentId,
+    b.depth,
     b.createdAt,
     b.updatedAt,
   );
@@ -156,7 +161,7 @@ export function saveState(t: Tx, b: BeadRow): void {
   t.exec(
     /* sql */ `UPDATE beads SET status = ?, why = ?, attempts = ?, reworks = ?, not_before = ?, hold = ?, name = ?, agent_id = ?, epoch = ?,
       lease_expires_at = ?, lease_since = ?, lease_instance = ?, nudges = ?, nudged_at = ?, branch = ?, commit_id = ?, pull_request = ?,
-      summary = ?, feedback = ?, updated_at = ?, closed_at = ? WHERE id = ?`,
+      summary = ?, feedback = ?, updated_at = ?, closed_at = ?, tidied = 0 WHERE id = ?`,
     b.status,
     b.why,
     b.attempts,

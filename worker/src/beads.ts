@@ -4,12 +4,13 @@ import { addNote, type BeadRow, beadColumns, beadOf, due, insertBead, loadBead, 
 import { by, type Caller, leads } from "./caller";
 import { type Bead, type BeadType, byteLength, type Note, newID, parse, type Schemas } from "./contract";
 import { badBody, badParam, conflict, forbidden, type Issue, invalid } from "./errors";
+import { guard } from "./guard";
 import { mustHaveRig } from "./rigs";
 import { type Tx, Where } from "./store";
 
 const maxMetadata = 64 * 1024;
 
-/** Makes a bead, unless there is one with its dedupeKey, which is returned instead. */
+/** Makes a bead, unless there is one with its dedupeKey, which is returned instead. For an agent see guard. */
 export function createBead(t: Tx, c: Caller, rigId: string, req: Schemas["BeadRequest"]): { bead: Bead; created: boolean } {
   mustHaveRig(t, rigId);
   if (req.dedupeKey) {
@@ -23,6 +24,10 @@ export function createBead(t: Tx, c: Caller, rigId: string, req: Schemas["BeadRe
     }
   }
   const b = newBead(t, c, rigId, req);
+  const known = c.agentId === "" ? undefined : guard(t, c, b);
+  if (known) {
+    return { bead: beadOf(known), created: false };
+  }
   b.blockers = countBlockers(t, parse<string[]>(b.needs));
   insertBead(t, b);
   return { bead: beadOf(b), created: true };
@@ -76,6 +81,8 @@ export function newBead(t: Tx, c: Caller, rigId: string, req: Omit<Schemas["Bead
     updatedAt: t.now,
     closedAt: null,
     needs: JSON.stringify(distinct(req.dependsOn)),
+    parentId: "",
+    depth: c.agentId === "" ? 0 : 1,
   };
 }
 

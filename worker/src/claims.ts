@@ -1,8 +1,9 @@
 // Who is next, and whose time is over.
 import { type AgentRow, agentStarts } from "./agentrows";
-import { applyTo, lose } from "./apply";
+import { applyTo, cutOff, giveBack, hasRun, lose } from "./apply";
 import { type BeadRow, beadColumns, loadBead, waitsForAgent } from "./beadrows";
 import type { TurnState } from "./contract";
+import { raiseAgain } from "./escalations";
 import { mergeIsLive } from "./merges";
 import { pickName } from "./names";
 import { expireQuestions } from "./questions";
@@ -42,17 +43,26 @@ export function wakeLater(t: Tx): void {
   );
 }
 
-/** Ends the leases and questions that have run out. */
-export function endLeases(t: Tx): void {
+/**
+ * Does what time alone brings about: leases and questions end, escalations are raised
+ * again. unanswered are the epochs of starts of which nobody knows what became of them.
+ */
+export function endLeases(t: Tx, unanswered: Map<string, number>): void {
   const over = t.all<BeadRow>(
     /* sql */ `SELECT ${beadColumns} FROM beads WHERE lease_expires_at IS NOT NULL AND lease_expires_at <= ?`,
     t.now,
   );
   for (const b of over) {
     console.warn({ message: "lease ended", bead: b.id, agent: b.agentId, epoch: b.epoch });
-    lose(t, b, "expire", `its agent ${b.agentId} was not heard of any more`);
+    if (unanswered.get(b.id) === b.epoch && !hasRun(t, b)) {
+      cutOff(t, b, "its start was not answered");
+    } else {
+      lose(t, b, "expire", `its agent ${b.agentId} was not heard of any more`);
+    }
+    unanswered.delete(b.id);
   }
   expireQuestions(t);
+  raiseAgain(t);
 }
 
 /** Ends the lease of a bead whose agent could not be started. An older epoch changes nothing. */
@@ -69,15 +79,8 @@ export function released(t: Tx, beadId: string, epoch: number, reason: string): 
  * container knows and this town does not.
  */
 export function handBack(t: Tx, bead: BeadRow, reason: string, notBefore: number | null, generation: number): void {
-  const b = loadBead(t, bead.id);
-  if (applyTo(t, b, { event: "release", epoch: bead.epoch, reason }) === "applied") {
-    t.exec(
-      "UPDATE beads SET attempts = max(attempts - 1, 0), not_before = ?, epoch = max(epoch, ?), why = ? WHERE id = ?",
-      notBefore,
-      generation,
-      `${waitsForAgent}: ${reason}`,
-      b.id,
-    );
+  if (giveBack(t, loadBead(t, bead.id), bead.epoch, reason)) {
+    t.exec("UPDATE beads SET not_before = ?, epoch = max(epoch, ?) WHERE id = ?", notBefore, generation, bead.id);
   }
 }
 
@@ -103,7 +106,8 @@ export function nextDeadline(t: Tx): number {
       SELECT min(lease_expires_at) AS at FROM beads WHERE lease_expires_at IS NOT NULL
       UNION ALL SELECT min(not_before) FROM beads WHERE status = 'open' AND not_before IS NOT NULL AND not_before > ?1
       UNION ALL SELECT min(not_before) FROM merges WHERE ${mergeIsLive} AND not_before > ?1
-      UNION ALL SELECT min(expires_at) FROM questions WHERE status = 'open')`,
+      UNION ALL SELECT min(expires_at) FROM questions WHERE status = 'open'
+      UNION ALL SELECT min(raise_at) FROM escalations WHERE raise_at IS NOT NULL)`,
     t.now,
   );
 }

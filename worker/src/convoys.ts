@@ -16,6 +16,7 @@ import {
 } from "./contract";
 import { conflict, type Issue, invalid, notFound } from "./errors";
 import { raise } from "./escalations";
+import { roomForMore } from "./guard";
 import { enqueueMerge } from "./merges";
 import { mustHaveRig } from "./rigs";
 import { type Tx, Where } from "./store";
@@ -85,6 +86,9 @@ function inOrder(tasks: Tasks): number[] | undefined {
 export function createConvoy(t: Tx, c: Caller, req: Schemas["ConvoyRequest"]): { convoy: Convoy; beads: Bead[] } {
   const order = check(req);
   mustHaveRig(t, req.rigId);
+  if (c.agentId !== "") {
+    roomForMore(t, req.tasks.length);
+  }
   const source = req.source ?? "";
   const own = newBead(t, c, req.rigId, { type: "convoy", title: req.title, source });
   own.branch = req.mode === "review-then-land" ? `convoy/${own.id.slice(-8)}` : "";

@@ -36,6 +36,8 @@ import { clearStrays, sooner, watchIdle, watchSilent } from "./watch";
 /** How many failures in a row of something as a whole are told to people. */
 const complainAfter = 4;
 
+const noStarts = { title: "The container starts no agents", cause: "container" };
+
 /** After so long without a heartbeat the container counts as asleep, and orders do not wake it. */
 const asleepAfter = 90_000;
 
@@ -58,6 +60,7 @@ export class Dispatcher {
   private readonly calling = new Set<string>(); // merges that the container is being asked for
   private readonly sent = new Set<string>(); // orders that were sent at once
   private readonly silent = new Map<string, number>();
+  private readonly unanswered = new Map<string, number>(); // epochs of starts of which nobody knows what became of them, by bead
   private lastRig = ""; // that was given an agent last
   private recovered = false; // beads that were in progress at the start are looked after
   private failures = 0; // passes in a row in which something failed
@@ -70,7 +73,7 @@ export class Dispatcher {
   pass(): number {
     this.due = 0;
     const steps: [what: string, step: (t: Tx) => unknown][] = [
-      ["leases", endLeases],
+      ["leases", (t) => endLeases(t, this.unanswered)],
       ["breaker", checkBreaker],
       ["idle agents", watchIdle],
       ["silent agents", (t) => watchSilent(t, this.silent)],
@@ -230,6 +233,7 @@ export class Dispatcher {
   /** Does what follows from a start. Each claim that did not start ends here, but for those of which nobody knows: their leases end, or heartbeats renew them. */
   private settle(t: Tx, bead: BeadRow, end: StartFailure | undefined): void {
     const facts = { bead: bead.id, agent: bead.agentId, epoch: bead.epoch };
+    this.unanswered.delete(bead.id);
     if (!end) {
       this.gates.succeed(t, ofContainer, ofRig(bead.rigId));
       console.info({ message: "bead handed out", ...facts });
@@ -241,7 +245,7 @@ export class Dispatcher {
         handBack(t, bead, end.reason, t.now + 1000, end.generation);
         return;
       case "container":
-        this.shut(t, ofContainer, end, { title: "The container starts no agents", cause: "container" });
+        this.shut(t, ofContainer, end, noStarts);
         handBack(t, bead, end.reason, null, 0);
         return;
       case "rig": {
@@ -257,7 +261,8 @@ export class Dispatcher {
         applyByID(t, bead.id, { event: "block", epoch: bead.epoch, reason: end.reason, cause: `start:${bead.rigId}` });
         return;
       case "unknown":
-        this.gates.fail(t, ofContainer, end.reason, 0);
+        this.unanswered.set(bead.id, bead.epoch);
+        this.shut(t, ofContainer, end, noStarts);
     }
   }
 

@@ -1,5 +1,6 @@
-import { findAgent, isLive } from "./agentrows";
-import { agentsBead } from "./beadrows";
+import { type AgentRow, findAgent, isLive } from "./agentrows";
+import { giveBack } from "./apply";
+import { addNote, agentsBead, type BeadRow } from "./beadrows";
 import { by, type Caller, leads, mustBe } from "./caller";
 import {
   cut,
@@ -15,7 +16,7 @@ import {
 } from "./contract";
 import { badBody, conflict, notFound } from "./errors";
 import { postMail } from "./mail";
-import { message } from "./orders";
+import { type Delivery, message } from "./orders";
 import { type Tx, Where } from "./store";
 
 type EscalationRow = {
@@ -28,6 +29,8 @@ type EscalationRow = {
   rigId: string;
   cause: string;
   count: number;
+  raises: number;
+  raisedAt: number | null;
   status: EscalationStatus;
   answer: string;
   createdAt: number;
@@ -35,8 +38,8 @@ type EscalationRow = {
   closedAt: number | null;
 };
 
-const columns = `id, severity, title, body, agent_id AS agentId, bead_id AS beadId, rig_id AS rigId, cause, count, status, answer,
-  created_at AS createdAt, updated_at AS updatedAt, closed_at AS closedAt`;
+const columns = `id, severity, title, body, agent_id AS agentId, bead_id AS beadId, rig_id AS rigId, cause, count, raises,
+  raised_at AS raisedAt, status, answer, created_at AS createdAt, updated_at AS updatedAt, closed_at AS closedAt`;
 
 const maxBody = 64 * 1024;
 
@@ -47,6 +50,8 @@ function escalationOf(e: EscalationRow): Escalation {
     beadId: text(e.beadId),
     rigId: text(e.rigId),
     cause: text(e.cause),
+    raises: e.raises || undefined,
+    raisedAt: instantOr(e.raisedAt),
     answer: text(e.answer),
     createdAt: instant(e.createdAt),
     updatedAt: instant(e.updatedAt),
@@ -99,6 +104,8 @@ export function raise(t: Tx, req: Request): { escalation: Escalation; created: b
     rigId: req.rigId ?? "",
     cause: req.cause ?? "",
     count: 1,
+    raises: 0,
+    raisedAt: null,
     status: "open",
     answer: "",
     createdAt: t.now,
@@ -106,8 +113,8 @@ export function raise(t: Tx, req: Request): { escalation: Escalation; created: b
     closedAt: null,
   };
   t.exec(
-    /* sql */ `INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer, created_at, updated_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 'open', '', ?, ?)`,
+    /* sql */ `INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer, created_at, updated_at, raise_at)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, 'open', '', ?, ?, ?)`,
     e.id,
     e.severity,
     e.title,
@@ -118,8 +125,43 @@ export function raise(t: Tx, req: Request): { escalation: Escalation; created: b
     e.cause,
     t.now,
     t.now,
+    raiseAt(e, t.now),
   );
   return { escalation: escalationOf(e), created: true };
+}
+
+const hour = 3_600_000;
+
+/** How long an escalation of a severity waits to be acknowledged before it is raised again. */
+const raiseAfter: Record<Priority, number> = { critical: hour, high: 4 * hour, medium: 8 * hour, low: 24 * hour };
+
+/** How often it is: who has not looked then is not to be reached by this. */
+const maxRaises = 3;
+
+const above: Record<Priority, Priority> = { low: "medium", medium: "high", high: "critical", critical: "critical" };
+
+/** When an open escalation is raised again, null for never. */
+function raiseAt(e: { severity: Priority; raises: number }, now: number): number | null {
+  return e.raises >= maxRaises ? null : now + raiseAfter[e.severity];
+}
+
+/** Raises the escalations whose time has come, each by one severity. */
+export function raiseAgain(t: Tx): void {
+  const due = t.all<EscalationRow>(/* sql */ `SELECT ${columns} FROM escalations WHERE raise_at IS NOT NULL AND raise_at <= ?`, t.now);
+  for (const e of due) {
+    const raised = { severity: above[e.severity], raises: e.raises + 1 };
+    t.exec(
+      "UPDATE escalations SET severity = ?, raises = ?, raised_at = ?, raise_at = ?, updated_at = ? WHERE id = ?",
+      raised.severity,
+      raised.raises,
+      t.now,
+      raiseAt(raised, t.now),
+      t.now,
+      e.id,
+    );
+    console.warn({ message: "escalation raised again", escalation: e.id, ...raised });
+    t.tell("work");
+  }
 }
 
 /** Escalations of that status (of all when ""), newest first, at most 500. */
@@ -156,7 +198,7 @@ export function answerEscalation(t: Tx, c: Caller, id: string, answer: string, s
   e.closedAt = status === "closed" ? (e.closedAt ?? t.now) : e.closedAt;
   t.tell("work");
   t.exec(
-    "UPDATE escalations SET status = ?, answer = ?, updated_at = ?, closed_at = ? WHERE id = ?",
+    "UPDATE escalations SET status = ?, answer = ?, updated_at = ?, closed_at = ?, raise_at = NULL WHERE id = ?",
     e.status,
     e.answer,
     e.updatedAt,
@@ -169,11 +211,33 @@ export function answerEscalation(t: Tx, c: Caller, id: string, answer: string, s
   return escalationOf(e);
 }
 
-/** Writes mail to an agent, and puts it into the agent's session if it lives. */
+/** Writes mail to an agent, and says it to one that lives or waits. */
 export function tellAgent(t: Tx, c: Caller, agentId: string, subject: string, body: string): void {
   postMail(t, { from: by(c), to: agentId, subject, body });
   const a = findAgent(t, agentId);
-  if (a && isLive(a.status)) {
-    message(t, agentId, `${subject}\n\n${body}`, "turn-end");
+  if (a) {
+    say(t, c, a, `${subject}\n\n${body}`, "turn-end");
   }
+}
+
+/**
+ * Gets text to an agent: into its session while it lives, and to one that has ended to wait
+ * as a note of its bead, with which it is started again. Nobody hears who has ended otherwise.
+ */
+export function say(t: Tx, c: Caller, a: AgentRow, words: string, deliver: Delivery): { orderId?: string; heard: boolean } {
+  if (isLive(a.status)) {
+    return { orderId: message(t, a.agentId, words, deliver), heard: true };
+  }
+  const b = agentsBead(t, a.agentId);
+  if (!b || !waits(a, b)) {
+    return { heard: false };
+  }
+  addNote(t, { beadId: b.id, kind: "note", by: by(c), text: words });
+  giveBack(t, b, b.epoch, "its agent was sent a message");
+  return { heard: true };
+}
+
+/** Whether an agent has ended to wait for a word about its bead. */
+export function waits(a: AgentRow, b: BeadRow): boolean {
+  return b.leaseEnd !== null && a.reason === "waiting" && a.generation === b.epoch;
 }

@@ -359,7 +359,7 @@ export const routes: readonly Route[] = [
     "everyone",
     body("NudgeRequest", (c, req) => ({
       nudged: true,
-      orderId: make(c, (t) => nudge(t, c.caller, id(c, "agentId"), req)),
+      orderId: make(c, (t) => nudge(t, c.caller, id(c, "agentId"), req) ?? null) ?? undefined,
     })),
   ),
   route(

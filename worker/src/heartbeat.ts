@@ -1,6 +1,7 @@
 // A container's tick: what its agents do, and which orders it has carried out.
 import { isLive, noUsage, saveAgent, usedSince } from "./agentrows";
-import { applyByID } from "./apply";
+import { applyTo, giveBack, hasRun } from "./apply";
+import { type BeadRow, loadBead } from "./beadrows";
 import type { AgentHeartbeat, Heartbeat, Order, Usage } from "./contract";
 import { gone } from "./errors";
 import { instanceEpoch } from "./instance";
@@ -97,7 +98,16 @@ function seeLeases(t: Tx, agents: AgentHeartbeat[], epoch: number): void {
       // What every agent brings at every tick writes the lease only.
       t.exec("UPDATE beads SET lease_expires_at = ?, lease_instance = ? WHERE id = ?", t.leaseEnd, epoch, l.id);
     } else if (!a && l.instance < epoch && t.now - l.since >= t.town.heartbeatEvery) {
-      applyByID(t, l.id, { event: "release", epoch: l.epoch, reason: "its container was replaced" });
+      lost(t, loadBead(t, l.id));
     }
+  }
+}
+
+/** Frees a bead whose agent has ended with its container. */
+function lost(t: Tx, b: BeadRow): void {
+  if (hasRun(t, b)) {
+    applyTo(t, b, { event: "release", epoch: b.epoch, reason: "its container was replaced" });
+  } else {
+    giveBack(t, b, b.epoch, "its container was replaced while it was started"); // that was no attempt
   }
 }

@@ -8,7 +8,7 @@ export type Delivery = "now" | "turn-end" | "idle";
 const maxOrders = 100;
 
 /** Makes an order to the container, and returns its id. */
-export function order(t: Tx, kind: OrderKind, agentId: string, data?: object): string {
+function order(t: Tx, kind: OrderKind, agentId: string, data?: object): string {
   const id = newID(t.now);
   t.tell("work");
   t.exec(
@@ -20,6 +20,12 @@ export function order(t: Tx, kind: OrderKind, agentId: string, data?: object): s
     t.now,
   );
   return id;
+}
+
+/** Makes an order that needs nothing but its agent, and returns its id; that of one that waits already, if there is one. */
+export function orderOnce(t: Tx, kind: "stop" | "forget", agentId: string): string {
+  const waiting = t.first<{ id: string }>("SELECT id FROM orders WHERE agent_id = ? AND kind = ? AND done_at IS NULL", agentId, kind);
+  return waiting?.id ?? order(t, kind, agentId);
 }
 
 /** Orders a message into an agent's session. */

@@ -1,10 +1,10 @@
 import { mustHaveAgent } from "./agentrows";
-import { applyTo } from "./apply";
+import { giveBack } from "./apply";
 import { addNote, agentsBead } from "./beadrows";
 import { by, type Caller, leads, mustBe } from "./caller";
 import { cut, instant, instantOr, newID, parse, type Question, type QuestionStatus, type Schemas, text } from "./contract";
 import { conflict, notFound } from "./errors";
-import { tellAgent } from "./escalations";
+import { tellAgent, waits } from "./escalations";
 import { type Tx, Where } from "./store";
 
 type QuestionRow = {
@@ -130,8 +130,8 @@ function bringAnswer(t: Tx, c: Caller, q: QuestionRow, late: boolean): void {
   if (b) {
     addNote(t, { beadId: b.id, kind: "note", by: by(c), text: `${q.question}\nAnswer: ${q.answer}` });
     const a = mustHaveAgent(t, q.agentId);
-    if (b.leaseEnd !== null && a.reason === "waiting" && a.generation === b.epoch) {
-      applyTo(t, b, { event: "release", by: by(c), epoch: b.epoch, reason: "its question was answered" });
+    if (waits(a, b)) {
+      giveBack(t, b, b.epoch, "its question was answered");
       return;
     }
   }

@@ -2,6 +2,7 @@
 // Object adds. Migrations lead from each version to the next; one that was released is
 // never changed.
 import migration1 from "../../coordinator/townhall/migration1.sql";
+import migration2 from "../../coordinator/townhall/migration2.sql";
 
 const added1 = /* sql */ `
 -- An answer is in pieces: a row holds at most 2 MB.
@@ -54,7 +55,7 @@ CREATE TABLE delivery_parts (
 ) STRICT, WITHOUT ROWID;
 `;
 
-const migrations: readonly string[] = [migration1 + added1];
+export const migrations: readonly string[] = [migration1 + added1, migration2];
 
 /** Brings a store to the newest version. */
 export function migrate(storage: DurableObjectStorage): void {

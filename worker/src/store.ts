@@ -5,16 +5,22 @@
 export type Topic = "work" | "events" | "questions";
 
 /** What operations need to know of their town. Times are milliseconds. */
+/** The bounds of beads that agents make (R16). */
+interface BeadCaps {
+  depth: number; // that agents make one after the other, each on the one before
+  perBead: number; // that the agents of one bead make, in all its attempts
+  open: number; // that agents made and that have not ended, in the town
+}
+
 export interface TownConfig {
   townId: string; // known before the first operation
   lease: number; // how long an agent has a bead without a heartbeat
   heartbeatEvery: number; // of the container
   maxAgents: number; // polecats at once in all rigs
-  keepEvents: number; // the newest so many events are kept
-  keepKeys: number; // idempotency keys are kept so long
+  beads: BeadCaps;
 }
 
-export const defaults = { lease: 300_000, heartbeatEvery: 30_000, keepEvents: 1_000_000, keepKeys: 48 * 3_600_000 };
+export const defaults = { lease: 300_000, heartbeatEvery: 30_000 };
 
 /** Characters of a page after which it ends. */
 const pageSize = 4_000_000;

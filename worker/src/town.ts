@@ -33,7 +33,12 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.config = { townId: "", maxAgents: Number(env.MAX_AGENTS) || 5, ...defaults };
+    const beads = {
+      depth: Number(env.AGENT_BEADS_DEPTH) || 3,
+      perBead: Number(env.AGENT_BEADS_PER_BEAD) || 20,
+      open: Number(env.AGENT_BEADS_OPEN) || 200,
+    };
+    this.config = { townId: "", maxAgents: Number(env.MAX_AGENTS) || 5, beads, ...defaults };
     migrate(ctx.storage);
     // An object that an alarm begins may not know its name.
     this.config.townId = ctx.id.name ?? this.read((t) => t.setting("town"));
@@ -126,8 +131,7 @@ export class TownDO extends DurableObject<Env> implements Hall, Host {
           handleDeliveries(t, destination(this.env).rigId, this.env.GITHUB_MENTION);
         }
         if (t.now >= this.tidyAt) {
-          this.tidyAt = t.now + tidyEvery;
-          tidy(t);
+          this.tidyAt = t.now + (tidy(t) ? 0 : tidyEvery);
         }
       });
     } catch (error) {

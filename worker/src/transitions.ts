@@ -57,7 +57,7 @@ export interface Call {
   cause?: string; // give_up, block: of the escalation
 }
 
-export type Effect = "enqueue" | "dequeue" | "release_dependants" | "hold_dependants" | "escalate" | "attempt";
+export type Effect = "enqueue" | "dequeue" | "release_dependants" | "hold_dependants" | "escalate" | "stop" | "attempt";
 
 export interface Outcome {
   kind: "applied" | "ignored" | "kept";
@@ -135,7 +135,7 @@ const own: Record<string, (b: BeadState, call: Call, now: number) => void> = {
   },
 };
 
-const outside: readonly Effect[] = ["enqueue", "dequeue", "release_dependants", "hold_dependants", "escalate", "attempt"];
+const outside: readonly Effect[] = ["enqueue", "dequeue", "release_dependants", "hold_dependants", "escalate", "stop", "attempt"];
 
 interface Cell {
   to: BeadStatus;

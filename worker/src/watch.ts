@@ -4,7 +4,7 @@ import { applyByID } from "./apply";
 import { type QuietBead, quietBeads, released } from "./claims";
 import { raise } from "./escalations";
 import { mergeIsLive } from "./merges";
-import { message, order } from "./orders";
+import { message, orderOnce } from "./orders";
 import type { Tx } from "./store";
 
 const idleAfter = 10 * 60_000; // an agent whose turn has ended without done is nudged
@@ -65,7 +65,7 @@ function watchOneSilent(t: Tx, b: QuietBead, told: Map<string, number>): number 
   }
   if (t.now >= b.quietSince + stopSilent) {
     released(t, b.id, b.epoch, reason); // the agent is a stray from now on
-    order(t, "stop", b.agentId);
+    orderOnce(t, "stop", b.agentId);
     return 0;
   }
   if (told.get(b.id) !== b.epoch) {
@@ -106,7 +106,7 @@ export function clearStrays(t: Tx): number {
     if (t.now < due && kept <= keepEnded) {
       again = sooner(again, due);
     } else {
-      order(t, live ? "stop" : "forget", agentId);
+      orderOnce(t, live ? "stop" : "forget", agentId);
     }
   }
   return again;

@@ -573,7 +573,8 @@ export interface paths {
         put?: never;
         /**
          * Say something into an agent's session (gt_nudge)
-         * @description It becomes an order of kind `message`.
+         * @description It becomes an order of kind `message`. To an agent that has ended to wait (`waiting`) it becomes a note of its bead, with
+         *     which the agent is started again; then there is no `orderId`. Another that has ended is refused with 409.
          */
         post: operations["nudge"];
         delete?: never;
@@ -1262,6 +1263,10 @@ export interface paths {
          * Make a bead
          * @description With a `dedupeKey` that a bead of the rig has already, that one is answered with 200 and nothing is made. A bead that
          *     depends on an unknown one, or by way of others on itself, is refused with 400.
+         *
+         *     What an agent makes on its bead has that as `parentId`. With the title of one that was made on it before, that one is
+         *     answered with 200; and it is refused with 409, which names the bound, where agents have made too many: one after the
+         *     other, on that bead, or in the town.
          */
         post: operations["createBead"];
         delete?: never;
@@ -1900,6 +1905,8 @@ export interface components {
             /** @description As it was given. */
             metadata?: Record<string, never>;
             notBefore?: components["schemas"]["Instant"];
+            /** @description Bead on which the agent was that made it. */
+            parentId?: components["schemas"]["Id"];
             priority: components["schemas"]["Priority"];
             pullRequest?: string;
             /** @description Times that it came back from review. */
@@ -2211,6 +2218,9 @@ export interface components {
             count: number;
             createdAt: components["schemas"]["Instant"];
             id: components["schemas"]["Id"];
+            raisedAt?: components["schemas"]["Instant"];
+            /** @description Times that it was raised again, for nobody had acknowledged it. */
+            raises?: number;
             rigId?: string;
             severity: components["schemas"]["Priority"];
             /** @enum {string} */
@@ -2722,7 +2732,7 @@ export interface components {
         Nudged: {
             /** @enum {boolean} */
             nudged: true;
-            orderId: components["schemas"]["Id"];
+            orderId?: components["schemas"]["Id"];
         };
         NudgeRequest: {
             message: string;
@@ -2876,7 +2886,7 @@ export interface components {
          * @description Why it is no longer running.
          * @enum {string}
          */
-        Reason: "done" | "blocked" | "waiting" | "exited" | "stopped" | "killed" | "oom" | "timeout" | "budget" | "auth" | "start_failed" | "crashed";
+        Reason: "done" | "blocked" | "waiting" | "exited" | "stopped" | "killed" | "oom" | "timeout" | "budget" | "auth" | "start_failed" | "cut_off" | "crashed";
         ReasonRequest: {
             reason?: string;
         };
@@ -6292,7 +6302,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description There was one with the dedupeKey. */
+            /** @description There was one with the dedupeKey, or the title. */
             200: {
                 headers: {
                     [name: string]: unknown;

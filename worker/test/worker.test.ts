@@ -2,6 +2,9 @@ import { env, evictDurableObject, reset, runInDurableObject, SELF } from "cloudf
 import { createLocalJWKSet, exportJWK, generateKeyPair, SignJWT } from "jose";
 import { beforeEach, expect, test, vi } from "vitest";
 import { checkAccess, containerToken, openTicket, signTicket } from "../src/auth";
+import { migrate, migrations } from "../src/schema";
+import { defaults, Tx } from "../src/store";
+import { tidy } from "../src/tidy";
 import type { TownDO } from "../src/town";
 import { isMentioned } from "../src/webhook";
 
@@ -253,7 +256,7 @@ async function beadOfAlarm(scheduledTime: number): Promise<Record<string, unknow
 }
 
 test("a lease that runs out ends by the alarm", async () => {
-  expect(await beadOfAlarm(Date.now())).toMatchObject({ status: "open", attempts: 1 });
+  expect(await beadOfAlarm(Date.now())).toMatchObject({ status: "open", attempts: 0 }); // nobody saw its agent run
 });
 
 test("a lease that ran out while the town could not hear of its agent does not end", async () => {
@@ -283,4 +286,62 @@ test("a page ends before it is too large, and the next goes on", async () => {
 test("settings that no row holds are refused", async () => {
   const envVars = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`V${i}`, "x".repeat(100_000)]));
   expect((await call("PUT", "/rigs/app", { gitUrl: "https://git.example.com/app.git", envVars })).status).toBe(413);
+});
+
+/** The town at a time, so many milliseconds from now. */
+const townIn = (storage: DurableObjectStorage, milliseconds: number) =>
+  new Tx(
+    storage.sql,
+    { townId: "main", maxAgents: 5, beads: { depth: 3, perBead: 20, open: 200 }, ...defaults },
+    Date.now() + milliseconds,
+  );
+
+test("what was written down about a bead is thrown away long after its end", async () => {
+  await call("PUT", "/rigs/app", { gitUrl: "https://git.example.com/x.git", paused: true });
+  const ids: unknown[] = [];
+  for (const title of ["open", "ended"]) {
+    const { value } = await call("POST", "/rigs/app/beads", { title });
+    ids.push(value.id);
+    await call("POST", `/beads/${value.id}/notes`, { text: "found" });
+  }
+  await call("POST", `/beads/${ids[1]}/close`, {});
+  const notes = async () => Promise.all(ids.map(async (id) => Object(await call("GET", `/beads/${id}/notes`)).value.notes.length));
+  const day = 24 * 3_600_000;
+  const tidyIn = (days: number) =>
+    runInDurableObject(env.TOWN.getByName("main"), (_, state) =>
+      state.storage.transactionSync(() => tidy(townIn(state.storage, days * day))),
+    );
+  expect(await tidyIn(179)).toBe(false);
+  expect(await notes()).toEqual([1, 2]);
+  expect(await tidyIn(181)).toBe(false);
+  expect(await notes()).toEqual([1, 0]);
+  expect((await call("GET", `/beads/${ids[1]}`)).value).toMatchObject({ status: "closed", title: "ended" });
+});
+
+test("a town of the first schema goes on", async () => {
+  await runInDurableObject(env.TOWN.getByName("main"), async (_, state) => {
+    await state.storage.deleteAll();
+    const { sql } = state.storage;
+    sql.exec("CREATE TABLE version (n INTEGER NOT NULL) STRICT; INSERT INTO version (n) VALUES (1)");
+    sql.exec(migrations[0] ?? "");
+    sql.exec(
+      "INSERT INTO rigs (id, settings, created_at, updated_at) VALUES ('app', '{\"gitUrl\":\"https://git.example.com/x.git\"}', 1, 1)",
+    );
+    const bead = /* sql */ `INSERT INTO beads (id, rig_id, type, title, body, status, why, priority, labels, source, dedupe_key, convoy_id, attempts,
+      max_attempts, reworks, hold, name, agent_id, epoch, nudges, branch, start_point, target, commit_id, pull_request, summary, feedback, due, blockers,
+      created_at, updated_at) VALUES (?, 'app', 'issue', ?, '', 'open', '', 'medium', '[]', ?, '', '', 0, 3, 0, 'held', '', '', 0, 0, '', '', '', '', '', '',
+      '', 1, 0, 1, 1)`;
+    sql.exec(bead, "theirs", "theirs", "person");
+    sql.exec(bead, "found", "found", "agent:toast");
+    sql.exec(
+      /* sql */ `INSERT INTO escalations (id, severity, title, body, agent_id, bead_id, rig_id, cause, count, status, answer, created_at, updated_at)
+        VALUES ('e', 'medium', 'old', '', '', '', '', '', 1, 'open', '', 1, 1)`,
+    );
+    migrate(state.storage);
+  });
+  expect((await call("GET", "/beads")).value).toMatchObject({ beads: [{ id: "found", source: "agent:toast" }, { id: "theirs" }] });
+  await expect.poll(async () => (await call("POST", "/beads/theirs/notes", { text: "x" })).status).toBe(201);
+  await expect
+    .poll(async () => Object(await call("GET", "/escalations")).value.escalations)
+    .toMatchObject([{ raises: 1, severity: "high" }]);
 });

@@ -324,6 +324,37 @@ townd tool gt_done '{"summary": "Painted it in the colour that was wanted."}'`))
 	c.settled()
 }
 
+// An agent that has ended to wait for a word is started again by a message.
+func TestAMessageWakesAnAgentThatEndedToWait(t *testing.T) {
+	t.Parallel()
+	c := newCircle(t, nil, shellRig(`set -e
+townd tool gt_prime > "$HOME/prime"
+if grep -q 'take the left one' "$HOME/prime"; then
+  echo left > way; git add way; git commit -q -m way
+  townd tool gt_done '{"summary": "Went the way that was wanted; nothing is left."}'
+else
+  townd tool gt_status '{"message": "which way?", "waiting": true}'
+fi`))
+	b := c.give(town.BeadRequest{Title: "go", MaxAttempts: 1})
+	id := ""
+	waitFor(t, "agent that waits", func() bool {
+		all, err := c.hall.Agents(c.context())
+		i := slices.IndexFunc(all, func(a town.TownAgent) bool { return a.BeadID == b.ID && a.Reason == town.ReasonWaiting })
+		if i >= 0 {
+			id = all[i].AgentID
+		}
+		return err == nil && i >= 0
+	})
+	if out := c.townd("message", id, "take the left one"); !strings.Contains(out, "it goes on with that") {
+		t.Errorf("message: %s", out)
+	}
+	b = c.untilBead(b.ID, town.BeadClosed)
+	if c.inMain("way") != "left" || b.Attempts != 1 || b.Epoch != 2 {
+		t.Errorf("attempts %d, epoch %d, way %q", b.Attempts, b.Epoch, c.inMain("way"))
+	}
+	c.settled()
+}
+
 // A person closes a bead that is worked on: its agent ends, and nothing is merged.
 func TestClosingABeadStopsItsAgent(t *testing.T) {
 	t.Parallel()

@@ -82,7 +82,7 @@ func (f *farHall) container(t *testing.T, env map[string]string) *testTown {
 // all returns the rig's beads when each of them is ok, nil before.
 func (f *farHall) all(t *testing.T, ok func(town.Bead) bool) []town.Bead {
 	t.Helper()
-	beads, _, err := f.Beads(t.Context(), townhall.BeadQuery{RigID: "rig", Limit: 500})
+	beads, _, err := f.Beads(t.Context(), api.BeadQuery{RigID: "rig", Limit: 500})
 	if err != nil {
 		t.Fatal(err)
 	}

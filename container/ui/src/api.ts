@@ -231,8 +231,17 @@ export class Client extends Caller {
   unshare = (share: string) => this.call("DELETE", `${this.control}/shares/${path(share)}`);
   stop = (id: string) => this.call("POST", `${this.control}/agents/${path(id)}/stop`, {});
   forget = (id: string) => this.call("DELETE", `${this.control}/agents/${path(id)}`);
-  message = (id: string, prompt: string, deliver: string) =>
-    this.call<{ messageId: string }>("POST", `${this.control}/agents/${path(id)}/message`, { prompt, deliver });
+  /** Says something to an agent. One that has ended to wait is started again with it; then there is no messageId. */
+  async message(id: string, prompt: string, deliver: string): Promise<string | undefined> {
+    try {
+      const to = `${this.control}/agents/${path(id)}/message`;
+      return (await this.call<{ messageId: string }>("POST", to, { prompt, deliver })).messageId;
+    } catch (err) {
+      if (!(err instanceof ApiError && err.status === 409)) throw err;
+      const to = `${this.town}/agents/${path(id)}/nudge`;
+      return (await this.call<{ orderId?: string }>("POST", to, { message: prompt })).orderId;
+    }
+  }
 
   /** Bytes of a run from an offset on; null when there are none yet. */
   async tail(

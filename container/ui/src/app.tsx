@@ -217,7 +217,7 @@ function Calls({ town }: { town: Town }) {
     if (!status) return;
     const now = new Map<string, string>();
     for (const q of status.questions) now.set(q.id, `${q.agentId} asks: ${q.question}`);
-    for (const e of status.escalations) now.set(e.id, `Escalation: ${e.title}`);
+    for (const e of status.escalations) now.set(`${e.id} ${e.raises ?? 0}`, `Escalation: ${e.title}`);
     const fresh = [...now].filter(([id]) => known.current && !known.current.has(id)).map(([, words]) => words);
     known.current = new Set(now.keys());
     if (fresh.length > 0) setText(fresh.join(". ").slice(0, 300));

@@ -33,7 +33,7 @@ export interface components {
          * @description Why it is no longer running.
          * @enum {string}
          */
-        Reason: "done" | "blocked" | "waiting" | "exited" | "stopped" | "killed" | "oom" | "timeout" | "budget" | "auth" | "start_failed" | "crashed";
+        Reason: "done" | "blocked" | "waiting" | "exited" | "stopped" | "killed" | "oom" | "timeout" | "budget" | "auth" | "start_failed" | "cut_off" | "crashed";
         /** @enum {string} */
         RestartPolicy: "never" | "on-failure";
         /** @description Bounds of one agent; 0 or absent means unlimited. */
@@ -879,7 +879,7 @@ export interface components {
         Nudged: {
             /** @enum {boolean} */
             nudged: true;
-            orderId: components["schemas"]["Id"];
+            orderId?: components["schemas"]["Id"];
         };
         Ordered: {
             /** @enum {boolean} */
@@ -930,6 +930,9 @@ export interface components {
             rigId?: string;
             cause?: string;
             count: number;
+            /** @description Times that it was raised again, for nobody had acknowledged it. */
+            raises?: number;
+            raisedAt?: components["schemas"]["Instant"];
             /** @enum {string} */
             status: "open" | "acknowledged" | "closed";
             answer?: string;
@@ -1396,6 +1399,8 @@ export interface components {
             labels: string[];
             /** @description Who made it: person, agent:<id>, github and others. */
             source: string;
+            /** @description Bead on which the agent was that made it. */
+            parentId?: components["schemas"]["Id"];
             dedupeKey?: string;
             /** @description Beads that must be closed before anyone takes it. */
             dependsOn: components["schemas"]["Id"][];

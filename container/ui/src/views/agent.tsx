@@ -124,8 +124,9 @@ export function Composer({ at, a, sent }: { at: Context; a: Resident; sent: (id:
   const send = () => {
     if (!text.trim()) return;
     run(async () => {
-      const { messageId } = await at.client.message(a.agentId, text, deliver);
-      sent(messageId, text);
+      const messageId = await at.client.message(a.agentId, text, deliver);
+      if (messageId) sent(messageId, text);
+      else at.say("It goes on with your message");
       setText("");
     });
   };
@@ -153,7 +154,7 @@ export function Composer({ at, a, sent }: { at: Context; a: Resident; sent: (id:
           <option value="now">now</option>
           <option value="idle">when idle</option>
         </select>
-        <button type="submit" class="primary" disabled={busy || !text.trim() || !live(a)}>
+        <button type="submit" class="primary" disabled={busy || !text.trim() || !(live(a) || a.reason === "waiting")}>
           Send
         </button>
       </div>

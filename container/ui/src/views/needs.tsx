@@ -68,8 +68,9 @@ export function EscalationCard({ at, e }: { at: Context; e: Escalation }) {
         {e.agentId && <a href={to("agents", e.agentId)}>{e.agentId}</a>}
         {e.beadId && <BeadLink id={e.beadId} />}
         <span class="faint">
-          {ago(e.updatedAt)}
+          {ago(e.createdAt)}
           {e.count > 1 && `, ${e.count} times`}
+          {e.raisedAt && `, raised again ${e.raises} times, last ${ago(e.raisedAt)}`}
           {e.status === "acknowledged" && ", acknowledged"}
         </span>
       </header>
