@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,17 +82,17 @@ func TestShareExpiresAndIsForgotten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		over := false
-		defer sh.whenOver(func() { over = true })()
+		var over atomic.Bool
+		defer sh.whenOver(func() { over.Store(true) })()
 		time.Sleep(time.Minute - 1)
 		synctest.Wait()
-		if _, err := s.find(token); err != nil || over {
-			t.Errorf("just before its end find() = %v, over %v", err, over)
+		if _, err := s.find(token); err != nil || over.Load() {
+			t.Errorf("just before its end find() = %v, over %v", err, over.Load())
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if _, err := s.find(token); !errors.Is(err, town.ErrUnauthorized) || !over {
-			t.Errorf("at its end (%v) find() = %v, over %v", made.ExpiresAt, err, over)
+		if _, err := s.find(token); !errors.Is(err, town.ErrUnauthorized) || !over.Load() {
+			t.Errorf("at its end (%v) find() = %v, over %v", made.ExpiresAt, err, over.Load())
 		}
 		s.tidy(all)
 	})

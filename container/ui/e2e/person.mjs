@@ -67,6 +67,17 @@ export async function until(what, why) {
   }
 }
 
+/** Presses a button that asks again until it is done: on a busy machine it may not ask any more when it is answered. */
+export async function sure(of, label, really, done) {
+  const press = (name) => of.getByRole("button", { name }).click({ timeout: 5000 });
+  await until(async () => {
+    if (await done()) return true;
+    await press(label);
+    await press(really);
+    return false;
+  }, `${really}: done`);
+}
+
 export const go = (hash) => page.evaluate((h) => (location.hash = h), hash);
 export const rows = (of = page) => of.locator(".terminal .xterm-rows").innerText();
 

@@ -19,8 +19,8 @@ export function Replay({ at, a, words }: { at: Context; a: Resident; words: bool
   const others = (runs ?? []).filter((r) => r.runId !== a.runId);
   return (
     <section aria-label="Replay">
-      <div class="bar">
-        {others.length > 0 && (
+      {others.length > 0 && (
+        <div class="bar">
           <label>
             Run{" "}
             <select value={run} onChange={(e) => setRun(e.currentTarget.value)}>
@@ -32,10 +32,9 @@ export function Replay({ at, a, words }: { at: Context; a: Resident; words: bool
               ))}
             </select>
           </label>
-        )}
-        <span class="grow" />
-        <ShareButton at={at} agent={a.agentId} run={run} />
-      </div>
+          {run !== a.runId && <ShareButton at={at} agent={a.agentId} run={run} label="Share this run" />}
+        </div>
+      )}
       {words ? <Player read={said} /> : <Recorded key={run} read={cast} file={`${a.agentId}-${run}.cast`} />}
     </section>
   );

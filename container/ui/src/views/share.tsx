@@ -10,15 +10,15 @@ interface Run {
   run: string;
 }
 
-export function ShareButton(props: Run) {
+export function ShareButton({ label = "Share", ...run }: Run & { label?: string }) {
   const [open, setOpen] = useState(false);
-  if (!props.at.client.sharing) return null;
+  if (!run.at.client.sharing) return null;
   return (
     <>
       <button type="button" aria-haspopup="dialog" onClick={() => setOpen(true)}>
-        Share
+        {label}
       </button>
-      {open && <Links {...props} close={() => setOpen(false)} />}
+      {open && <Links {...run} close={() => setOpen(false)} />}
     </>
   );
 }
