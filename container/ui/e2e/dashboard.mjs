@@ -1,5 +1,5 @@
 // What a person does at the dashboard, step by step, at the town of TOWND_URL. Prints a line of JSON for each step.
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import axe from "axe-core";
 import { chromium } from "playwright-core";
 
@@ -79,6 +79,14 @@ async function start(agentId, script, more = { cli: "command", command: ["sh", "
   });
 }
 
+/** How much of a tile's small screen is green. */
+const green = (tile) =>
+  tile.locator("canvas").evaluate((canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    let n = 0;
+    for (let i = 0; i < data.length; i += 4) if (data[i + 1] > 120 && data[i] < 60 && data[i + 2] < 80) n++;
+    return n;
+  });
 const go = (hash) => page.evaluate((h) => (location.hash = h), hash);
 const rows = () => page.locator(".terminal .xterm-rows").innerText();
 
@@ -115,14 +123,28 @@ await step("agents are shown with their screens", async () => {
   await start("shell", "PS1='$ ' exec bash --norc --noprofile");
   const tile = page.locator(".tile", { hasText: "counter" });
   await tile.waitFor();
-  const green = () =>
-    tile.locator("canvas").evaluate((canvas) => {
-      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-      let n = 0;
-      for (let i = 0; i < data.length; i += 4) if (data[i + 1] > 120 && data[i] < 60 && data[i + 2] < 80) n++;
-      return n;
-    });
-  await until(async () => (await green()) > 50, "the screen of counter is drawn");
+  await until(async () => (await green(tile)) > 50, "the screen of counter is drawn");
+});
+
+await step("a small screen goes on when more was printed than is held", async () => {
+  const drawn = page.waitForResponse(/agents\/burst\/screen/);
+  await start(
+    "burst",
+    "echo begin; until test -e go; do sleep 0.1; done; yes | head -c 20000000; printf '\\033[38;2;9;200;9m'; yes green | head -n 99; exec sleep 600",
+  );
+  const tile = page.locator(".tile", { hasText: "burst" });
+  const told = "**/agents/burst/transcript*";
+  await drawn;
+  down = true;
+  await page.route(told, (route) => route.abort());
+  writeFileSync(`${(await call("GET", "agents/burst/status")).workdir}/go`, "");
+  await until(() => call("GET", "agents/burst/screen").then((s) => s.text.includes("green")), "it has printed 20 MB");
+  must((await green(tile)) === 0, "its end is shown although nothing was fetched");
+  await page.unroute(told);
+  await until(async () => (await green(tile)) > 50, "its end is shown");
+  down = false;
+  await call("POST", "agents/burst/stop", {});
+  await call("DELETE", "agents/burst");
 });
 
 await step("a question comes first and is answered in place", async () => {

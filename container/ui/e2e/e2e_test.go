@@ -29,6 +29,7 @@ const (
 	patience = 8 * time.Minute
 	users    = 100
 	token    = "a-token-of-the-test"
+	held     = 16 << 20 // bytes of a run's output: less than a step prints
 )
 
 // TestDashboardInABrowser has one subtest for each step of dashboard.mjs, which
@@ -45,7 +46,7 @@ func TestDashboardInABrowser(t *testing.T) {
 	claude := llmtest.Program(t, "claude")
 	_, model := llmtest.Serve(t, conversation)
 	home, address := serve(t, "PATH="+agenttest.Reachable(t, claude)+":"+os.Getenv("PATH"),
-		"LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody")
+		fmt.Sprint("TOWND_TRANSCRIPT_BYTES=", held), "LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody")
 	cmd.Env = append(os.Environ(), "CHROMIUM="+chromium, "TOWND_URL=http://"+address, "TOWND_TOKEN="+token,
 		"SERVER_LOCK="+filepath.Join(home, "server.lock"), "SHOTS="+os.Getenv("TOWND_UI_SHOTS"))
 	var told bytes.Buffer

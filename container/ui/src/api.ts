@@ -132,7 +132,7 @@ export class Client {
   message = (id: string, prompt: string, deliver: string) =>
     this.call<{ messageId: string }>("POST", `agents/${path(id)}/message`, { prompt, deliver });
 
-  /** Bytes of a run from an offset on; null when there are none yet. */
+  /** Bytes of a run in a range; null when none of them are held. */
   async tail(
     id: string,
     run: string,
