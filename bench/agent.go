@@ -24,6 +24,7 @@ var modes = map[string]func(args []string) error{
 	"idle":    func([]string) error { return say("\n") },
 	"flood":   flood,
 	"print":   printPaced,
+	"lines":   printLines,
 	"tree":    tree,
 	"sleep":   func(args []string) error { return ready(args) },
 	"deaf":    deaf,
@@ -46,7 +47,7 @@ func beAgent(mode string, args []string) int {
 		return 1
 	}
 	switch mode {
-	case "idle", "tree", "sleep", "deaf":
+	case "idle", "lines", "tree", "sleep", "deaf":
 		for {
 			_ = syscall.Pause() // until a signal ends us
 		}
@@ -105,6 +106,34 @@ func printPaced(args []string) error {
 		}
 		if _, err := os.Stdout.Write(buf); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// printLines prints numbered lines in colours, as builds and tests do: args is
+// bytes a second, 0 for as many as are read, and bytes in all, 0 for no end.
+func printLines(args []string) error {
+	perSecond, err := strconv.ParseFloat(args[0], 64)
+	if err != nil {
+		return err
+	}
+	total, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	atOnce := min(max(100, int(perSecond/50)), 64<<10)
+	start := time.Now()
+	for line, sent := 0, 0; total == 0 || sent < total; {
+		var lines []byte
+		for ; len(lines) < atOnce; line++ {
+			lines = fmt.Appendf(lines, "\x1b[2m%9d\x1b[0m \x1b[%dmok\x1b[0m  a line of a build that says what it does, and how long it took: %d ms\n", line, 31+line%6, line*7%1000)
+		}
+		if _, err := os.Stdout.Write(lines); err != nil {
+			return err
+		}
+		if sent += len(lines); perSecond > 0 {
+			time.Sleep(time.Until(start.Add(time.Duration(float64(sent) / perSecond * float64(time.Second)))))
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // scenario measures some figures of a town of its own and reports them.
@@ -39,6 +40,8 @@ var scenarios = []scenario{
 	{"message", measureMessage},
 	{"report", measureReports},
 	{"bead", measureBeads},
+	{"screen", measureScreens},
+	{"page", measurePages},
 }
 
 func main() {
@@ -66,6 +69,8 @@ func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	short := flags.Bool("short", false, "fewer and shorter measurements")
 	program := flags.String("townd", "", "measure this `program` instead of building one")
+	openFor := flags.Duration("open", 2*time.Minute, "how long page leaves its pages open")
+	flood := flags.Int64("flood", 4_000_000, "`bytes` a second that page's agent prints, 0 for as many as are read")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: bench [flags] [scenario …]\nscenarios: %s (default: all)\n", strings.Join(names(), ", "))
 		flags.PrintDefaults()
@@ -85,6 +90,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	b.openFor, b.flood = pick(b, *openFor, 20*time.Second), *flood
 	b.printHead()
 	for _, sc := range chosen {
 		if err := b.play(ctx, sc); err != nil {

@@ -26,10 +26,12 @@ import (
 // bench is one run of the load program.
 type bench struct {
 	short    bool
-	dir      string // everything the run makes; agents' users may pass through
-	townd    string // the program that is measured
-	agent    string // this program, where agents' users may execute it
-	repo     string // URL of the repository agents work on, where a scenario has no other
+	openFor  time.Duration // of the pages of page
+	flood    int64         // bytes a second of page's agent
+	dir      string        // everything the run makes; agents' users may pass through
+	townd    string        // the program that is measured
+	agent    string        // this program, where agents' users may execute it
+	repo     string        // URL of the repository agents work on, where a scenario has no other
 	out      io.Writer
 	scenario string // that is running
 	missed   bool   // some bound

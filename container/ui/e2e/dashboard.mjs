@@ -1,5 +1,5 @@
 // What a person does at the dashboard, step by step, at the town of TOWND_URL. Prints a line of JSON for each step.
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { transform } from "esbuild";
 import {
@@ -215,6 +215,27 @@ await step("the town goes on when its server was killed", async () => {
   server.down = false;
   must(open.size === 2, `it holds ${open.size} streams`);
   await call("POST", "agents/after/stop", {});
+});
+
+await step("a small screen goes on when more was printed than is held", async () => {
+  const drawn = page.waitForResponse(/agents\/burst\/screen/);
+  await start(
+    "burst",
+    "echo begin; until test -e go; do sleep 0.1; done; yes | head -c 20000000; printf '\\033[38;2;9;200;9m'; yes green | head -n 99; exec sleep 600",
+  );
+  const tile = page.locator(".tile", { hasText: "burst" });
+  const told = "**/agents/burst/transcript*";
+  await drawn;
+  server.down = true;
+  await page.route(told, (route) => route.abort());
+  writeFileSync(`${(await call("GET", "agents/burst/status")).workdir}/go`, "");
+  await until(() => call("GET", "agents/burst/screen").then((s) => s.text.includes("green")), "it has printed 20 MB");
+  must((await green(tile)) === 0, "its end is shown although nothing was fetched");
+  await page.unroute(told);
+  await until(async () => (await green(tile)) > 50, "its end is shown");
+  server.down = false;
+  await call("POST", "agents/burst/stop", {});
+  await call("DELETE", "agents/burst");
 });
 
 await step("a question comes first and is answered in place", async () => {

@@ -26,6 +26,7 @@ const (
 	patience = 8 * time.Minute
 	users    = 100
 	token    = "a-token-of-the-test"
+	held     = 16 << 20 // bytes of a run's output: less than a step prints
 )
 
 // TestDashboardInABrowser has one subtest for each step of dashboard.mjs, which
@@ -34,7 +35,7 @@ func TestDashboardInABrowser(t *testing.T) {
 	claude := llmtest.Program(t, "claude")
 	_, model := llmtest.Serve(t, conversation)
 	home, address := serve(t, "PATH="+agenttest.Reachable(t, claude)+":"+os.Getenv("PATH"),
-		"LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody",
+		"LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody", fmt.Sprint("TOWND_TRANSCRIPT_BYTES=", held),
 		`TOWND_QUOTA_PROBE=echo '{"pct": 40.2, "limit": "five_hour", "reset_at_iso": "2100-01-02T15:04:05Z"}'`)
 	steps.Run(t, "dashboard.mjs", patience, "TOWND_URL=http://"+address, "TOWND_TOKEN="+token,
 		"SERVER_LOCK="+filepath.Join(home, "server.lock"), "SHOTS="+os.Getenv("TOWND_UI_SHOTS"))

@@ -243,7 +243,7 @@ export class Client extends Caller {
     }
   }
 
-  /** Bytes of a run from an offset on; null when there are none yet. */
+  /** Bytes of a run in a range; null when none of them are held. */
   async tail(
     id: string,
     run: string,

@@ -69,11 +69,13 @@ export class Mini {
     const { agentId, runId } = this.agent;
     if (runId !== this.run || Date.now() - this.drawnAt > drawnEvery) return this.redraw();
     const got = await this.client.tail(agentId, runId, `${this.offset}-${this.offset + flood}`, signal);
-    if (!got) return;
-    this.offset = got.next;
-    if (got.data.length <= flood) return this.write(got.data);
+    if (got && got.data.length <= flood) {
+      this.offset = got.next;
+      return this.write(got.data);
+    }
+    // A flood; or nothing is held there: nothing was printed, or so much that what came next was dropped.
     const end = await this.client.tail(agentId, runId, `-${floodEnd}`, signal);
-    if (!end) return;
+    if (!end || end.next <= this.offset) return;
     this.offset = end.next;
     await this.write(encoder.encode("\x1b[0m\r\n"));
     await this.write(end.data);
