@@ -32,7 +32,7 @@ export class Town {
     readonly client: Client,
     readonly hall: boolean,
   ) {
-    const agents = new Feed(client.followAgents, {
+    const agents = new Feed((signal) => client.followAgents(signal), {
       value: (value) => {
         this.agents = value;
         this.show("agents", "");
