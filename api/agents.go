@@ -27,8 +27,9 @@ type Health struct {
 
 	Coordinator *Coordinator `json:"coordinator,omitempty"` // the way to it
 
-	Providers []ModelProvider `json:"providers,omitempty"` // the preferred one first
-	Rigs      []Rig           `json:"rigs,omitempty"`      // those prepared since the server began
+	Providers  []ModelProvider `json:"providers,omitempty"`  // the preferred one first
+	QuotaProbe *town.Quota     `json:"quotaProbe,omitempty"` // what the town's own command measured last
+	Rigs       []Rig           `json:"rigs,omitempty"`       // those prepared since the server began
 }
 
 // Coordinator is how the way to the town's coordinator is.
@@ -55,6 +56,15 @@ type ModelProvider struct {
 	Kind    town.ErrorKind `json:"kind,omitempty"` // why it did not serve; empty when it did, or was not asked yet
 	Message string         `json:"message,omitempty"`
 	Until   *time.Time     `json:"until,omitempty"` // it is not asked before then, if another one can serve
+	Quota   *town.Quota    `json:"quota,omitempty"` // what is left of its limits, as it told last
+	Cooling []CoolingModel `json:"cooling,omitempty"`
+}
+
+// CoolingModel is a model that its provider is not asked for before Until, if another
+// one can serve.
+type CoolingModel struct {
+	Model string    `json:"model"`
+	Until time.Time `json:"until"`
 }
 
 // The statuses of Health.

@@ -106,7 +106,8 @@ type ReasonRequest struct {
 
 // TownSettings are what PATCH /settings changes.
 type TownSettings struct {
-	Paused *string `json:"paused,omitempty"` // why nothing is handed out; "" goes on
+	Paused   *string `json:"paused,omitempty"`          // why nothing is handed out; "" goes on
+	MinQuota *int    `json:"minQuotaPercent,omitempty"` // below which no agents are started; 0 for never
 }
 
 // TownStatus returns the town on one screen.
@@ -116,7 +117,17 @@ func (h *HallClient) TownStatus(ctx context.Context) (town.TownStatus, error) {
 
 // Pause stops handing out beads for that reason, or goes on when it is "".
 func (h *HallClient) Pause(ctx context.Context, reason string) (town.TownStatus, error) {
-	out, _, err := ask[town.TownStatus](ctx, h, http.MethodPatch, "/settings", nil, TownSettings{Paused: &reason})
+	return h.set(ctx, TownSettings{Paused: &reason})
+}
+
+// SetMinQuota has no agents started while less than percent of a model provider's
+// quota is left; 0 for never.
+func (h *HallClient) SetMinQuota(ctx context.Context, percent int) (town.TownStatus, error) {
+	return h.set(ctx, TownSettings{MinQuota: &percent})
+}
+
+func (h *HallClient) set(ctx context.Context, s TownSettings) (town.TownStatus, error) {
+	out, _, err := ask[town.TownStatus](ctx, h, http.MethodPatch, "/settings", nil, s)
 	return out, err
 }
 

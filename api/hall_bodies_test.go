@@ -35,7 +35,7 @@ var hallBodies = map[string]any{
 	"ConvoyMade": api.ConvoyMade{}, "ConvoyRequest": town.ConvoyRequest{}, "ConvoyTask": town.ConvoyTask{},
 	"ConvoyBeadRequest": api.ConvoyBeadRequest{}, "RigSettings": town.RigSettings{}, "TownRig": town.Rig{},
 	"TownRigList": api.TownRigList{}, "MergeSettings": town.MergeSettings{}, "GitSettings": town.GitSettings{},
-	"TownSettings": api.TownSettings{}, "TownAgent": town.TownAgent{}, "TownAgentList": api.TownAgentList{}, "Prime": town.Prime{},
+	"TownSettings": api.TownSettings{}, "Standby": town.Standby{}, "TownAgent": town.TownAgent{}, "TownAgentList": api.TownAgentList{}, "Prime": town.Prime{},
 	"DoneRequest": town.DoneRequest{}, "DoneAnswer": api.DoneAnswer{}, "BeadAnswer": api.BeadAnswer{},
 	"ChangesRequest": api.ChangesRequest{}, "CheckpointRequest": api.CheckpointRequest{}, "SayRequest": api.SayRequest{},
 	"AskRequest": town.AskRequest{}, "NudgeRequest": api.NudgeRequest{}, "Nudged": api.Nudged{}, "Ordered": api.Ordered{},

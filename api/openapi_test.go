@@ -38,7 +38,7 @@ func TestBodiesHaveTheFieldsOfTheDocument(t *testing.T) {
 		"Agent": town.Agent{}, "Turn": town.Turn{}, "Usage": town.Usage{}, "Resources": town.Resources{},
 		"RestartState": town.RestartState{}, "AgentList": api.AgentList{}, "StopRequest": town.StopRequest{},
 		"StopResponse": api.StopResponse{}, "MessageRequest": town.MessageRequest{}, "MessageResponse": api.MessageResponse{},
-		"ModelProvider": api.ModelProvider{}, "ModelRequest": api.ModelRequest{}, "SystemPromptRequest": api.SystemPromptRequest{}, "UpdateResponse": api.UpdateResponse{},
+		"ModelProvider": api.ModelProvider{}, "CoolingModel": api.CoolingModel{}, "Quota": town.Quota{}, "ModelRequest": api.ModelRequest{}, "SystemPromptRequest": api.SystemPromptRequest{}, "UpdateResponse": api.UpdateResponse{},
 		"ResizeRequest": api.ResizeRequest{}, "ResizeResponse": api.ResizeResponse{}, "DeleteResponse": api.DeleteResponse{},
 		"ShareRequest": api.ShareRequest{}, "Share": api.Share{}, "ShareMade": api.ShareMade{}, "ShareList": api.ShareList{}, "SharedRun": api.SharedRun{},
 		"TicketRequest": api.TicketRequest{}, "TicketResponse": api.TicketResponse{}, "Event": town.Event{},

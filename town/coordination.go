@@ -17,6 +17,7 @@ type Heartbeat struct {
 	Resources  HostResources    `json:"resources"`
 	Outbox     OutboxState      `json:"outbox"`
 	OrdersDone []OrderResult    `json:"ordersDone,omitempty"` // since the last heartbeat that was answered
+	Quota      *Quota           `json:"quota,omitempty"`      // the scarcest; nil when nothing is known that still counts
 }
 
 // AgentHeartbeat is one agent in a Heartbeat.
@@ -302,7 +303,10 @@ type Run struct {
 type TownStatus struct {
 	TownID      string               `json:"townId"`
 	Paused      string               `json:"paused,omitempty"` // why nothing is handed out
-	Instance    *InstanceStatus      `json:"instance"`         // null before its first heartbeat
+	MinQuota    int                  `json:"minQuotaPercent,omitempty"`
+	Quota       *Quota               `json:"quota,omitempty"`   // the last that a heartbeat brought
+	Standby     *Standby             `json:"standby,omitempty"` // while Quota is below MinQuota percent
+	Instance    *InstanceStatus      `json:"instance"`          // null before its first heartbeat
 	Rigs        []Rig                `json:"rigs"`
 	Beads       map[BeadStatus]int64 `json:"beads"`
 	Agents      []TownAgent          `json:"agents"`  // live ones

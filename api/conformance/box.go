@@ -29,6 +29,7 @@ type Container struct {
 	instance string
 	began    time.Time
 	done     []town.OrderResult
+	quota    *town.Quota
 	wrong    []string // what a coordinator may not ask for
 }
 
@@ -139,7 +140,7 @@ func (c *Container) heartbeat() town.Heartbeat {
 	defer c.mu.Unlock()
 	hb := town.Heartbeat{
 		InstanceID: c.instance, StartedAt: c.began, SentAt: *now(), Status: api.HealthOK, Version: "conformance",
-		Agents: []town.AgentHeartbeat{}, Resources: town.HostResources{MemoryTotal: 1 << 30}, OrdersDone: c.done,
+		Agents: []town.AgentHeartbeat{}, Resources: town.HostResources{MemoryTotal: 1 << 30}, OrdersDone: c.done, Quota: c.quota,
 	}
 	for _, a := range c.agents {
 		hb.Agents = append(hb.Agents, a)

@@ -45,7 +45,7 @@ type Case struct {
 
 // Cases returns the suite.
 func Cases() []Case {
-	return slices.Concat(openCases, progressCases, reviewCases, endCases, refusalCases, keyCases, reportCases, agentCases, convoyCases)
+	return slices.Concat(openCases, progressCases, reviewCases, endCases, refusalCases, keyCases, reportCases, agentCases, quotaCases, convoyCases)
 }
 
 // Result is what became of a case.

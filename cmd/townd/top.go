@@ -182,6 +182,9 @@ func (m *top) draw() string {
 		if m.status.Paused != "" {
 			above = append(above, "paused: "+m.status.Paused)
 		}
+		if m.status.Standby != nil {
+			above = append(above, standbyLine(*m.status.Standby))
+		}
 		for _, q := range m.status.Questions {
 			above = append(above, fmt.Sprintf("? %s asks: %s", q.AgentID, clip(q.Question, 200)))
 		}

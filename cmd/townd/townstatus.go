@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,13 +15,23 @@ import (
 func newTownCommand(std stdio) *cobra.Command {
 	pause := &cobra.Command{Use: "pause REASON…", Short: "Hand out no work; agents at work go on", Args: atLeast("a reason")}
 	resume := &cobra.Command{Use: "resume", Short: "Hand out work again", Args: cobra.NoArgs}
+	quota := &cobra.Command{
+		Use: "min-quota PERCENT", Short: "Start no agents while less of a model provider's quota is left; 0 for never", Args: exactly("how many percent"),
+	}
 	status := &cobra.Command{Use: "status", Short: "Show on one screen what everybody does and why", Args: cobra.NoArgs}
 	return group("town", "The town as a whole",
 		hallCommand(std, status, func(ctx context.Context, h hall, _ []string) (town.TownStatus, error) { return h.TownStatus(ctx) }, printTown),
 		hallCommand(std, pause, func(ctx context.Context, h hall, args []string) (town.TownStatus, error) {
 			return h.Pause(ctx, join(args))
 		}, printTown),
-		hallCommand(std, resume, func(ctx context.Context, h hall, _ []string) (town.TownStatus, error) { return h.Pause(ctx, "") }, printTown))
+		hallCommand(std, resume, func(ctx context.Context, h hall, _ []string) (town.TownStatus, error) { return h.Pause(ctx, "") }, printTown),
+		hallCommand(std, quota, func(ctx context.Context, h hall, args []string) (town.TownStatus, error) {
+			percent, err := strconv.Atoi(args[0])
+			if err != nil {
+				return town.TownStatus{}, fmt.Errorf("%q is no whole number: %w", args[0], town.ErrInvalid)
+			}
+			return h.SetMinQuota(ctx, percent)
+		}, printTown))
 }
 
 func newSlingCommand(std stdio) *cobra.Command {
@@ -35,6 +46,9 @@ func printTown(w io.Writer, s town.TownStatus) error {
 	fmt.Fprintf(w, "town %s: %s\n", s.TownID, strings.Join(townLine(s), ", "))
 	if s.Paused != "" {
 		fmt.Fprintf(w, "paused: %s (townd town resume)\n", printable(s.Paused))
+	}
+	if s.Standby != nil {
+		fmt.Fprintln(w, standbyLine(*s.Standby))
 	}
 	for _, part := range []struct {
 		title string
@@ -57,6 +71,11 @@ func printTown(w io.Writer, s town.TownStatus) error {
 	return nil
 }
 
+// standbyLine says until when no agents are started, in the time of this place.
+func standbyLine(s town.Standby) string {
+	return fmt.Sprintf("standby until %s: %s", s.Until.Local().Format("15:04"), printable(s.Why))
+}
+
 // townLine is the town in a few words.
 func townLine(s town.TownStatus) []string {
 	parts := []string{"no container has reported yet"}
@@ -65,6 +84,12 @@ func townLine(s town.TownStatus) []string {
 		if i.Outbox.Pending > 0 || i.Outbox.Dead > 0 {
 			parts = append(parts, fmt.Sprintf("%d reports on their way, %d refused", i.Outbox.Pending, i.Outbox.Dead))
 		}
+	}
+	if q := s.Quota; q != nil {
+		parts = append(parts, fmt.Sprintf("%s %s ago", printable(q.String()), age(q.CheckedAt)))
+	}
+	if s.MinQuota > 0 {
+		parts = append(parts, fmt.Sprintf("minimum %d %%", s.MinQuota))
 	}
 	for _, status := range []town.BeadStatus{town.BeadOpen, town.BeadInProgress, town.BeadInReview, town.BeadClosed, town.BeadFailed} {
 		if n := s.Beads[status]; n > 0 {

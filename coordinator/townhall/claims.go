@@ -16,10 +16,14 @@ const beadIsReady = `status = 'open' AND blockers = 0 AND hold = '' AND not_befo
 // claimNext gives the next bead of a rig to an agent: the one that is due first of
 // those that are ready. A bead that was never taken gets a name from name, which is
 // given those that live beads of the rig have, and with it its agent id and branch;
-// later attempts keep them. ok is false when no bead is ready. The lease ends after
-// Config.Lease. Whether the town or the rig is paused or full, the caller knows.
+// later attempts keep them. ok is false when no bead is ready, or a standby has begun
+// since the caller looked. The lease ends after Config.Lease. Whether the town or the
+// rig is paused or full, the caller knows.
 func (h *Hall) claimNext(ctx context.Context, rigID string, name func(taken map[string]bool) string) (bead town.Bead, ok bool, err error) {
 	err = h.write(ctx, fact, func(t *tx) error {
+		if _, _, standby, err := h.quota(t); err != nil || standby != nil {
+			return err
+		}
 		if err := wakeLater(t); err != nil {
 			return err
 		}

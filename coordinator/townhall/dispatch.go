@@ -140,8 +140,16 @@ func (d *dispatcher) wakeAt(at time.Time) {
 }
 
 // look reads what several steps need.
-func (d *dispatcher) look(ctx context.Context, _ time.Time) (err error) {
+func (d *dispatcher) look(ctx context.Context, _ time.Time) error {
+	was := d.town.standby
+	var err error
 	d.town, err = d.h.townState(ctx)
+	switch is := d.town.standby; {
+	case was == nil && is != nil:
+		d.log.Warn("standby: no agents are started", "why", is.Why, "until", is.Until)
+	case was != nil && is == nil && err == nil:
+		d.log.Info("standby is over")
+	}
 	return err
 }
 

@@ -22,6 +22,7 @@ func checkHeartbeat(hb town.Heartbeat) error {
 	c.id("instanceId", hb.InstanceID)
 	c.line("status", hb.Status, 100)
 	c.line("version", hb.Version, 200)
+	c.quota(hb.Quota)
 	if len(hb.Agents) > maxAgents {
 		c.add("agents", "are %d, the most is %d", len(hb.Agents), maxAgents)
 		return c.err()
@@ -56,6 +57,9 @@ func (h *Hall) Heartbeat(ctx context.Context, hb town.Heartbeat) (reply town.Hea
 	err = h.write(ctx, d, func(t *tx) error {
 		reply = town.HeartbeatReply{Heartbeat: true}
 		if reply.Epoch, err = seeInstance(t, hb); err != nil {
+			return err
+		}
+		if err := seeQuota(t, hb.Quota); err != nil {
 			return err
 		}
 		if err := orderDone(t, hb.OrdersDone); err != nil {

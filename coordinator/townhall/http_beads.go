@@ -9,10 +9,7 @@ import (
 func (f *face) status(c *request) (any, error) { return found(f.hall.Status(c.Context())) }
 
 func (f *face) settings(c *request, req api.TownSettings) (any, error) {
-	if req.Paused == nil {
-		return f.status(c)
-	}
-	return found(f.hall.Pause(c.Context(), c.caller, *req.Paused))
+	return found(f.hall.Set(c.Context(), c.caller, Settings{Paused: req.Paused, MinQuota: req.MinQuota}))
 }
 
 func (f *face) rigs(c *request) (any, error) {

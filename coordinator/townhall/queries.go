@@ -66,6 +66,7 @@ func (h *Hall) handBack(ctx context.Context, bead town.Bead, reason string, notB
 // townState is what each pass of the dispatcher needs of the town as a whole.
 type townState struct {
 	paused   string // why nothing is handed out
+	standby  *town.Standby
 	breaker  breaker
 	instance string    // id of the container, "" before its first heartbeat
 	draining bool      // it said that it starts nothing any more
@@ -75,6 +76,9 @@ type townState struct {
 func (h *Hall) townState(ctx context.Context) (s townState, err error) {
 	err = h.read(ctx, func(r reader) error {
 		if s.paused, err = getSetting(r, settingPaused); err != nil {
+			return err
+		}
+		if _, _, s.standby, err = h.quota(r); err != nil {
 			return err
 		}
 		text, err := getSetting(r, settingBreaker)

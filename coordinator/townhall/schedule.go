@@ -80,6 +80,10 @@ func inTurn(ids []string, last string) []string {
 
 // open reports whether starts of a rig may go through, and asks for a pass when they may again.
 func (d *dispatcher) open(rigID string, now time.Time) bool {
+	if s := d.town.standby; s != nil {
+		d.wakeAt(s.Until)
+		return false
+	}
 	for _, g := range []*gate{&d.container, d.gateOf(rigID)} {
 		if !g.lets(now) {
 			d.wakeAt(g.opens(now))

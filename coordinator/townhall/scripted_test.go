@@ -26,6 +26,7 @@ type scripted struct {
 
 	mu      sync.Mutex
 	begun   time.Time
+	left    *town.Quota
 	agents  map[string]town.AgentHeartbeat
 	starts  []town.StartRequest
 	merges  []api.MergeRequest
@@ -130,7 +131,7 @@ func (c *scripted) Merge(_ context.Context, req api.MergeRequest) (api.MergeResu
 func (c *scripted) beat(t testing.TB) {
 	t.Helper()
 	c.mu.Lock()
-	hb := town.Heartbeat{InstanceID: c.instance, StartedAt: c.begun, SentAt: time.Now().UTC(), Status: "ok", Agents: slices.Collect(maps.Values(c.agents))}
+	hb := town.Heartbeat{InstanceID: c.instance, StartedAt: c.begun, SentAt: time.Now().UTC(), Status: "ok", Agents: slices.Collect(maps.Values(c.agents)), Quota: c.left}
 	c.mu.Unlock()
 	if _, err := c.hall.Heartbeat(t.Context(), hb); err != nil {
 		t.Errorf("heartbeat: %v", err)

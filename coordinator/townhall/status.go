@@ -28,6 +28,9 @@ func (h *Hall) status(r reader) (s town.TownStatus, err error) {
 	if s.Paused, err = getSetting(r, settingPaused); err != nil {
 		return s, err
 	}
+	if s.Quota, s.MinQuota, s.Standby, err = h.quota(r); err != nil {
+		return s, err
+	}
 	if s.Instance, err = instanceStatus(r); err != nil {
 		return s, err
 	}
@@ -43,7 +46,7 @@ func (h *Hall) status(r reader) (s town.TownStatus, err error) {
 	if s.Waiting, err = waiting(r, s.Rigs); err != nil {
 		return s, err
 	}
-	if err := h.explain(r, s.Waiting, s.Rigs, s.Paused); err != nil {
+	if err := h.explain(r, &s); err != nil {
 		return s, err
 	}
 	if s.Merges, err = collect(r, scanMerge, `SELECT `+mergeColumns+` FROM merges INDEXED BY merges_queue WHERE `+mergeIsLive+` ORDER BY n`); err != nil {
@@ -94,16 +97,38 @@ func waiting(r reader, rigs []town.Rig) ([]town.Bead, error) {
 	return beads[:min(len(beads), maxWaiting)], nil
 }
 
-// Pause stops handing out beads for that reason, or goes on when it is "".
-func (h *Hall) Pause(ctx context.Context, c Caller, reason string) (s town.TownStatus, err error) {
-	var ck check
-	ck.line("paused", reason, maxReason)
-	if err := firstOf(c.lead("pause the town"), ck.err()); err != nil {
+// Settings are what can be changed of the town as a whole. What is nil stays.
+type Settings struct {
+	Paused   *string // why nothing is handed out; "" goes on
+	MinQuota *int    // percent, below which no agents are started; 0 for never
+}
+
+func (set Settings) check() error {
+	var c check
+	if set.Paused != nil {
+		c.line("paused", *set.Paused, maxReason)
+	}
+	if set.MinQuota != nil && (*set.MinQuota < 0 || *set.MinQuota > 100) {
+		c.add("minQuotaPercent", "must be 0 to 100")
+	}
+	return c.err()
+}
+
+// Set changes settings.
+func (h *Hall) Set(ctx context.Context, c Caller, set Settings) (s town.TownStatus, err error) {
+	if err := firstOf(c.lead("change the town's settings"), set.check()); err != nil {
 		return s, err
 	}
 	err = h.write(ctx, fact, func(t *tx) error {
-		if err := setSetting(t, settingPaused, reason); err != nil {
-			return err
+		if set.Paused != nil {
+			if err := setSetting(t, settingPaused, *set.Paused); err != nil {
+				return err
+			}
+		}
+		if set.MinQuota != nil {
+			if err := setMinQuota(t, *set.MinQuota); err != nil {
+				return err
+			}
 		}
 		s, err = h.status(t)
 		return err

@@ -15,6 +15,7 @@ type surroundings struct {
 	now               time.Time
 	blockers          []town.Bead // that it depends on and that are not closed
 	paused            string      // the town, and why
+	standby           *town.Standby
 	noContainer       bool
 	containerWhy      string // why the container is left alone for now
 	rig               town.Rig
@@ -39,6 +40,8 @@ func whyOpen(b town.Bead, s surroundings) string {
 		return "town paused: " + s.paused
 	case s.rig.Paused:
 		return "rig paused"
+	case s.standby != nil:
+		return fmt.Sprintf("standby until %s: %s", clockTime(s.standby.Until), s.standby.Why)
 	case s.noContainer:
 		return "no container"
 	case s.containerWhy != "":
@@ -118,9 +121,10 @@ func (d *dispatcher) show(now time.Time) {
 	d.h.dispatching.Store(&v)
 }
 
-// explain sets what open beads, in the order in which they are next, wait for.
-func (h *Hall) explain(r reader, beads []town.Bead, rigs []town.Rig, paused string) error {
-	common := surroundings{now: r.at(), paused: paused, townMax: math.MaxInt}
+// explain sets what the open beads of st, in the order in which they are next, wait for.
+func (h *Hall) explain(r reader, st *town.TownStatus) error {
+	beads := st.Waiting
+	common := surroundings{now: r.at(), paused: st.Paused, standby: st.Standby, townMax: math.MaxInt}
 	v := h.dispatching.Load()
 	if v != nil {
 		common.noContainer, common.containerWhy, common.townMax = v.noContainer, v.containerWhy, v.maxAgents
@@ -135,7 +139,7 @@ func (h *Hall) explain(r reader, beads []town.Bead, rigs []town.Rig, paused stri
 	}
 	common.townLive = len(rigIDs)
 	byID := map[string]town.Rig{}
-	for _, rig := range rigs {
+	for _, rig := range st.Rigs {
 		byID[rig.RigID] = rig
 	}
 	ahead := map[string]int{}

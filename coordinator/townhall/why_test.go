@@ -40,6 +40,9 @@ func TestOpenBeadSaysWhatItWaitsFor(t *testing.T) {
 		{"is next", town.Bead{NotBefore: &now}, nil},
 		{"town paused: lunch", town.Bead{}, func(s *surroundings) { s.paused = "lunch" }},
 		{"rig paused", town.Bead{}, func(s *surroundings) { s.rig.Paused = true }},
+		{"standby until 12:03: 4 % of claude's requests left", town.Bead{}, func(s *surroundings) {
+			s.standby = &town.Standby{Until: later, Why: "4 % of claude's requests left"}
+		}},
 		{"no container", town.Bead{}, func(s *surroundings) { s.noContainer = true }},
 		{"container is left alone for now: full", town.Bead{}, func(s *surroundings) { s.containerWhy = "full" }},
 		{"the rig's remote is left alone for now: down", town.Bead{}, func(s *surroundings) { s.remoteWhy = "down" }},

@@ -15,6 +15,7 @@ import { instanceID, instanceSeen, isDraining } from "./instance";
 import { delayAt, mergeDelays, pullDelays } from "./judge";
 import { type MergeRow, mergeCompleted, nextMerge, setMerge } from "./merges";
 import { openOrders, ordersDone } from "./orders";
+import { standby } from "./quota";
 import {
   beginReview,
   loadAsked,
@@ -178,6 +179,11 @@ export class Dispatcher {
 
   /** Whether starts of a rig may go through, and asks for a pass when they may again. */
   private lets(t: Tx, rigId: string): boolean {
+    const waits = standby(t);
+    if (waits) {
+      this.wakeAt(Date.parse(waits.until));
+      return false;
+    }
     for (const gate of [ofContainer, ofRig(rigId)]) {
       if (!this.gates.lets(t, gate)) {
         this.wakeAt(this.gates.opens(t, gate));

@@ -16,6 +16,7 @@ import { ackMail, listMail, sendMail } from "./mail";
 import { listMerges, mergeCompleted } from "./merges";
 import { accepts, type Params } from "./params";
 import { answerQuestion, ask, cancelQuestion, getQuestion, listQuestions } from "./questions";
+import { setMinQuota } from "./quota";
 import { deleteRig, listRigs, mustHaveRig, putRig, withoutSecrets } from "./rigs";
 import { listRuns } from "./runs";
 import { townStatus } from "./status";
@@ -206,10 +207,13 @@ function events(c: HallCall) {
     : nextEvents(c.hall, query, milliseconds);
 }
 
-const settings = body("TownSettings", (c, { paused }) =>
+const settings = body("TownSettings", (c, { paused, minQuotaPercent }) =>
   c.hall.write((t) => {
     if (paused !== undefined) {
       t.setSetting("paused", paused);
+    }
+    if (minQuotaPercent !== undefined) {
+      setMinQuota(t, minQuotaPercent);
     }
     return townStatus(t);
   }),

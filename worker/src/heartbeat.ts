@@ -5,12 +5,14 @@ import type { AgentHeartbeat, Heartbeat, Order, Usage } from "./contract";
 import { gone } from "./errors";
 import { instanceEpoch } from "./instance";
 import { openOrders, ordersDone } from "./orders";
+import { seeQuota } from "./quota";
 import { beginRun, findRun, openRuns, saveRunUsage } from "./runs";
 import type { Tx } from "./store";
 
 /** Takes a tick, and renews the leases of agents that are live with the generation of their lease. An instance that was replaced is refused (410). */
 export function heartbeat(t: Tx, hb: Heartbeat): { heartbeat: true; epoch: number; orders: Order[] } {
   const epoch = seeInstance(t, hb);
+  seeQuota(t, hb);
   ordersDone(t, hb.ordersDone ?? []);
   const runs = openRuns(t);
   for (const a of hb.agents) {

@@ -6,6 +6,7 @@ import { openEscalations } from "./escalations";
 import { instanceStatus } from "./instance";
 import { liveMerges } from "./merges";
 import { listQuestions } from "./questions";
+import { quotaState } from "./quota";
 import { listRigs } from "./rigs";
 import type { Tx } from "./store";
 import { explained } from "./why";
@@ -22,6 +23,7 @@ export function townStatus(t: Tx) {
   return {
     townId: t.town.townId,
     paused: text(paused),
+    ...quotaState(t),
     instance: instanceStatus(t),
     rigs,
     beads: countBeads(t),

@@ -1,7 +1,8 @@
 // Says to people what open beads wait for.
 import { type BeadRow, beadOf } from "./beadrows";
-import type { Bead, BeadStatus, Rig } from "./contract";
+import { type Bead, type BeadStatus, instant, type Rig } from "./contract";
 import { Gates, ofContainer, ofRig } from "./gates";
+import { standby } from "./quota";
 import { rigAgents } from "./rigs";
 import type { Tx } from "./store";
 
@@ -9,6 +10,7 @@ import type { Tx } from "./store";
 interface Surroundings {
   blockers: { id: string; status: BeadStatus }[]; // that it depends on and that are not closed
   paused: string; // the town, and why
+  standby: ReturnType<typeof standby>;
   containerWhy: string; // why the container is left alone for now
   rig: Rig | undefined;
   remoteWhy: string; // why the rig's remote is left alone for now
@@ -26,6 +28,7 @@ export function explained(t: Tx, beads: BeadRow[], rigs: Rig[], paused: string):
   }
   const townLive = [...live.values()].reduce((sum, n) => sum + n, 0);
   const gates = new Gates();
+  const waits = standby(t);
   const ahead = new Map<string, number>();
   return beads.map((b) => {
     const blockers = t.all<{ id: string; status: BeadStatus }>(
@@ -39,6 +42,7 @@ export function explained(t: Tx, beads: BeadRow[], rigs: Rig[], paused: string):
     const why = whyOpen(b, t.now, {
       blockers,
       paused,
+      standby: waits,
       containerWhy: gates.opens(t, ofContainer) > 0 ? gates.state(t, ofContainer).why : "",
       rig: rigs.find((rig) => rig.rigId === b.rigId),
       remoteWhy: gates.opens(t, ofRig(b.rigId)) > 0 ? gates.state(t, ofRig(b.rigId)).why : "",
@@ -66,6 +70,9 @@ function whyOpen(b: BeadRow, now: number, s: Surroundings): string {
   }
   if (s.rig?.paused) {
     return "rig paused";
+  }
+  if (s.standby) {
+    return `standby until ${clockTime(s.standby.until)}: ${s.standby.why}`;
   }
   if (s.containerWhy !== "") {
     return `container is left alone for now: ${s.containerWhy}`;
@@ -95,10 +102,12 @@ function whyBlocked(blockers: { id: string; status: BeadStatus }[]): string {
 }
 
 function whyLater(b: BeadRow, notBefore: number): string {
-  const text = `waits until ${new Date(notBefore).toISOString().slice(11, 16)}`;
+  const text = `waits until ${clockTime(instant(notBefore))}`;
   if (b.attempts === 0) {
     return text;
   }
   const after = /^waits until [^ ]+: (.+)$/s.exec(b.why)?.[1]; // what was written at the end of the last attempt
   return `${text}: attempt ${b.attempts + 1} of ${b.maxAttempts}${after ? ` after ${after}` : ""}`;
 }
+
+const clockTime = (time: string) => time.slice(11, 16);

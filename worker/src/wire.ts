@@ -2037,6 +2037,12 @@ export interface components {
             title: string;
             type?: components["schemas"]["BeadTypeOrNone"];
         };
+        /** @description A model that its provider is not asked for before `until`, if another one can serve. */
+        CoolingModel: {
+            model: string;
+            /** Format: date-time */
+            until: string;
+        };
         /** @description The way to the town's coordinator; absent in a town without one. */
         Coordinator: {
             /**
@@ -2253,6 +2259,8 @@ export interface components {
             maxAgents: number;
             /** @description The providers of models, the preferred one first. */
             providers?: components["schemas"]["ModelProvider"][];
+            /** @description What the town's own command measured last. */
+            quotaProbe?: components["schemas"]["Quota"];
             /** @description Rigs whose repositories were prepared since the server began. */
             rigs?: components["schemas"]["Rig"][];
             /** Format: date-time */
@@ -2274,6 +2282,7 @@ export interface components {
             instanceId: components["schemas"]["Id"];
             ordersDone?: components["schemas"]["OrderResult"][];
             outbox?: components["schemas"]["OutboxState"];
+            quota?: components["schemas"]["Quota"];
             resources?: components["schemas"]["HostResources"];
             /** Format: date-time */
             sentAt?: string;
@@ -2582,10 +2591,13 @@ export interface components {
             type: "mode";
         };
         ModelProvider: {
+            cooling?: components["schemas"]["CoolingModel"][];
             /** @description Why it did not serve when it was last asked, as an `error` event's kind. */
             kind?: string;
             message?: string;
             name: string;
+            /** @description What is left of its limits, as it told last. */
+            quota?: components["schemas"]["Quota"];
             /**
              * Format: date-time
              * @description It is not asked before then, if another one can serve.
@@ -2759,6 +2771,22 @@ export interface components {
         };
         QuestionList: {
             questions: components["schemas"]["Question"][];
+        };
+        /** @description What is left of the limit that a model provider is nearest to. It counts until its reset, 30 minutes at most. */
+        Quota: {
+            /** Format: date-time */
+            checkedAt: string;
+            /** @description Of the limit, as `requests`, `input-tokens`. */
+            name: string;
+            /** @description That is left. */
+            percent: number;
+            /** @description Absent in what the town's own command measured. */
+            provider?: string;
+            /**
+             * Format: date-time
+             * @description Absent when it is not known.
+             */
+            resetAt?: string;
         };
         /**
          * @description Why it is no longer running.
@@ -3010,6 +3038,12 @@ export interface components {
             /** @description How long the link lives; as long as the town lets it when 0. */
             seconds?: number;
         };
+        Standby: {
+            /** Format: date-time */
+            until: string;
+            /** @description For people, as `4 % of claude's requests left`. */
+            why: string;
+        };
         StartRequest: {
             agentId: components["schemas"]["Id"];
             beadId?: string;
@@ -3179,6 +3213,8 @@ export interface components {
             rigs: components["schemas"]["TownRig"][];
         };
         TownSettings: {
+            /** @description While less than that many percent of a model provider's quota are left, no agents are started; 0 for never. */
+            minQuotaPercent?: number;
             /** @description Why nothing is handed out; empty goes on. */
             paused?: string;
         };
@@ -3194,10 +3230,16 @@ export interface components {
             instance: components["schemas"]["InstanceStatus"] | null;
             /** @description Not ended. */
             merges: components["schemas"]["Merge"][];
+            /** @description Below which no agents are started; absent for never. */
+            minQuotaPercent?: number;
             /** @description Why nothing is handed out. */
             paused?: string;
             questions: components["schemas"]["Question"][];
+            /** @description The last that a heartbeat brought. */
+            quota?: components["schemas"]["Quota"];
             rigs: components["schemas"]["TownRig"][];
+            /** @description While no agents are started because of the quota. */
+            standby?: components["schemas"]["Standby"];
             townId: components["schemas"]["Id"];
             /** @description Open; the next first. */
             waiting: components["schemas"]["Bead"][];

@@ -365,6 +365,8 @@ export interface components {
             coordinator?: components["schemas"]["Coordinator"];
             /** @description The providers of models, the preferred one first. */
             providers?: components["schemas"]["ModelProvider"][];
+            /** @description What the town's own command measured last. */
+            quotaProbe?: components["schemas"]["Quota"];
             /** @description Rigs whose repositories were prepared since the server began. */
             rigs?: components["schemas"]["Rig"][];
         };
@@ -411,6 +413,23 @@ export interface components {
             resources?: components["schemas"]["HostResources"];
             outbox?: components["schemas"]["OutboxState"];
             ordersDone?: components["schemas"]["OrderResult"][];
+            quota?: components["schemas"]["Quota"];
+        };
+        /** @description What is left of the limit that a model provider is nearest to. It counts until its reset, 30 minutes at most. */
+        Quota: {
+            /** @description Absent in what the town's own command measured. */
+            provider?: string;
+            /** @description Of the limit, as `requests`, `input-tokens`. */
+            name: string;
+            /** @description That is left. */
+            percent: number;
+            /**
+             * Format: date-time
+             * @description Absent when it is not known.
+             */
+            resetAt?: string;
+            /** Format: date-time */
+            checkedAt: string;
         };
         AgentHeartbeat: {
             agentId: components["schemas"]["Id"];
@@ -484,6 +503,12 @@ export interface components {
             townId: components["schemas"]["Id"];
             /** @description Why nothing is handed out. */
             paused?: string;
+            /** @description Below which no agents are started; absent for never. */
+            minQuotaPercent?: number;
+            /** @description The last that a heartbeat brought. */
+            quota?: components["schemas"]["Quota"];
+            /** @description While no agents are started because of the quota. */
+            standby?: components["schemas"]["Standby"];
             /** @description Null before its first heartbeat. */
             instance: components["schemas"]["InstanceStatus"] | null;
             rigs: components["schemas"]["TownRig"][];
@@ -499,6 +524,12 @@ export interface components {
             merges: components["schemas"]["Merge"][];
             questions: components["schemas"]["Question"][];
             escalations: components["schemas"]["Escalation"][];
+        };
+        Standby: {
+            /** Format: date-time */
+            until: string;
+            /** @description For people, as `4 % of claude's requests left`. */
+            why: string;
         };
         InstanceStatus: {
             instanceId: string;
@@ -530,6 +561,15 @@ export interface components {
              * @description It is not asked before then, if another one can serve.
              */
             until?: string;
+            /** @description What is left of its limits, as it told last. */
+            quota?: components["schemas"]["Quota"];
+            cooling?: components["schemas"]["CoolingModel"][];
+        };
+        /** @description A model that its provider is not asked for before `until`, if another one can serve. */
+        CoolingModel: {
+            model: string;
+            /** Format: date-time */
+            until: string;
         };
         /** @description Sampled every 10 seconds; absent until the first sample. */
         Host: {
@@ -712,6 +752,8 @@ export interface components {
         TownSettings: {
             /** @description Why nothing is handed out; empty goes on. */
             paused?: string;
+            /** @description While less than that many percent of a model provider's quota are left, no agents are started; 0 for never. */
+            minQuotaPercent?: number;
         };
         TownAgent: {
             agentId: components["schemas"]["Id"];
