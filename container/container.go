@@ -26,6 +26,7 @@ import (
 type Config struct {
 	Supervisor *supervisor.Supervisor
 	Models     *llm.Gateway    // served under /llm/ to the agents; may be nil
+	QuotaProbe *llm.Probe      // may be nil
 	Git        *gitmgr.Manager // its proxy is served under /git/ to the agents; may be nil
 	// SetGitToken, if set, changes the town's credential for the git remotes of a host,
 	// github.com when that is empty.

@@ -58,6 +58,12 @@ func (s *Server) look(ctx context.Context) api.Health {
 		Warnings:  append([]string{}, s.cfg.Warnings...),
 	}
 	h.Providers = s.providers()
+	if s.cfg.QuotaProbe != nil {
+		var problem string
+		if h.QuotaProbe, problem = s.cfg.QuotaProbe.Quota(); problem != "" {
+			h.Warnings = append(h.Warnings, "quota probe: "+problem)
+		}
+	}
 	for _, rig := range s.cfg.Supervisor.Rigs() {
 		out := api.Rig{RigID: rig.ID, State: string(rig.State), Phase: rig.Phase, Progress: rig.Percent}
 		if rig.Err != nil {
@@ -94,13 +100,32 @@ func (s *Server) providers() []api.ModelProvider {
 	}
 	var all []api.ModelProvider
 	for _, p := range s.cfg.Models.Stats().Providers {
-		m := api.ModelProvider{Name: p.Provider, Kind: p.Kind, Message: p.Message}
+		m := api.ModelProvider{Name: p.Provider, Kind: p.Kind, Message: p.Message, Quota: p.Quota}
 		if !p.Until.IsZero() {
 			m.Until = new(p.Until.UTC())
+		}
+		for _, c := range p.Cooling {
+			m.Cooling = append(m.Cooling, api.CoolingModel{Model: c.Model, Until: c.Until.UTC()})
 		}
 		all = append(all, m)
 	}
 	return all
+}
+
+// Quota returns the scarcest of what is known to be left, nil when nothing is that
+// still counts.
+func (s *Server) Quota() *town.Quota {
+	var all []*town.Quota
+	if s.cfg.QuotaProbe != nil {
+		q, _ := s.cfg.QuotaProbe.Quota()
+		all = append(all, q)
+	}
+	if s.cfg.Models != nil {
+		for _, p := range s.cfg.Models.Stats().Providers {
+			all = append(all, p.Quota)
+		}
+	}
+	return town.Scarcest(time.Now(), all...)
 }
 
 // healthStatus says the worst that is true.

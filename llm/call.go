@@ -416,6 +416,9 @@ func (c *call) failed(t *target, began time.Time, n, status int, header http.Hea
 	}
 	if !c.op.free {
 		c.g.quota.failed(t.name, t.model, f.call.Kind, f.call.Message, f.call.Delay)
+		if f.call.Kind == town.KindRateLimit {
+			c.noteLimits(t, header, f.call.Delay)
+		}
 	}
 	c.record(&f.call, n, now.Sub(began), false)
 	return f

@@ -5,17 +5,37 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"townd/town"
 )
 
 // Limit is what a provider says is left of the limit that it is nearest to.
 type Limit struct {
-	Name      string    `json:"name"` // as requests, input-tokens
-	Limit     float64   `json:"limit"`
-	Remaining float64   `json:"remaining"`
-	Percent   float64   `json:"pct"` // that is left
-	ResetAt   time.Time `json:"resetAt,omitzero"`
-	CheckedAt time.Time `json:"checkedAt"`
+	Name      string // as requests, input-tokens
+	Limit     float64
+	Remaining float64
+	Percent   float64 // that is left
+	ResetAt   time.Time
 }
+
+// quotaOf returns what is left at a provider. It counts until its reset, which is
+// zero when that is not known.
+func quotaOf(provider, name string, percent float64, resetAt, checkedAt time.Time) *town.Quota {
+	q := town.Quota{Provider: provider, Name: name, Percent: min(max(percent, 0), 100), CheckedAt: checkedAt.UTC()}
+	switch last := checkedAt.Add(maxDelay); {
+	case resetAt.IsZero():
+	case resetAt.Before(checkedAt):
+		q.ResetAt = q.CheckedAt
+	case resetAt.After(last):
+		q.ResetAt = last.UTC()
+	default:
+		q.ResetAt = resetAt.UTC()
+	}
+	return &q
+}
+
+// maxLimitName is more than any limit's name has.
+const maxLimitName = 64
 
 // readLimits reads the rate-limit headers of an answer. They are named
 // anthropic-ratelimit-tokens-remaining, x-ratelimit-remaining-tokens or
@@ -24,7 +44,7 @@ func readLimits(h http.Header, now time.Time) map[string]*Limit {
 	var limits map[string]*Limit
 	for name, values := range h {
 		_, what, ok := strings.Cut(strings.ToLower(name), "ratelimit-")
-		if !ok || len(values) == 0 {
+		if !ok || len(values) == 0 || len(what) > maxLimitName {
 			continue
 		}
 		for _, member := range []string{"limit", "remaining", "reset"} {
@@ -37,7 +57,7 @@ func readLimits(h http.Header, now time.Time) map[string]*Limit {
 			}
 			l := limits[bucket]
 			if l == nil {
-				l = &Limit{Name: bucket, Limit: -1, Remaining: -1, CheckedAt: now}
+				l = &Limit{Name: bucket, Limit: -1, Remaining: -1}
 				limits[bucket] = l
 			}
 			l.set(member, values[0], now)

@@ -20,7 +20,7 @@ var pieces = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 func (c *call) pass(t *target, resp *http.Response, stall *time.Timer, began time.Time, n int) {
 	if !c.op.free {
 		c.g.quota.worked(t.name, t.model)
-		c.noteLimits(t, resp.Header)
+		c.noteLimits(t, resp.Header, 0)
 	}
 	h := c.w.Header()
 	passHeader(h, resp.Header, c.g.mask.text)
@@ -97,11 +97,18 @@ func (c *call) stream(body io.Reader, m *meter, stall *time.Timer) (readErr, wri
 	}
 }
 
-// noteLimits reads what is left of the provider's limits.
-func (c *call) noteLimits(t *target, h http.Header) {
-	limits := readLimits(h, time.Now())
-	if limit := tightest(limits); limit != nil {
-		c.g.quota.saw(t.name, *limit)
+// noteLimits reads what is left of the provider's limits. One that refuses a call for
+// a limit, and says no more than how long, has nothing left.
+func (c *call) noteLimits(t *target, h http.Header, refused time.Duration) {
+	now := time.Now()
+	limits := readLimits(h, now)
+	switch limit := tightest(limits); {
+	case limit != nil:
+		c.g.quota.saw(t.name, t.model, quotaOf(t.name, limit.Name, limit.Percent, limit.ResetAt, now))
 		c.g.quota.rest(t.name, t.model, usedUp(limits))
+	case refused > 0:
+		c.g.quota.saw(t.name, t.model, quotaOf(t.name, "requests", 0, now.Add(refused), now))
+	default:
+		c.g.quota.saw(t.name, t.model, nil)
 	}
 }

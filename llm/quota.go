@@ -1,8 +1,10 @@
 package llm
 
 import (
+	"cmp"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ const (
 	longest     = 30 * time.Minute // of these, and of what providers ask for
 	probeTime   = 2 * time.Second  // others wait so long for the one that tries
 	maxGates    = 1024             // more are forgotten, the next to open first
+	maxCooling  = 20               // models of a provider that Health names
 )
 
 // quota knows which providers cannot serve now, and when to try them again. A
@@ -26,6 +29,7 @@ type quota struct {
 
 	mu     sync.Mutex
 	gates  map[gateKey]*gate
+	left   map[gateKey]town.Quota // as the newest answer of each told; of at most maxGates
 	health map[string]*Health
 }
 
@@ -41,7 +45,7 @@ type gate struct {
 }
 
 func newQuota(log *slog.Logger) *quota {
-	return &quota{log: log, gates: make(map[gateKey]*gate), health: make(map[string]*Health)}
+	return &quota{log: log, gates: make(map[gateKey]*gate), left: make(map[gateKey]town.Quota), health: make(map[string]*Health)}
 }
 
 // verdict says whether a call may go to a provider.
@@ -192,20 +196,59 @@ func (q *quota) of(provider string) *Health {
 	return h
 }
 
-// saw notes what a provider said is left of its limits.
-func (q *quota) saw(provider string, limit Limit) {
+// saw notes what a provider said is left for a model, nil when it said nothing.
+func (q *quota) saw(provider, model string, left *town.Quota) {
 	q.mu.Lock()
-	q.of(provider).Quota = &limit
-	q.mu.Unlock()
+	defer q.mu.Unlock()
+	key := gateKey{provider, model}
+	if left == nil {
+		delete(q.left, key)
+		return
+	}
+	if _, known := q.left[key]; !known && len(q.left) >= maxGates {
+		var oldest gateKey
+		var when time.Time
+		for other, q := range q.left {
+			if oldest == (gateKey{}) || q.CheckedAt.Before(when) {
+				oldest, when = other, q.CheckedAt
+			}
+		}
+		delete(q.left, oldest)
+	}
+	q.left[key] = *left
+}
+
+// leftOf returns what is left of a provider's limits: of its models' that still count
+// the least, else the newest; nil for none. q.mu is held.
+func (q *quota) leftOf(provider string, now time.Time) *town.Quota {
+	var all []*town.Quota
+	for key, left := range q.left {
+		if key.provider == provider {
+			all = append(all, &left)
+		}
+	}
+	if least := town.Scarcest(now, all...); least != nil || len(all) == 0 {
+		return least
+	}
+	return slices.MaxFunc(all, func(a, b *town.Quota) int { return a.CheckedAt.Compare(b.CheckedAt) })
+}
+
+// cooling returns the models that a provider is not asked for now. q.mu is held.
+func (q *quota) cooling(provider string, now time.Time) []Cooling {
+	var all []Cooling
+	for key, g := range q.gates {
+		if key.provider == provider && key.model != "" && now.Before(g.until) {
+			all = append(all, Cooling{Model: key.model, Until: g.until})
+		}
+	}
+	slices.SortFunc(all, func(a, b Cooling) int { return cmp.Or(a.Until.Compare(b.Until), cmp.Compare(a.Model, b.Model)) })
+	return all[:min(len(all), maxCooling)]
 }
 
 func (q *quota) snapshot(provider string) Health {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	h := *q.of(provider)
-	if h.Quota != nil {
-		limit := *h.Quota
-		h.Quota = &limit
-	}
+	now, h := time.Now(), *q.of(provider)
+	h.Quota, h.Cooling = q.leftOf(provider, now), q.cooling(provider, now)
 	return h
 }

@@ -34,12 +34,19 @@ type Tokens struct {
 
 // Health is how it stands with a provider.
 type Health struct {
-	Provider string         `json:"provider"`
-	Kind     town.ErrorKind `json:"kind,omitempty"` // why it did not serve when last asked; empty when it did
-	Message  string         `json:"message,omitempty"`
-	Since    time.Time      `json:"since,omitzero"` // of Kind
-	Until    time.Time      `json:"until,omitzero"` // it is not asked before then, if another one can serve
-	Quota    *Limit         `json:"quota,omitempty"`
+	Provider string
+	Kind     town.ErrorKind // why it did not serve when last asked; empty when it did
+	Message  string
+	Since    time.Time   // of Kind
+	Until    time.Time   // it is not asked before then, if another one can serve
+	Quota    *town.Quota // the scarcest of its models', nil while it has told none
+	Cooling  []Cooling   // the next to be asked again first, at most 20
+}
+
+// Cooling is a model that its provider is not asked for before Until, if another one can serve.
+type Cooling struct {
+	Model string
+	Until time.Time
 }
 
 // maxModels bounds the names of models in Stats that are not in the settings:

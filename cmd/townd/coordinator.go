@@ -145,6 +145,7 @@ func (t *linkTown) Instance() (string, time.Time) { return t.agents.Instance() }
 func (t *linkTown) Heartbeat() town.Heartbeat {
 	return town.Heartbeat{
 		Status: t.face.Status(context.Background()), Version: version, Agents: t.agents.Heartbeats(), Resources: t.face.Resources(),
+		Quota: t.face.Quota(),
 	}
 }
 

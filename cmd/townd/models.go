@@ -29,6 +29,8 @@ type modelSettings struct {
 	Prices   map[string]llm.Price
 	HTTP     []string // hosts that keys may be sent to without TLS
 
+	QuotaProbe string // command that measures what the gateway does not see
+
 	OpenRouterKey, GatewayKey, GatewayToken, GatewayURL, AnthropicKey, OpenAIKey, GeminiKey string
 }
 
@@ -45,6 +47,7 @@ func (m *modelSettings) settings() []setting {
 		{"llm-dialects", "LLM_DIALECTS", "what the provider compatible speaks, of openai, responses, anthropic (default all)", list(&m.Dialects, "")},
 		{"llm-prices", "LLM_PRICES", "USD for a million tokens, as MODEL=INPUT/OUTPUT or MODEL=INPUT/OUTPUT/CACHEREAD/CACHEWRITE, several with commas", prices(&m.Prices)},
 		{"llm-http-hosts", "LLM_HTTP_HOSTS", "hosts that keys may be sent to by http, without TLS, besides this machine", list(&m.HTTP, "")},
+		{"quota-probe", "TOWND_QUOTA_PROBE", "shell command, run each minute, that tells as JSON how many percent of a quota are left which the town does not see by itself", text(&m.QuotaProbe, "")},
 		{"", "OPENROUTER_API_KEY", "key of openrouter", text(&m.OpenRouterKey, "")},
 		{"", "ANTHROPIC_API_KEY", "key of claude", text(&m.AnthropicKey, "")},
 		{"", "OPENAI_API_KEY", "key of openai", text(&m.OpenAIKey, "")},

@@ -123,7 +123,8 @@ type townServer struct {
 	budget time.Duration
 	git    *gitmgr.Manager
 	models *llm.Gateway
-	hall   *townHall // nil where the coordinator is elsewhere
+	probe  *llm.Probe // nil where none is set
+	hall   *townHall  // nil where the coordinator is elsewhere
 	link   *coordinator.Link
 	agents *supervisor.Supervisor
 	socket *tools.Server
@@ -209,8 +210,11 @@ func openTown(ctx context.Context, c *Config, address net.Addr, token string, se
 	if warning != "" {
 		warnings = append(warnings, warning)
 	}
+	if c.Models.QuotaProbe != "" {
+		t.probe = llm.StartProbe(c.Models.QuotaProbe, secrets.Mask, log.With("room", "llm"))
+	}
 	t.face = container.New(container.Config{
-		Supervisor: t.agents, Models: t.models, Git: t.git, SetGitToken: tokens.set, TownID: c.Coordinator.TownID, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
+		Supervisor: t.agents, Models: t.models, QuotaProbe: t.probe, Git: t.git, SetGitToken: tokens.set, TownID: c.Coordinator.TownID, Token: token, Version: version, Home: c.Home, Loopback: loopbackOnly(c.Listen),
 		PullRequests:  c.Git.proposals(forge.ProposalsConfig{Git: t.git, Merge: t.agents.Merge}, tokens),
 		ByPullRequest: c.Git.byPullRequest,
 		Metrics:       metrics, Secrets: secrets, Log: log, Warnings: warnings,
@@ -390,6 +394,9 @@ func (t *townServer) closeRooms() error {
 	}
 	if t.models != nil {
 		errs = multierror.Append(errs, t.models.Close())
+	}
+	if t.probe != nil {
+		t.probe.Close()
 	}
 	if t.agents != nil {
 		errs = multierror.Append(errs, t.agents.Close())
