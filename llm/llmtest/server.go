@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -22,6 +23,7 @@ type Step struct {
 	Tools []Tool // calls; the turn goes on with their results
 	Usage Usage  // DefaultUsage when zero
 
+	Header     http.Header   // of the answer, besides its own
 	Status     int           // answer with this HTTP status and an error instead
 	ErrorType  string        // of that error, as rate_limit_error; from the status when empty
 	RetryAfter time.Duration // its Retry-After, in whole seconds
@@ -182,6 +184,7 @@ func (s *Server) answer(w http.ResponseWriter, hr *http.Request, body []byte, p 
 	}
 	r.Path, r.Header, r.Body = hr.URL.Path, hr.Header.Clone(), body
 	st := s.next(r)
+	maps.Copy(w.Header(), st.Header)
 	if st.Status != 0 {
 		if st.RetryAfter > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(st.RetryAfter/time.Second)))

@@ -353,6 +353,42 @@ await step("a conversation is played again, step by step too", async () => {
   await page.getByRole("button", { name: "Play" }).waitFor();
 });
 
+await step("a quota that is almost used up holds new work back", async () => {
+  const told = async () => (await town("GET", "status")).quota?.provider === "claude";
+  await until(told, "a heartbeat has told what the model's answers did");
+  await go("#/town");
+  must((await page.locator(".standby").count()) === 0, "standby without a minimum");
+  await town("PATCH", "settings", { minQuotaPercent: 10 });
+  const bead = await town("POST", `rigs/${rig}/beads`, { title: "waits for the quota" });
+  const badge = page.locator(".standby", { hasText: /standby until \d\d:\d\d/ });
+  await badge.getByText("4 % of claude's input-tokens left").waitFor();
+  const next = page.getByRole("region", { name: "Waiting" });
+  await next.getByText(/standby until \d\d:\d\d: 4 % of claude's input-tokens left/).waitFor();
+  must((await town("GET", `beads/${bead.id}`)).status === "open", "the bead was taken");
+  const shot = (name) => process.env.SHOTS && page.screenshot({ path: `${process.env.SHOTS}/standby-${name}.png` });
+  await shot("town");
+  await page.setViewportSize({ width: 390, height: 844 });
+  must((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390, "the badge is wider than a phone");
+  await shot("phone");
+  await page.setViewportSize({ width: 1440, height: 900 });
+  await go("#/health");
+  await page.getByRole("region", { name: /Standby until/ }).waitFor();
+  await page
+    .locator("li", { hasText: "claude" })
+    .getByText(/^4 % of input-tokens left, reset at .+, seen /)
+    .waitFor();
+  await page
+    .locator("li", { hasText: "probe" })
+    .getByText(/^40 % of five_hour left, reset at .+, seen /)
+    .waitFor();
+  await page.getByText("while less than 10 % of a quota is left").waitFor();
+  await shot("health");
+  await go("#/town");
+  await town("PATCH", "settings", { minQuotaPercent: 0 });
+  await badge.waitFor({ state: "detached" });
+  await until(async () => (await town("GET", `beads/${bead.id}`)).status !== "open", "the bead is taken");
+});
+
 await step("a failed bead is retried where it is shown", async () => {
   await town("PATCH", "settings", { paused: "for the test" });
   const bead = await town("POST", `rigs/${rig}/beads`, { title: "will fail", body: "x" });

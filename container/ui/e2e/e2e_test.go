@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,8 @@ func TestDashboardInABrowser(t *testing.T) {
 	claude := llmtest.Program(t, "claude")
 	_, model := llmtest.Serve(t, conversation)
 	home, address := serve(t, "PATH="+agenttest.Reachable(t, claude)+":"+os.Getenv("PATH"),
-		"LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody")
+		"LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody",
+		`TOWND_QUOTA_PROBE=echo '{"pct": 40.2, "limit": "five_hour", "reset_at_iso": "2100-01-02T15:04:05Z"}'`)
 	steps.Run(t, "dashboard.mjs", patience, "TOWND_URL=http://"+address, "TOWND_TOKEN="+token,
 		"SERVER_LOCK="+filepath.Join(home, "server.lock"), "SHOTS="+os.Getenv("TOWND_UI_SHOTS"))
 }
@@ -47,7 +49,10 @@ func conversation(r *llmtest.Request) llmtest.Step {
 			Tools: []llmtest.Tool{{Name: "write", Input: map[string]any{"file_path": "one.txt", "content": "<b>written</b>\n"}}},
 		}
 	}
-	return llmtest.Step{Text: "It is done."}
+	return llmtest.Step{Text: "It is done.", Header: http.Header{
+		"Anthropic-Ratelimit-Input-Tokens-Limit": {"50000"}, "Anthropic-Ratelimit-Input-Tokens-Remaining": {"2100"},
+		"Anthropic-Ratelimit-Input-Tokens-Reset": {time.Now().Add(time.Hour).UTC().Format(time.RFC3339)},
+	}}
 }
 
 // serve starts a town with one repository, whose keeper brings its server back.

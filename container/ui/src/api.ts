@@ -14,6 +14,7 @@ export type Question = Schemas["Question"];
 export type Escalation = Schemas["Escalation"];
 export type Mail = Schemas["Mail"];
 export type Health = Schemas["Health"];
+export type Quota = Schemas["Quota"];
 export type Screen = Schemas["Screen"];
 export type Diff = Schemas["Diff"];
 export type AgentEvent = Schemas["Event"];

@@ -56,6 +56,14 @@ export function moment(time: string): string {
   return new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short", hour12: false });
 }
 
+/** A time to the minute, with its day unless that is today. */
+export function minute(time: string, now = new Date()): string {
+  const at = new Date(time);
+  const text = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  if (at.toDateString() === now.toDateString()) return text;
+  return `${at.toLocaleDateString([], { day: "numeric", month: "short" })} ${text}`;
+}
+
 /** The part of an id that people tell beads apart by. */
 export function short(id: string): string {
   return id.slice(-8);

@@ -1,7 +1,7 @@
 /** How the town is: capacity, disk, reports to the coordinator, models, repositories. */
 import type { ComponentChildren } from "preact";
-import type { Health } from "../api";
-import { ago, bytes, span } from "../format";
+import type { Health, Quota } from "../api";
+import { ago, bytes, line, minute, span } from "../format";
 import { type Context, Empty, Pill, Problem, useRead } from "../parts";
 import { useTown } from "../town";
 
@@ -26,6 +26,9 @@ export function HealthView({ at }: { at: Context }) {
       <List title="What is wrong" items={h.degraded} tone="bad" />
       <List title="What may go wrong" items={h.warnings} tone="warn" />
       {status?.paused && <List title="Paused" items={[status.paused]} tone="warn" />}
+      {status?.standby && (
+        <List title={`Standby until ${minute(status.standby.until)}`} items={[status.standby.why]} tone="calm" />
+      )}
       <div class="gauges">
         <Gauge title="Agents" value={h.agents} of={h.maxAgents}>
           {h.agents} of {h.maxAgents}
@@ -70,9 +73,23 @@ export function HealthView({ at }: { at: Context }) {
               <li key={p.name}>
                 {p.name} <Pill tone={p.kind ? "warn" : "good"}>{p.kind || "ok"}</Pill>{" "}
                 <span class="faint">{p.message}</span>
+                {p.quota && <Left q={p.quota} />}
+                {p.cooling && (
+                  <p class="faint words">
+                    cooling down: {p.cooling.map((c) => `${line(c.model)} until ${minute(c.until)}`).join(", ")}
+                  </p>
+                )}
               </li>
             ))}
+            {h.quotaProbe && (
+              <li>
+                probe <Left q={h.quotaProbe} />
+              </li>
+            )}
           </ul>
+          {status?.minQuotaPercent && (
+            <p class="faint">No agent is started while less than {status.minQuotaPercent} % of a quota is left.</p>
+          )}
           <h2>Repositories</h2>
           <ul class="lines">
             {status?.rigs.map((r) => (
@@ -94,6 +111,16 @@ export function HealthView({ at }: { at: Context }) {
         </div>
       </div>
     </section>
+  );
+}
+
+/** What is left of a quota. */
+function Left({ q }: { q: Quota }) {
+  return (
+    <p class="faint words">
+      {Math.floor(q.percent)} % of {line(q.name)} left{q.resetAt && `, reset at ${minute(q.resetAt)}`}, seen{" "}
+      {ago(q.checkedAt)}
+    </p>
   );
 }
 

@@ -1,8 +1,8 @@
 /** The town at a glance: what needs a person, then every agent with its screen. */
 import { memo } from "preact/compat";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { TownAgent } from "../api";
-import { ago, bytes, count, line, money } from "../format";
+import type { TownAgent, TownStatus } from "../api";
+import { ago, bytes, count, line, minute, money } from "../format";
 import { type Context, Empty, Pill, Problem, useAction } from "../parts";
 import { to } from "../route";
 import { Wall } from "../term/mini";
@@ -30,6 +30,7 @@ export function TownView({ at }: { at: Context }) {
           <h2>Agents</h2>
           <Counts view={view} />
           {view.status?.paused && <Pill tone="warn">paused: {line(view.status.paused, 80)}</Pill>}
+          {view.status?.standby && <Standby {...view.status.standby} />}
           <span class="grow" />
           {over > 0 && (
             <label class="check">
@@ -89,6 +90,15 @@ function Needs({ at, view }: { at: Context; view: View }) {
         ))}
       </div>
     </section>
+  );
+}
+
+/** Why nobody is started for now: nobody has to do anything about it. */
+function Standby({ until, why }: NonNullable<TownStatus["standby"]>) {
+  return (
+    <span class="standby">
+      <Pill tone="calm">standby until {minute(until)}</Pill> <span class="faint">{line(why, 120)}</span>
+    </span>
   );
 }
 
