@@ -103,6 +103,10 @@ func (p *Probe) look(ctx context.Context) {
 	}
 }
 
+// probeScript runs its $0 beside what ends their process group when we were killed
+// meanwhile.
+const probeScript = `{ sleep 30 && kill -9 0; } >/dev/null 2>&1 & exec /bin/sh -c "$0"`
+
 var errProbeTime = fmt.Errorf("it did not end within %v", probeMost)
 
 // runProbe returns what the command says. No process of its group is left.
@@ -110,7 +114,7 @@ func runProbe(ctx context.Context, command string) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, probeMost, errProbeTime)
 	defer cancel()
 	var out probeOutput
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", probeScript, command)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LC_ALL=C.UTF-8"}
 	cmd.Stdout = &out
