@@ -66,7 +66,7 @@ func townLine(s town.TownStatus) []string {
 			parts = append(parts, fmt.Sprintf("%d reports on their way, %d refused", i.Outbox.Pending, i.Outbox.Dead))
 		}
 	}
-	for _, status := range []town.BeadStatus{town.BeadOpen, town.BeadInProgress, town.BeadInReview, town.BeadClosed, town.BeadFailed} {
+	for _, status := range []town.BeadStatus{town.BeadOpen, town.BeadInProgress, town.BeadInReview, town.BeadFailed, town.BeadClosed} {
 		if n := s.Beads[status]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(status), "_", " ")))
 		}
