@@ -172,16 +172,16 @@ func TestStartThatWasCutOffIsNoAttempt(t *testing.T) {
 				d.beat(t)
 				d.want(t, b.ID, town.BeadInProgress)
 				down = false
-				d.scripted.mu.Lock()
-				clear(d.scripted.agents)
-				d.scripted.mu.Unlock()
+				d.mu.Lock()
+				clear(d.agents)
+				d.mu.Unlock()
 				d.beatFor(t, 6*time.Minute)
 				if seen {
 					d.want(t, b.ID, town.BeadFailed)
 				} else if got := d.want(t, b.ID, town.BeadInProgress); got.Epoch != 2 || got.Attempts != 1 {
 					t.Errorf("epoch %d, attempt %d; want the first attempt again", got.Epoch, got.Attempts)
 				}
-				if n, err := d.Hall.failures(t.Context(), time.Time{}); err != nil || n != 1 {
+				if n, err := d.failures(t.Context(), time.Time{}); err != nil || n != 1 {
 					t.Errorf("failures() = %d, %v; want one for the breaker", n, err)
 				}
 			})

@@ -37,6 +37,7 @@ type simBead struct {
 	reworks   int
 	epoch     int64
 	leased    bool
+	ran       bool // its agent was seen to run under this lease
 	leaseEnd  time.Time
 	since     time.Time
 	instance  int64
@@ -192,7 +193,7 @@ func (s *sim) claim() {
 	want.attempts++
 	want.epoch++
 	want.to(town.BeadInProgress)
-	want.leased, want.leaseEnd, want.since, want.instance = true, s.clock.now().Add(5*time.Minute), s.clock.now(), s.instance
+	want.leased, want.ran, want.leaseEnd, want.since, want.instance = true, false, s.clock.now().Add(5*time.Minute), s.clock.now(), s.instance
 	s.workers = append(s.workers, &simWorker{bead: want.n, epoch: want.epoch, run: fmt.Sprintf("%s-%d-%d", s.rig, want.n, want.epoch), alive: true})
 }
 
@@ -258,7 +259,7 @@ func (s *sim) completed() {
 		return
 	}
 	reasons := []town.Reason{
-		town.ReasonExited, town.ReasonCrashed, town.ReasonAuth, town.ReasonStopped, town.ReasonBlocked, town.ReasonWaiting, town.ReasonDone,
+		town.ReasonExited, town.ReasonCrashed, town.ReasonAuth, town.ReasonStopped, town.ReasonBlocked, town.ReasonWaiting, town.ReasonDone, town.ReasonCutOff,
 	}
 	reason := reasons[s.r.IntN(len(reasons))]
 	if !s.do(fmt.Sprintf("completed %d.%d %s", w.bead, w.epoch, reason), nil, func() error {
@@ -280,9 +281,13 @@ func (s *sim) completed() {
 		b.to(town.BeadOpen)
 		b.held = true
 	case town.ReasonWaiting:
+		b.ran = true
 		b.leaseEnd = s.clock.now().Add(5 * time.Minute)
 	case town.ReasonDone:
 		b.to(town.BeadInReview)
+	case town.ReasonCutOff:
+		b.to(town.BeadOpen)
+		b.attempts--
 	default:
 		b.lose()
 	}
@@ -340,9 +345,11 @@ func (s *sim) heartbeat() {
 		epoch, ok := shownBeads[i]
 		switch {
 		case ok && epoch == b.epoch:
-			b.leaseEnd, b.instance = s.clock.now().Add(5*time.Minute), s.instance
+			b.ran, b.leaseEnd, b.instance = true, s.clock.now().Add(5*time.Minute), s.instance
 		case !ok && b.instance < s.instance && s.clock.now().Sub(b.since) >= 30*time.Second:
-			b.to(town.BeadOpen)
+			if b.to(town.BeadOpen); !b.ran {
+				b.attempts-- // its start was cut off
+			}
 		}
 	}
 	if replaced && old != "" {
