@@ -85,9 +85,11 @@ func (h *Hall) Tidy(ctx context.Context) error {
 		{`DELETE FROM orders WHERE n IN (SELECT n FROM orders WHERE done_at < ? LIMIT ?)`, []any{before(keep.Done)}},
 		{`DELETE FROM failures WHERE n IN (SELECT n FROM failures WHERE at < ? LIMIT ?)`, []any{before(keep.Done)}},
 		{`DELETE FROM escalations WHERE n IN (SELECT n FROM escalations WHERE closed_at < ? LIMIT ?)`, []any{before(keep.Ended)}},
-		{`DELETE FROM mail WHERE n IN (SELECT n FROM mail WHERE acked_at < max(?, coalesce(
+		{
+			`DELETE FROM mail WHERE n IN (SELECT n FROM mail WHERE acked_at < max(?, coalesce(
 			(SELECT acked_at FROM mail WHERE acked_at IS NOT NULL ORDER BY acked_at DESC LIMIT 1 OFFSET ? - 1), 0)) LIMIT ?)`,
-			[]any{before(keep.ReadMail), keep.ReadMails}},
+			[]any{before(keep.ReadMail), keep.ReadMails},
+		},
 	} {
 		for gone := int64(tidyChunk); gone == tidyChunk; {
 			err := h.write(ctx, news, func(t *tx) (err error) {
