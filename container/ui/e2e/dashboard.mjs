@@ -188,18 +188,25 @@ await step("a cut connection is opened again, and only a town that does not answ
     const before = [...open];
     cut();
     await until(async () => open.size === 2 && !before.some((r) => open.has(r)), "both streams are open again");
+    // What they bring says that they are: one that is cut before is one that could not be opened.
+    await town("PATCH", "settings", { paused: `cut ${i}` });
+    await start(`late${i}`, "sleep 600");
+    await other.getByText(`paused: cut ${i}`).waitFor();
+    await other.locator(".tile", { hasText: `late${i}` }).waitFor();
+    await call("POST", `agents/late${i}/stop`, {});
   }
-  await start("late", "sleep 600");
-  await other.locator(".tile", { hasText: "late" }).waitFor();
+  await town("PATCH", "settings", { paused: "" });
+  await start("final", "sleep 600");
+  await other.locator(".tile", { hasText: "final" }).waitFor();
   const told = await other.evaluate(() => window.told.filter(Boolean));
   must(told.length === 0, `of a cut it told ${told}`);
   proxy.close();
   cut();
   await other.getByText("The town does not answer. Trying again…").waitFor();
-  await call("POST", "agents/late/stop", {});
+  await call("POST", "agents/final/stop", {});
   await new Promise((done) => proxy.listen(port, "127.0.0.1", done));
   await other.getByText("The town does not answer. Trying again…").waitFor({ state: "detached" });
-  await other.locator(".tile", { hasText: "late" }).waitFor({ state: "detached" });
+  await other.locator(".tile", { hasText: "final" }).waitFor({ state: "detached" });
   await other.context().close();
   proxy.close();
   cut();
