@@ -144,8 +144,8 @@ class Caller {
     return fetch(new URL(to, base), request);
   }
 
-  protected async call<T>(method: string, to: string, body?: unknown): Promise<T> {
-    const response = await this.fetch(method, to, { body });
+  protected async call<T>(method: string, to: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+    const response = await this.fetch(method, to, signal ? { body, signal } : { body });
     return response.json();
   }
 }
@@ -218,9 +218,15 @@ export class Client extends Caller {
     if (response.headers.get("Content-Type") === "application/problem+json") throw await problem(response);
     return response.json(); // 503 has the same body
   };
-  screen = (id: string) => this.call<Screen>("GET", `${this.control}/agents/${path(id)}/screen`);
-  events = (id: string, after: number, limit: number) =>
-    this.call<EventPage>("GET", `${this.control}/agents/${path(id)}/events${query({ after, limit })}`);
+  screen = (id: string, signal: AbortSignal) =>
+    this.call<Screen>("GET", `${this.control}/agents/${path(id)}/screen`, undefined, signal);
+  events = (id: string, after: number, limit: number, signal?: AbortSignal) =>
+    this.call<EventPage>(
+      "GET",
+      `${this.control}/agents/${path(id)}/events${query({ after, limit })}`,
+      undefined,
+      signal,
+    );
   diff = (id: string) =>
     this.call<Diff>("GET", `${this.control}/agents/${path(id)}/diff${query({ maxBytes: 1 << 20 })}`);
   ticket = (id: string, mode: "read" | "write") =>

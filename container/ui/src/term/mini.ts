@@ -15,6 +15,9 @@ const floodEnd = 16 << 10;
 /** How often the server's own drawing is asked for: sizes change without a byte. */
 const drawnEvery = 120_000;
 
+/** How long the update of one screen may take. */
+const patience = 15_000;
+
 /** Columns of a conversation's screen: fewer than a terminal's, for words are to be read. */
 const wordCols = 60;
 
@@ -53,7 +56,7 @@ export class Mini {
 
   async update(signal: AbortSignal): Promise<void> {
     const mark = this.mark;
-    if (structured(this.agent.cli)) await this.updateEvents();
+    if (structured(this.agent.cli)) await this.updateEvents(signal);
     else await this.updateBytes(signal);
     this.seen = mark;
     this.paint();
@@ -70,7 +73,7 @@ export class Mini {
 
   private async updateBytes(signal: AbortSignal) {
     const { agentId, runId } = this.agent;
-    if (runId !== this.run || Date.now() - this.drawnAt > drawnEvery) return this.redraw();
+    if (runId !== this.run || Date.now() - this.drawnAt > drawnEvery) return this.redraw(signal);
     const got = await this.client.tail(agentId, runId, `${this.offset}-${this.offset + flood}`, signal);
     if (got && got.data.length <= flood) {
       this.offset = got.next;
@@ -84,8 +87,8 @@ export class Mini {
     await this.write(end.data);
   }
 
-  private async redraw() {
-    const screen = await this.client.screen(this.agent.agentId);
+  private async redraw(signal: AbortSignal) {
+    const screen = await this.client.screen(this.agent.agentId, signal);
     this.drawnAt = Date.now();
     this.run = screen.runId;
     this.offset = screen.offset;
@@ -98,15 +101,15 @@ export class Mini {
     this.term = newTerminal({ cols, rows, scrollback: 0, convertEol: false });
   }
 
-  private async updateEvents() {
+  private async updateEvents(signal: AbortSignal) {
     const { agentId, runId } = this.agent;
     if (runId !== this.run) {
       this.run = runId;
       this.make(wordCols, 24);
-      const newest = await this.client.events(agentId, Number.MAX_SAFE_INTEGER, 1);
+      const newest = await this.client.events(agentId, Number.MAX_SAFE_INTEGER, 1, signal);
       this.cursor = Math.max(0, newest.next - 200);
     }
-    const page = await this.client.events(agentId, this.cursor, 500);
+    const page = await this.client.events(agentId, this.cursor, 500, signal);
     this.cursor = page.next;
     for (const event of page.events) {
       const text = told(event);
@@ -223,9 +226,16 @@ export class Wall {
     const due = [...this.shown].flatMap((id) => this.minis.get(id) ?? []).filter((mini) => mini.stale);
     const work = async () => {
       for (let mini = due.pop(); mini && !this.abort.signal.aborted; mini = due.pop()) {
-        await mini.update(this.abort.signal).catch(() => undefined); // the next round tries again; the page tells of it
+        await this.update(mini).catch(() => undefined); // the next round tries again; the page tells of it
       }
     };
     await Promise.all([work(), work(), work()]);
+  }
+
+  /** Updates one, and waits for it no longer than patience: the others must not stand still for it. */
+  private async update(mini: Mini) {
+    const signal = AbortSignal.any([this.abort.signal, AbortSignal.timeout(patience)]);
+    const over = new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
+    await Promise.race([mini.update(signal), over]);
   }
 }
