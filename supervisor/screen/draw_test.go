@@ -58,7 +58,7 @@ func TestScreen(t *testing.T) {
 	got := mustDraw(t, d, r, -1)
 	want := Screen{
 		Offset: w.Size() - 3, Cols: 12, Rows: 3, Lines: []string{"one two", "日本", ""}, CursorX: 4, CursorY: 1, Title: "title", Exact: true,
-		ANSI: "\x1bc\x1b[20l\x1b]2;title\a\x1b[m\x1b[H\x1b[2Jone \x1b[0;38;5;1mtwo\x1b[m\r\n日本\r\n\x1b[2;5H\x1b[0m\x1b[?25l\x0f",
+		ANSI: "\x1bc\x1b[20l\x1b]2;title\a\x1b[m\x1b[H\x1b[2Jone \x1b[0;38;5;1mtwo\x1b[m\r\n日本\x1b[2;5H\x1b[0m\x1b[?25l\x0f",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Draw() (-want +got):\n%s", diff)

@@ -55,6 +55,16 @@ func (c *cell) sameStyle(d *cell) bool {
 	return c.fg == d.fg && c.bg == d.bg && c.attr&^protected == d.attr&^protected
 }
 
+// drawn returns the first cols cells of l, without those at the end that look as on
+// an empty screen.
+func (l *line) drawn(cols int) []cell {
+	cells := l.cells[:cols]
+	for len(cells) > 0 && cells[len(cells)-1].r == 0 && cells[len(cells)-1].sameStyle(&blank) {
+		cells = cells[:len(cells)-1]
+	}
+	return cells
+}
+
 // repaint returns what makes a terminal of the same size, whatever its state, go
 // on as t would: the screen, the normal one behind it, what DECSC saved on them, the
 // cursor, the modes. Lines above the screen and tab stops are left out.
@@ -82,14 +92,15 @@ func (t *terminal) repaint() string {
 func (t *terminal) paint(s *strings.Builder, b *buffer) {
 	pen := &blank
 	s.WriteString("\x1b[m\x1b[H\x1b[2J")
-	for y := range t.rows {
+	rows := t.rows // blank ones after the cursor would only scroll a smaller terminal
+	for rows > b.y+1 && len(b.row(rows-1).drawn(t.cols)) == 0 {
+		rows--
+	}
+	for y := range rows {
 		if y > 0 {
 			s.WriteString("\r\n")
 		}
-		cells := b.row(y).cells[:t.cols]
-		for len(cells) > 0 && cells[len(cells)-1].r == 0 && cells[len(cells)-1].sameStyle(&blank) {
-			cells = cells[:len(cells)-1]
-		}
+		cells := b.row(y).drawn(t.cols)
 		for x := 0; x < len(cells); x += max(1, int(cells[x].width)) {
 			c := &cells[x]
 			if !c.sameStyle(pen) {
