@@ -151,7 +151,7 @@ var rules = map[string]rule{
 // helpers are for tests and load programs only, so they may import anything;
 // no package of the program imports them.
 var helpers = []string{
-	"api/conformance", "bench", "cmd/townd/e2e", "container/ui/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest", "coordinator/tools/tooltest", "worker",
+	"api/conformance", "bench", "cmd/townd/e2e", "cmd/townd/tmuxtest", "container/ui/e2e", "docs/picture", "gitmgr/gittest", "supervisor/agenttest", "llm/llmtest", "coordinator/tools/tooltest", "worker",
 }
 
 func TestImports(t *testing.T) {

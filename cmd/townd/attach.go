@@ -8,9 +8,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -29,7 +31,8 @@ Any number may watch. With --write what is typed here goes to the agent and its
 terminal takes this one's size; the first who attaches so types until they leave,
 then the next does. Ctrl-\ pressed twice detaches (without --write Ctrl-C does too)
 and the agent goes on. When the server restarts, attach comes back by itself at the
-exact byte.`,
+exact byte. What an agent prints stays on the screen: titles, the clipboard, links and
+the like are left out.`,
 		Args:              agentArg,
 		ValidArgsFunction: completeAgents(std, liveAgent),
 		RunE: withTown(std, func(ctx context.Context, r *remote, args []string) error {
@@ -41,9 +44,9 @@ exact byte.`,
 }
 
 func attach(ctx context.Context, std stdio, r *remote, id string, write bool) error {
-	in, out := terminalOf(std.in), terminalOf(std.out)
-	if in == nil || out == nil {
-		return fmt.Errorf("attach needs a terminal; without one use: townd logs -f %s", id)
+	in, out, err := wholeTerminal(std, "attach", "townd logs -f "+id)
+	if err != nil {
+		return err
 	}
 	a, err := r.Agent(ctx, id)
 	if err != nil {
@@ -56,7 +59,8 @@ func attach(ctx context.Context, std stdio, r *remote, id string, write bool) er
 	if err != nil {
 		return fmt.Errorf("make the terminal raw: %w", err)
 	}
-	v := &viewer{id: id, r: r, out: out, keys: make(chan []byte), mode: town.TicketRead}
+	fmt.Fprint(out, pushTitle)
+	v := &viewer{id: id, r: r, out: out, screen: onScreen(out), keys: make(chan []byte), mode: town.TicketRead}
 	if write {
 		v.mode = town.TicketWrite
 	}
@@ -65,11 +69,14 @@ func attach(ctx context.Context, std stdio, r *remote, id string, write bool) er
 	defer signal.Stop(resized)
 	v.resized = resized
 
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := untilTold(ctx)
 	go v.read(ctx, in) // ends at the next key: a read of a terminal cannot be cancelled
 	exit, err := v.watch(ctx)
+	if ctx.Err() != nil {
+		err = errDetached
+	}
 	cancel()
-	fmt.Fprint(out, terminalReset+"\x1b[999;1H\r\n")
+	fmt.Fprint(out, terminalReset+popTitle+"\x1b[999;1H\r\n")
 	if restoreErr := term.Restore(int(in.Fd()), saved); err == nil && restoreErr != nil {
 		err = fmt.Errorf("restore the terminal: %w", restoreErr)
 	}
@@ -85,13 +92,20 @@ func attach(ctx context.Context, std stdio, r *remote, id string, write bool) er
 	return nil
 }
 
+// Of xterm, tmux and others: they keep the title and give it back.
+const (
+	pushTitle = "\x1b[22;0t"
+	popTitle  = "\x1b[23;0t"
+)
+
 var errDetached = errors.New("detached")
 
 // viewer shows one agent on a raw terminal.
 type viewer struct {
 	id      string
 	r       *remote
-	out     io.Writer
+	out     io.Writer // the terminal, for what we say
+	screen  io.Writer // the terminal, for what the agent prints
 	mode    town.TicketMode
 	keys    chan []byte
 	resized <-chan os.Signal
@@ -233,7 +247,6 @@ func (v *viewer) greet(ctx context.Context, s *api.Stream) {
 	v.typing = s.Hello.Mode == town.TicketWrite && !s.Hello.Waiting
 	v.resize(ctx, s)
 	v.notice(v.help(s))
-	// The title survives what the agent draws.
 	fmt.Fprintf(v.out, "\x1b]0;townd: %s\x07", printable(v.id))
 }
 
@@ -241,10 +254,11 @@ func (v *viewer) greet(ctx context.Context, s *api.Stream) {
 func (v *viewer) draw(ctx context.Context, s *api.Stream, m api.Message) error {
 	switch frame := m.Frame.(type) {
 	case nil:
-		_, err := v.out.Write(m.Data)
+		_, err := v.screen.Write(m.Data)
 		return err
 	case api.ScreenFrame:
-		fmt.Fprint(v.out, terminalReset+"\x1b[2J\x1b[H"+frame.Data)
+		// A full reset would take the lines with it that this terminal has scrolled up.
+		fmt.Fprint(v.screen, terminalReset+"\x1b[2J\x1b[H"+strings.TrimPrefix(frame.Data, "\x1bc"))
 		v.notice(v.help(s))
 	case api.GapFrame:
 		return errGap
@@ -266,10 +280,8 @@ func (v *viewer) help(s *api.Stream) string {
 		return `another types, you are next; Ctrl-\ twice detaches`
 	}
 	text := `read-only; Ctrl-\ twice detaches`
-	if f, ok := v.out.(*os.File); ok {
-		if cols, rows, err := term.GetSize(int(f.Fd())); err == nil && (cols < int(s.Hello.Cols) || rows < int(s.Hello.Rows)) {
-			text += fmt.Sprintf("; the agent's terminal is larger, %dx%d", s.Hello.Cols, s.Hello.Rows)
-		}
+	if cols, rows, ok := v.size(); ok && (cols < int(s.Hello.Cols) || rows < int(s.Hello.Rows)) {
+		text += fmt.Sprintf("; its terminal is larger, %dx%d", s.Hello.Cols, s.Hello.Rows)
 	}
 	return text
 }
@@ -291,19 +303,32 @@ func (v *viewer) typed(ctx context.Context, s *api.Stream, p []byte) error {
 
 // resize gives the agent's terminal the size of this one.
 func (v *viewer) resize(ctx context.Context, s *api.Stream) {
-	f, ok := v.out.(*os.File)
-	if !ok || v.mode != town.TicketWrite {
+	if v.mode != town.TicketWrite {
 		return
 	}
-	if cols, rows, err := term.GetSize(int(f.Fd())); err == nil && cols > 0 && rows > 0 {
+	if cols, rows, ok := v.size(); ok {
 		_ = s.Resize(ctx, uint16(cols), uint16(rows)) // a broken stream is noticed by who reads it
 	}
 }
 
 // notice shows a line on the last row and leaves the cursor where it was. What
-// the agent prints next may cover it.
+// the agent prints next may cover it. It is cut where it would scroll the screen.
 func (v *viewer) notice(text string) {
-	fmt.Fprintf(v.out, "\x1b7\x1b[999;1H\x1b[0;7m townd: %s \x1b[0m\x1b8", printable(text))
+	text = " townd: " + printable(text) + " "
+	if cols, _, ok := v.size(); ok {
+		text = ansi.Truncate(text, cols, "…")
+	}
+	fmt.Fprintf(v.out, "\x1b7\x1b[999;1H\x1b[0;7m%s\x1b[0m\x1b8", text)
+}
+
+// size is that of the terminal, where there is one.
+func (v *viewer) size() (cols, rows int, ok bool) {
+	f, ok := v.out.(*os.File)
+	if !ok {
+		return 0, 0, false
+	}
+	cols, rows, err := term.GetSize(int(f.Fd()))
+	return cols, rows, err == nil && cols > 0 && rows > 0
 }
 
 const ctrlC = 0x03

@@ -136,7 +136,7 @@ func TestAttachedPersonTypesDetachesAndComesBack(t *testing.T) {
 	watcher := newPerson(t, 80, 24)
 	watching := watcher.attach(t.Context(), tt, "toast")
 	watcher.screen.await(t, "[one] 30 100")
-	watcher.screen.await(t, "the agent's terminal is larger, 100x30")
+	watcher.screen.await(t, "its terminal is larger, 100x30")
 	watcher.types(t, "must not arrive\r")
 
 	writer.types(t, "two\r")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,8 @@ func logs(ctx context.Context, std stdio, r *remote, id string, f logsFlags) err
 	if f.cast {
 		return r.Recording(ctx, id, f.run, std.out)
 	}
+	ctx, cancel := untilTold(ctx, syscall.SIGINT)
+	defer cancel()
 	a, err := r.Agent(ctx, id)
 	if err != nil {
 		return err
@@ -71,6 +74,9 @@ func logs(ctx context.Context, std stdio, r *remote, id string, f logsFlags) err
 		err = errors.Join(err, out.flush())
 	default:
 		err = pastOutput(ctx, std, r, id, f)
+	}
+	if ctx.Err() != nil {
+		return &exitError{code: exitInterrupted}
 	}
 	return err
 }
@@ -92,25 +98,32 @@ func pastOutput(ctx context.Context, std stdio, r *remote, id string, f logsFlag
 	if t.First > 0 {
 		fmt.Fprintf(std.err, "townd: the first %d bytes are no longer held\n", t.First)
 	}
-	out := &tail{w: std.out, keep: f.lines}
+	out := &tail{w: onScreen(std.out), keep: f.lines}
 	_, err = io.Copy(out, t.Body)
-	return errors.Join(err, out.flush())
+	err = errors.Join(err, out.flush())
+	resetTerminal(std.out)
+	return err
 }
 
-// followOutput prints a run's output as it comes until the run ends. A terminal
-// gets back the modes that a cut output may have left changed.
+// followOutput prints a run's output as it comes until the run ends.
 func followOutput(ctx context.Context, std stdio, r *remote, id string) (api.ExitFrame, error) {
+	out := onScreen(std.out)
 	exit, err := r.Follow(ctx, id, api.StreamOptions{}, func(m api.Message) error {
 		if gap, ok := m.Frame.(api.GapFrame); ok {
 			fmt.Fprintf(std.err, "townd: %d bytes are no longer held\n", gap.To-gap.From)
 		}
-		_, err := std.out.Write(m.Data)
+		_, err := out.Write(m.Data)
 		return err
 	})
-	if terminalOf(std.out) != nil {
-		fmt.Fprint(std.out, "\x1b[0m\x1b[?25h")
-	}
+	resetTerminal(std.out)
 	return exit, err
+}
+
+// resetTerminal gives a terminal back the modes that what was printed has changed.
+func resetTerminal(w io.Writer) {
+	if terminalOf(w) != nil {
+		fmt.Fprint(w, terminalReset)
+	}
 }
 
 // tail passes on what is written, or only the last keep lines of it, at flush,

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/hashicorp/go-multierror"
 
@@ -37,6 +38,8 @@ type stdio struct {
 const (
 	exitFailure = 1
 	exitUsage   = 2
+
+	exitInterrupted = 128 + int(syscall.SIGINT)
 )
 
 // exitError is an error that asks for an exit code. With a nil err nothing is

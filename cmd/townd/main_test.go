@@ -24,7 +24,7 @@ import (
 // TestMain makes the test binary a townd when it is called as one, which is how
 // servers, keepers and demo agents of the tests come to be.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{"keeper", "serve", "demo-agent", "try", "hook", "report", "drive", "attach", "mcp", "tool"}, os.Args[1]) {
+	if len(os.Args) > 1 && (filepath.Base(os.Args[0]) == "townd" || slices.Contains([]string{"keeper", "serve", "demo-agent", "try", "hook", "report", "drive", "attach", "logs", "mcp", "tool"}, os.Args[1])) {
 		main()
 	}
 	// The first Notify starts a goroutine of the runtime that stays.

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/charmbracelet/x/ansi"
+	"golang.org/x/term"
 
 	"townd/town"
 )
@@ -20,23 +22,64 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// printTable prints rows in columns; the first is the heading.
+// printTable prints rows in columns; the first is the heading. On a terminal a line
+// ends at its width.
 func printTable(w io.Writer, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		for i, cell := range row {
-			row[i] = printable(cell)
-		}
-		fmt.Fprintln(tw, strings.Join(row, "\t"))
+	width := 0
+	if f := terminalOf(w); f != nil {
+		width, _, _ = term.GetSize(int(f.Fd())) // 0 is any width
 	}
-	return tw.Flush()
+	var out strings.Builder
+	for _, line := range tableLines(rows) {
+		if width > 0 {
+			line = ansi.Truncate(line, width, "…")
+		}
+		out.WriteString(line + "\n")
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
 }
 
-// printable replaces what could steer the reader's terminal: the text comes from
-// agents.
+// columnGap is what stands between two columns.
+const columnGap = "  "
+
+// tableLines returns rows as lines in columns as wide as their widest cell.
+func tableLines(rows [][]string) []string {
+	widths := columnWidths(rows)
+	lines := make([]string, 0, len(rows))
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			cell = printable(cell)
+			line.WriteString(cell)
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", widths[i]-ansi.StringWidth(cell)) + columnGap)
+			}
+		}
+		lines = append(lines, line.String())
+	}
+	return lines
+}
+
+// columnWidths is in cells of a terminal.
+func columnWidths(rows [][]string) []int {
+	var widths []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], ansi.StringWidth(printable(cell)))
+		}
+	}
+	return widths
+}
+
+// printable replaces what could steer the reader's terminal, or turn round what
+// stands beside it: the text comes from agents.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return unicode.ReplacementChar
 		}
 		return r

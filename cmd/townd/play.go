@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,9 +36,12 @@ townd logs --cast writes it, or else what an agent printed. Ctrl-C ends it.`,
 			if f.speed <= 0 || f.idle <= 0 {
 				return &exitError{code: exitUsage, err: errors.New("--speed and --idle must be above 0")}
 			}
+			ctx, cancel := untilTold(cmd.Context(), syscall.SIGINT)
+			defer cancel()
+			cmd.SetContext(ctx)
 			if file, err := os.Open(args[0]); err == nil {
 				defer file.Close()
-				return play(cmd.Context(), file, std.out, f)
+				return play(ctx, file, std.out, f)
 			}
 			return withTown(std, func(ctx context.Context, r *remote, args []string) error {
 				return playAgent(ctx, r, args[0], std.out, f)
@@ -76,6 +80,7 @@ func play(ctx context.Context, cast io.Reader, out io.Writer, f playFlags) error
 		return errors.New("this is no recording in asciicast v2; townd logs --cast AGENT makes one")
 	}
 	defer fmt.Fprint(out, terminalReset+"\r\n")
+	screen := onScreen(out)
 	shown := 0.0 // seconds
 	for err == nil {
 		if line, err = in.ReadBytes('\n'); len(line) < 2 {
@@ -93,7 +98,7 @@ func play(ctx context.Context, cast io.Reader, out io.Writer, f playFlags) error
 			return nil //nolint:nilerr // Ctrl-C is how it is ended
 		}
 		shown = at
-		if _, err := io.WriteString(out, data); err != nil {
+		if _, err := io.WriteString(screen, data); err != nil {
 			return err
 		}
 	}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -20,9 +23,31 @@ func terminalOf(stream any) *os.File {
 }
 
 // terminalReset undoes what a full-screen program may have left behind when its
-// output was cut: alternate screen, hidden cursor, mouse and paste reports,
-// application keys, colours.
-const terminalReset = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?1l\x1b>\x1b[<u\x1b[0m"
+// output was cut: alternate screen, hidden cursor and its shape, mouse and paste
+// reports, application keys, character sets, insertion, wrapping, margins, colours.
+// The cursor stays where it is: who leaves the alternate screen without having
+// entered it has it where it was when somebody did, and margins move it too.
+const terminalReset = "\x1b[?1049h\x1b[?1049l\x1b[?25h\x1b[0 q\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l" +
+	"\x1b[?1l\x1b>\x1b[<u\x1b[>4m\x0f\x1b(B\x1b)B\x1b[4l\x1b[20l\x1b[?7h\x1b7\x1b[r\x1b8\x1b[0m"
+
+// wholeTerminal returns the terminal of a command that draws on all of it, or an
+// error that names what to use instead.
+func wholeTerminal(std stdio, command, instead string) (in, out *os.File, err error) {
+	in, out = terminalOf(std.in), terminalOf(std.out)
+	switch {
+	case in == nil || out == nil:
+		return nil, nil, fmt.Errorf("%s needs a terminal; without one use: %s", command, instead)
+	case std.getenv("TERM") == "dumb":
+		return nil, nil, fmt.Errorf("%s cannot draw on this terminal, whose TERM is dumb; use: %s", command, instead)
+	}
+	return in, out, nil
+}
+
+// untilTold ends with ctx, and when this process is told to end, by one of more too:
+// a command that has changed its terminal puts it back first.
+func untilTold(ctx context.Context, more ...os.Signal) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, append(more, syscall.SIGTERM, syscall.SIGHUP)...)
+}
 
 // colour is the parameter of an SGR sequence.
 type colour string

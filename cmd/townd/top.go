@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -28,16 +31,18 @@ func newTopCommand(std stdio) *cobra.Command {
 
 The arrows or j and k choose an agent. Enter puts its terminal on this one (Ctrl-C, or
 Ctrl-\ twice, comes back), w does so to type; a program without a terminal is followed
-as in logs -f. q ends.`,
+as in logs -f. q ends. In a narrow window the columns that say least are left out.`,
 		Args: cobra.NoArgs,
 		RunE: withTown(std, func(ctx context.Context, r *remote, _ []string) error {
-			if terminalOf(std.in) == nil || terminalOf(std.out) == nil {
-				return errors.New("top needs a terminal; without one use: townd town status")
+			if _, _, err := wholeTerminal(std, "top", "townd town status"); err != nil {
+				return err
 			}
 			self, err := os.Executable()
 			if err != nil {
 				return fmt.Errorf("find our own program: %w", err)
 			}
+			ctx, cancel := untilTold(ctx)
+			defer cancel()
 			m := &top{ctx: ctx, r: r, self: self, bold: std.getenv("NO_COLOR") == ""}
 			_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(std.in), tea.WithOutput(std.out)).Run()
 			if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
@@ -58,7 +63,8 @@ type top struct {
 	width, height int
 	agents        []town.Agent
 	status        *town.TownStatus // nil where no coordinator answers
-	problem       string           // of the last look, or of what was run
+	problem       string           // of the last look
+	said          string           // by what was run, until the next key
 	chosen        string           // agent's id
 }
 
@@ -69,18 +75,23 @@ type seen struct {
 	err    error
 }
 
-// back tells that what was run in between has ended.
-type back struct{ err error }
+// back tells that what was run in between has ended, and what it said if it failed.
+type back struct{ said string }
 
 func (m *top) Init() tea.Cmd { return m.look }
 
-// look asks the town. One without a coordinator has agents still.
+// topPatience is how long a look may take: of a town that hangs, people should know.
+const topPatience = 5 * time.Second
+
+// look asks the town. One whose coordinator is elsewhere has agents still.
 func (m *top) look() tea.Msg {
-	agents, err := m.r.Agents(m.ctx)
+	ctx, cancel := context.WithTimeout(m.ctx, topPatience)
+	defer cancel()
+	agents, err := m.r.Agents(ctx)
 	if err != nil {
-		return seen{err: err}
+		return seen{err: m.r.explain(err)}
 	}
-	status, err := m.r.hall.TownStatus(m.ctx)
+	status, err := m.r.hall.TownStatus(ctx)
 	if err != nil {
 		return seen{agents: agents}
 	}
@@ -96,10 +107,9 @@ func (m *top) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.take(msg)
 		return m, tea.Tick(topEvery, func(time.Time) tea.Msg { return m.look() })
 	case back:
-		if msg.err != nil {
-			m.problem = msg.err.Error()
-		}
+		m.said = msg.said
 	case tea.KeyPressMsg:
+		m.said = ""
 		return m, m.key(msg.String())
 	}
 	return m, nil
@@ -162,7 +172,17 @@ func (m *top) watch(flags ...string) tea.Cmd {
 	if structured(m.agents[i]) {
 		args = []string{"logs", "-f", m.chosen}
 	}
-	return tea.ExecProcess(exec.CommandContext(m.ctx, m.self, args...), func(err error) tea.Msg { return back{err} })
+	cmd := exec.CommandContext(m.ctx, m.self, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it puts the terminal back
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	return tea.ExecProcess(cmd, func(err error) tea.Msg {
+		if err == nil {
+			return back{}
+		}
+		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		return back{cmp.Or(lines[len(lines)-1], err.Error())}
+	})
 }
 
 // View draws the whole screen.
@@ -194,8 +214,8 @@ func (m *top) draw() string {
 	}
 	above = above[:min(len(above), max(1, m.height/3))]
 	below := "Enter attach  w type  j k choose  q end"
-	if m.problem != "" {
-		below = m.problem
+	if problem := cmp.Or(m.problem, m.said); problem != "" {
+		below = problem
 	}
 	lines := make([]string, 0, m.height)
 	for _, text := range append(above, "") {
@@ -213,11 +233,8 @@ func (m *top) table(rows int) []string {
 	if len(m.agents) == 0 {
 		return []string{m.line("no agent is here: give the town work with townd sling RIG TITLE")}
 	}
-	var text strings.Builder
-	if err := printTable(&text, agentRows(m.agents, time.Now())); err != nil {
-		return []string{m.line(err.Error())}
-	}
-	all := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+	const marker = len("> ")
+	all := tableLines(fitted(agentRows(m.agents, time.Now()), m.width-marker))
 	chosen := m.index() + 1 // after the head
 	first := 1 + max(0, min(chosen-1-(rows-1)/2, len(all)-rows))
 	lines := []string{m.line("  " + all[0])}
@@ -232,6 +249,25 @@ func (m *top) table(rows int) []string {
 		}
 	}
 	return lines
+}
+
+// least are the columns that a narrow window does without, the first of them first.
+var least = []string{"BRANCH", "PID", "STATUS", "CPU", "ROLE", "MEMORY", "TURNS", "CLI", "RIG", "COST", "AGE"}
+
+// fitted leaves columns out of rows until the rest fits into so many cells.
+func fitted(rows [][]string, width int) [][]string {
+	for _, name := range least {
+		total := -len(columnGap)
+		for _, w := range columnWidths(rows) {
+			total += w + len(columnGap)
+		}
+		if i := slices.Index(rows[0], name); total > width && i >= 0 {
+			for j := range rows {
+				rows[j] = slices.Delete(rows[j], i, i+1)
+			}
+		}
+	}
+	return rows
 }
 
 // line is text of agents on one line that fits.

@@ -91,7 +91,7 @@ func townLine(s town.TownStatus) []string {
 	if s.MinQuota > 0 {
 		parts = append(parts, fmt.Sprintf("minimum %d %%", s.MinQuota))
 	}
-	for _, status := range []town.BeadStatus{town.BeadOpen, town.BeadInProgress, town.BeadInReview, town.BeadClosed, town.BeadFailed} {
+	for _, status := range []town.BeadStatus{town.BeadOpen, town.BeadInProgress, town.BeadInReview, town.BeadFailed, town.BeadClosed} {
 		if n := s.Beads[status]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, strings.ReplaceAll(string(status), "_", " ")))
 		}

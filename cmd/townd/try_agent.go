@@ -160,8 +160,9 @@ func (t *trial) follow(ctx context.Context, id string) error {
 
 // printer shows the bytes of a terminal.
 func (t *trial) printer() func(api.Message) error {
+	out := onScreen(t.std.out)
 	return func(m api.Message) error {
-		_, err := t.std.out.Write(m.Data)
+		_, err := out.Write(m.Data)
 		return err
 	}
 }
