@@ -549,6 +549,21 @@ await step("a failed bead is retried where it is shown", async () => {
   await page.getByRole("region", { name: "History" }).getByText("mind the step").waitFor();
 });
 
+await step("a bead that was given up needs a person once, and is retried there", async () => {
+  const bead = await town("POST", `rigs/${rig}/beads`, { title: "too hard", body: "x" });
+  await town("PATCH", `beads/${bead.id}`, { status: "failed", reason: "it was given up" });
+  const e = await town("POST", "escalations", { title: "given up: too hard", beadId: bead.id, severity: "high" });
+  await go("#/town");
+  const card = page.getByRole("article", { name: "Escalation: given up: too hard" });
+  await card.waitFor();
+  must((await page.getByRole("article", { name: "Failed: too hard" }).count()) === 0, "it is there twice");
+  await card.getByRole("button", { name: "Retry" }).click();
+  await card.waitFor({ state: "detached" });
+  must((await town("GET", `beads/${bead.id}`)).status === "open", "the bead is not open");
+  const { escalations } = await town("GET", "escalations");
+  must(escalations.find((x) => x.id === e.id).status === "closed", JSON.stringify(escalations));
+});
+
 await step("mail is written", async () => {
   await go("#/inbox");
   await page.getByText("Write mail").click();

@@ -43,6 +43,10 @@ export function ago(time: string | null | undefined, now = Date.now()): string {
   return `${Math.floor(s / 86400)}d ago`;
 }
 
+export function many(n: number, one: string, more: string): string {
+  return `${n} ${n === 1 ? one : more}`;
+}
+
 export function clock(time: string): string {
   return new Date(time).toLocaleTimeString([], {
     hour: "2-digit",
@@ -80,6 +84,18 @@ export function line(text: string, most = 300): string {
     .replace(invisible, "")
     .slice(0, most)
     .trim();
+}
+
+/** The name of a tool for people: those of the town are called differently by each program. */
+export function toolName(name: string): string {
+  return line(name.replace(/^(mcp_+)?gastown_+/, ""), 80);
+}
+
+/** What a call of a tool is about: the first text of its input, as a command or a file. */
+export function gist(input: unknown): string {
+  const values: unknown[] = typeof input === "object" && input !== null ? Object.values(input) : [];
+  const text = values.find((value) => typeof value === "string");
+  return typeof text === "string" ? text : JSON.stringify(input ?? "");
 }
 
 /** An address that is safe to link to, or "". */

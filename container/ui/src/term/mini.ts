@@ -5,7 +5,7 @@
  */
 import type { Terminal } from "@xterm/xterm";
 import type { Agent, AgentEvent, Client } from "../api";
-import { line } from "../format";
+import { gist, line, toolName } from "../format";
 import { draw } from "./draw";
 import { newTerminal } from "./new";
 
@@ -14,6 +14,9 @@ const flood = 64 << 10;
 const floodEnd = 16 << 10;
 /** How often the server's own drawing is asked for: sizes change without a byte. */
 const drawnEvery = 120_000;
+
+/** Columns of a conversation's screen: fewer than a terminal's, for words are to be read. */
+const wordCols = 60;
 
 const encoder = new TextEncoder();
 
@@ -99,7 +102,7 @@ export class Mini {
     const { agentId, runId } = this.agent;
     if (runId !== this.run) {
       this.run = runId;
-      this.make(80, 24);
+      this.make(wordCols, 24);
       const newest = await this.client.events(agentId, Number.MAX_SAFE_INTEGER, 1);
       this.cursor = Math.max(0, newest.next - 200);
     }
@@ -124,17 +127,33 @@ function told({ event, data }: AgentEvent): string {
   const text = (name: string) => line(String(Reflect.get(data, name) ?? ""), 400);
   switch (event) {
     case "text":
-      return text("text");
-    case "tool.call":
-      return `\x1b[36m● ${text("name")}\x1b[90m ${line(JSON.stringify(Reflect.get(data, "input") ?? ""), 60)}`;
+      return wrapped(text("text"));
+    case "tool.call": {
+      const name = toolName(text("name"));
+      const room = Math.max(0, wordCols - name.length - 3);
+      return `\x1b[36m● ${name}\x1b[90m ${line(gist(Reflect.get(data, "input")), room)}`;
+    }
     case "tool.result":
-      return Reflect.get(data, "ok") ? "" : `\x1b[31m✗ ${text("output").slice(0, 70)}`;
+      return Reflect.get(data, "ok") ? "" : `\x1b[31m✗ ${text("output").slice(0, wordCols - 2)}`;
     case "error":
       return `\x1b[31m${text("message")}`;
     case "turn.ended":
       return "\x1b[90m── turn ended ──";
   }
   return "";
+}
+
+/** Breaks text between words; a word that is longer than a line is broken by the terminal. */
+function wrapped(text: string): string {
+  let at = 0;
+  return text
+    .split(" ")
+    .map((word, i) => {
+      const fits = at + 1 + word.length <= wordCols;
+      at = i > 0 && fits ? at + 1 + word.length : word.length;
+      return i === 0 ? word : `${fits ? " " : "\r\n"}${word}`;
+    })
+    .join("");
 }
 
 /** Keeps the tiles that can be seen up to date. */

@@ -1,6 +1,6 @@
 /** One agent: its terminal or conversation, what it did, its changes, and how to talk to it and stop it. */
 import { useRef, useState } from "preact/hooks";
-import { bytes, clock, count, line, money, span } from "../format";
+import { bytes, clock, count, line, many, money, span } from "../format";
 import { BeadLink, type Context, Empty, Pill, Problem, RunList, Sure, useAction, useRead } from "../parts";
 import { go, to } from "../route";
 import { structured } from "../term/mini";
@@ -94,14 +94,19 @@ function Head({ at, a, gone }: { at: Context; a: Resident; gone: boolean }) {
       </div>
       <p class="facts faint">
         <span class="mono">{a.branch}</span>
-        <span>turn {a.turn.count}</span>
-        <span>{money(a.usage.costUsd)}</span>
+        {structured(a.cli) && (
+          <>
+            <span>turn {a.turn.count}</span>
+            <span>{money(a.usage.costUsd)}</span>
+            <span>
+              {count(a.usage.inputTokens)} in, {count(a.usage.outputTokens)} out
+            </span>
+            <span>{many(a.usage.toolCalls, "tool call", "tool calls")}</span>
+          </>
+        )}
         <span>
-          {count(a.usage.inputTokens)} in, {count(a.usage.outputTokens)} out
-        </span>
-        <span>{a.usage.toolCalls} tools</span>
-        <span>
-          {Math.round(a.resources.cpuPercent)}% cpu, {bytes(a.resources.rssBytes)}, {a.resources.processes} processes
+          {Math.round(a.resources.cpuPercent)}% cpu, {bytes(a.resources.rssBytes)},{" "}
+          {many(a.resources.processes, "process", "processes")}
         </span>
         {a.startedAt && (
           <span>

@@ -13,6 +13,7 @@ export function Merges({ at }: { at: Context }) {
   const [merges, problem] = useRead(() => at.client.merges(), "", 0, mark);
   const active = merges?.filter((m) => !ended.includes(m.status)) ?? [];
   const over = merges?.filter((m) => ended.includes(m.status)) ?? [];
+  over.sort((a, b) => b.updatedAt.localeCompare(a.updatedAt));
   return (
     <section aria-label="Merge queue">
       <h1>Merge queue</h1>
@@ -34,7 +35,7 @@ function tone(m: Merge): string {
 function Table({ merges, caption }: { merges: Merge[]; caption: string }) {
   return (
     <div class="scroll">
-      <table>
+      <table class="queue">
         <caption>{caption}</caption>
         <thead>
           <tr>

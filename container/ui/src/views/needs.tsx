@@ -52,13 +52,21 @@ export function QuestionCard({ at, q }: { at: Context; q: Question }) {
   );
 }
 
-export function EscalationCard({ at, e }: { at: Context; e: Escalation }) {
+/** A call for help; if it is of a bead that failed, that can be retried here. */
+export function EscalationCard({ at, e, failed = false }: { at: Context; e: Escalation; failed?: boolean }) {
   const [text, setText] = useState("");
   const [busy, problem, run] = useAction();
   const settle = (how: "acknowledge" | "close") =>
     run(async () => {
       await at.client.settle(e.id, how, text.trim());
       at.say(how === "close" ? "Closed" : "Acknowledged");
+      at.town.refresh();
+    });
+  const retry = () =>
+    run(async () => {
+      await at.client.retryBead(e.beadId ?? "", text.trim());
+      await at.client.settle(e.id, "close", "");
+      at.say("Retrying");
       at.town.refresh();
     });
   return (
@@ -86,14 +94,20 @@ export function EscalationCard({ at, e }: { at: Context; e: Escalation }) {
         <input
           class="grow"
           aria-label={`Answer to: ${line(e.title, 60)}`}
-          placeholder={e.agentId ? "An answer for its agent (optional)…" : "A remark (optional)…"}
+          placeholder={e.agentId && !failed ? "Answer (optional)…" : "Remark (optional)…"}
           value={text}
           onInput={(event) => setText(event.currentTarget.value)}
         />
-        {e.status === "open" && (
-          <button type="button" disabled={busy} onClick={() => settle("acknowledge")}>
-            Acknowledge
+        {failed ? (
+          <button type="button" disabled={busy} onClick={retry}>
+            Retry
           </button>
+        ) : (
+          e.status === "open" && (
+            <button type="button" disabled={busy} onClick={() => settle("acknowledge")}>
+              Acknowledge
+            </button>
+          )
         )}
         <button type="submit" disabled={busy}>
           Close

@@ -1,7 +1,7 @@
 /** What an agent did, from its events. All of it is text of the agent: shown, never interpreted. */
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { AgentEvent } from "../api";
-import { clock, line, money } from "../format";
+import { clock, gist, line, money, toolName } from "../format";
 import { Empty } from "../parts";
 
 /** How many events are shown at most: the newest. */
@@ -13,6 +13,7 @@ interface Item {
   at: string;
   head: string;
   text: string;
+  gist?: string; // of text, for who has not opened it
 }
 
 const get = (event: AgentEvent, name: string): unknown => Reflect.get(event.data, name);
@@ -68,7 +69,10 @@ function made(e: AgentEvent, mine: Map<string, string>): Item | null {
     case "thinking":
       return item("thinking", "thinking", str(e, "text"));
     case "tool.call":
-      return item("tool", `● ${line(str(e, "name"), 80)}`, JSON.stringify(get(e, "input") ?? {}, null, 1));
+      return {
+        ...item("tool", `● ${toolName(str(e, "name"))}`, JSON.stringify(get(e, "input") ?? {}, null, 1)),
+        gist: gist(get(e, "input")),
+      };
     case "tool.result":
       return item("tool", get(e, "ok") ? "✓ tool" : "✗ tool", str(e, "output"));
     case "message":
@@ -150,7 +154,7 @@ function Body({ item, full }: { item: Item; full: boolean }) {
   return (
     <details>
       <summary>
-        <span class="head">{item.head}</span> <span class="faint">{line(item.text, 70)}</span>
+        <span class="head">{item.head}</span> <span class="faint">{line(item.gist ?? item.text, 100)}</span>
       </summary>
       <pre class="words">{text}</pre>
     </details>

@@ -5,7 +5,7 @@ import type { TownAgent, TownStatus } from "../api";
 import { ago, bytes, count, line, minute, money } from "../format";
 import { type Context, Empty, Pill, Problem, useAction } from "../parts";
 import { to } from "../route";
-import { Wall } from "../term/mini";
+import { structured, Wall } from "../term/mini";
 import { live, type Resident, state, tone, useTown, type View } from "../town";
 import { EscalationCard, FailedCard, QuestionCard } from "./needs";
 
@@ -70,7 +70,10 @@ export function TownView({ at }: { at: Context }) {
 function Needs({ at, view }: { at: Context; view: View }) {
   const s = view.status;
   const open = s?.escalations.filter((e) => e.status === "open") ?? [];
-  const n = (s?.questions.length ?? 0) + open.length + view.failed.length;
+  // A bead that was given up calls for help: that is one thing to settle, not two.
+  const told = new Set(open.map((e) => e.beadId));
+  const failed = view.failed.filter((b) => !told.has(b.id));
+  const n = (s?.questions.length ?? 0) + open.length + failed.length;
   if (!s || n === 0) return null;
   return (
     <section aria-label="Needs you">
@@ -83,9 +86,9 @@ function Needs({ at, view }: { at: Context; view: View }) {
           <QuestionCard key={q.id} at={at} q={q} />
         ))}
         {open.map((e) => (
-          <EscalationCard key={e.id} at={at} e={e} />
+          <EscalationCard key={e.id} at={at} e={e} failed={view.failed.some((b) => b.id === e.beadId)} />
         ))}
-        {view.failed.slice(0, 6).map((b) => (
+        {failed.slice(0, 6).map((b) => (
           <FailedCard key={b.id} at={at} b={b} />
         ))}
       </div>
@@ -272,9 +275,13 @@ const Tile = memo(
           <canvas ref={canvas} />
           <span class="tile-why">{says || " "}</span>
           <span class="tile-foot faint">
-            <span>turn {a.turn.count}</span>
-            <span>{money(a.usage.costUsd)}</span>
-            <span>{count(a.usage.inputTokens + a.usage.outputTokens)} tok</span>
+            {structured(a.cli) && (
+              <>
+                <span>turn {a.turn.count}</span>
+                <span>{money(a.usage.costUsd)}</span>
+                <span>{count(a.usage.inputTokens + a.usage.outputTokens)} tok</span>
+              </>
+            )}
             <span>{Math.round(a.resources.cpuPercent)}% cpu</span>
             <span>{bytes(a.resources.rssBytes)}</span>
             <span class="grow" />
