@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := build
-.PHONY: build run test lint bench generate clis image image-test
+.PHONY: build run test lint bench generate pictures clis image image-test
 
 TOOL := go tool -modfile=.tools/go.mod
 # The race detector needs a C compiler; without one Go turns cgo off.
@@ -41,12 +41,17 @@ lint:
 bench:
 	go run ./bench
 
-# the generated pages of docs/ and the picture of the README, from the program itself
+# the generated pages of docs/, from the program itself
 generate: build
 	go test ./cmd/townd ./coordinator/townhall ./coordinator/tools -run UpToDate -update
-	go run ./docs/picture bin/townd docs/try.svg
 	$(call in-node,worker,generate)
 	$(call in-node,container/ui,build)
+
+# the pictures of README.md and docs/, and the screens of docs/dashboard.md, from towns at
+# work; needs chromium, tmux, .tools/clis/install and npm ci --prefix container/ui
+pictures: build
+	go run ./docs/picture bin/townd docs/try.svg
+	go test ./container/ui/e2e -count=1 -run PicturesOfTheDocs -update
 
 # the table of docs/clis.md, proven with every agent program; needs .tools/clis/install
 clis:

@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long Await waits: the machine may be busy.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // Terminal is one terminal, without tmux's own line. It is for one test.
 type Terminal struct {

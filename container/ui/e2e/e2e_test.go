@@ -34,11 +34,13 @@ const (
 func TestDashboardInABrowser(t *testing.T) {
 	claude := llmtest.Program(t, "claude")
 	_, model := llmtest.Serve(t, conversation)
-	home, address := serve(t, "PATH="+agenttest.Reachable(t, claude)+":"+os.Getenv("PATH"),
+	tt := serve(t, "PATH="+agenttest.Reachable(t, claude)+":"+os.Getenv("PATH"),
 		"LLM_PROVIDER=claude", "LLM_BASE_URL="+model, "LLM_API_KEY=sk-of-nobody", fmt.Sprint("TOWND_TRANSCRIPT_BYTES=", held),
 		`TOWND_QUOTA_PROBE=echo '{"pct": 40.2, "limit": "five_hour", "reset_at_iso": "2100-01-02T15:04:05Z"}'`)
-	steps.Run(t, "dashboard.mjs", patience, "TOWND_URL=http://"+address, "TOWND_TOKEN="+token,
-		"SERVER_LOCK="+filepath.Join(home, "server.lock"), "SHOTS="+os.Getenv("TOWND_UI_SHOTS"))
+	remote := gittest.NewAt(t, filepath.Join(agenttest.Home(t), "remote.git"), gittest.Options{Files: 3})
+	tt.townd(t, "rig", "add", "site", "--repo", remote.Path, "--cli", "demo")
+	steps.Run(t, "dashboard.mjs", patience, "TOWND_URL="+tt.url(), "TOWND_TOKEN="+token,
+		"SERVER_LOCK="+filepath.Join(tt.home, "server.lock"), "SHOTS="+os.Getenv("TOWND_UI_SHOTS"))
 }
 
 // conversation is a model that says what a page must not run, calls a tool and is
@@ -56,28 +58,43 @@ func conversation(r *llmtest.Request) llmtest.Step {
 	}}
 }
 
-// serve starts a town with one repository, whose keeper brings its server back.
-func serve(t *testing.T, settings ...string) (home, address string) {
-	home = agenttest.Home(t)
-	remote := gittest.NewAt(t, filepath.Join(agenttest.Home(t), "remote.git"), gittest.Options{Files: 3})
-	program := filepath.Join(agenttest.Home(t), "townd")
-	if out, err := exec.Command("go", "build", "-o", program, "townd/cmd/townd").CombinedOutput(); err != nil {
+// uiTown is a town of the test's own.
+type uiTown struct {
+	home, address string
+	program       string   // townd
+	env           []string // of a command that talks to the town
+}
+
+func (tt *uiTown) url() string { return "http://" + tt.address }
+
+// townd runs a command that talks to the town.
+func (tt *uiTown) townd(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), tt.program, args...)
+	cmd.Env = tt.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("townd %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// serve starts a town, whose keeper brings its server back.
+func serve(t *testing.T, settings ...string) *uiTown {
+	tt := &uiTown{home: agenttest.Home(t), address: freeAddress(t), program: filepath.Join(agenttest.Home(t), "townd")}
+	if out, err := exec.Command("go", "build", "-o", tt.program, "townd/cmd/townd").CombinedOutput(); err != nil {
 		t.Fatalf("build townd: %v\n%s", err, out)
 	}
-	address = freeAddress(t)
 	base := 1<<24 + users*rand.Uint32N(1<<18) // far from those of a town at work here
-	env := []string{
-		"HOME=" + home, "TOWND_HOME=" + home, "TOWND_LISTEN=" + address, "TOWND_URL=http://" + address,
+	tt.env = append([]string{
+		"HOME=" + tt.home, "TOWND_HOME=" + tt.home, "TOWND_LISTEN=" + tt.address, "TOWND_URL=" + tt.url(),
 		"TOWND_TOKEN=" + token, "TOWND_GIT_PROTOCOLS=file", "TOWND_STOP_SECONDS=5",
 		fmt.Sprint("TOWND_UID_BASE=", base), fmt.Sprint("TOWND_GID_BASE=", base), fmt.Sprint("TOWND_UID_COUNT=", users),
-	}
-	env = append(env, settings...)
+	}, settings...)
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	keeper := exec.Command(program, "keeper", "--", program, "serve")
-	keeper.Env, keeper.Stdout, keeper.Stderr = env, log, log
+	keeper := exec.Command(tt.program, "keeper", "--", tt.program, "serve")
+	keeper.Env, keeper.Stdout, keeper.Stderr = tt.env, log, log
 	if err := keeper.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -90,13 +107,8 @@ func serve(t *testing.T, settings ...string) (home, address string) {
 		}
 		log.Close()
 	})
-	await(t, address)
-	rig := exec.Command(program, "rig", "add", "site", "--repo", strings.TrimPrefix(remote.URL(), "file://"), "--cli", "demo")
-	rig.Env = env
-	if out, err := rig.CombinedOutput(); err != nil {
-		t.Fatalf("rig add: %v\n%s", err, out)
-	}
-	return home, address
+	await(t, tt.address)
+	return tt
 }
 
 func freeAddress(t *testing.T) string {
