@@ -473,14 +473,14 @@ func TestHangingFetchDelaysFewStarts(t *testing.T) {
 	must(t, err)
 	g := m.rigs["rig"]
 	h.Set(gittest.Hang)
-	g.fetchDue, g.patience = time.Time{}, 100*time.Millisecond
+	g.fetchDue, g.patience = time.Time{}, 3*time.Second
 	before := h.Requests()
 	for i := range 5 {
 		if _, err := m.Worktree(t.Context(), httpSpec(h, fmt.Sprint("b", i))); err != nil {
 			t.Error(err)
 		}
 	}
-	if n := h.Requests() - before; n != 1 || g.patience != 200*time.Millisecond {
+	if n := h.Requests() - before; n != 1 || g.patience != 6*time.Second {
 		t.Errorf("%d requests to a dead remote, the next may take %s", n, g.patience)
 	}
 	h.Set(gittest.Serve)

@@ -2,12 +2,14 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"townd/supervisor/keeper"
+	"townd/town"
 )
 
 // keeperTimeout bounds a call to the keeper that has nothing to wait for.
@@ -27,11 +29,10 @@ type keeperLink struct {
 
 // connect finds the keeper, or starts one.
 func (l *keeperLink) connect(ctx context.Context) error {
-	c, err := keeper.Ensure(ctx, l.dir, l.argv)
-	if err != nil {
-		return fmt.Errorf("reach keeper: %w", err)
+	c, info, err := l.reach(ctx)
+	if errors.Is(err, town.ErrUnavailable) && ctx.Err() == nil {
+		c, info, err = l.reach(ctx) // the one that was there was just ending: it had nothing left to keep
 	}
-	info, err := c.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("reach keeper: %w", err)
 	}
@@ -42,6 +43,19 @@ func (l *keeperLink) connect(ctx context.Context) error {
 	}
 	l.c, l.info, l.lost = c, info, false
 	return nil
+}
+
+func (l *keeperLink) reach(ctx context.Context) (*keeper.Client, keeper.Info, error) {
+	c, err := keeper.Ensure(ctx, l.dir, l.argv)
+	if err != nil {
+		return nil, keeper.Info{}, err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		c.Close()
+		return nil, keeper.Info{}, err
+	}
+	return c, info, nil
 }
 
 func (l *keeperLink) client() *keeper.Client {
