@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,29 +44,54 @@ as in logs -f. q ends. In a narrow window the columns that say least are left ou
 			}
 			ctx, cancel := untilTold(ctx)
 			defer cancel()
-			m := &top{ctx: ctx, r: r, self: self, bold: std.getenv("NO_COLOR") == ""}
-			_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(std.in), tea.WithOutput(std.out)).Run()
-			if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
-				return nil // Ctrl-C is how this ends
+			m := &top{ctx: ctx, r: r, bold: std.getenv("NO_COLOR") == ""}
+			for {
+				_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(std.in), tea.WithOutput(std.out)).Run()
+				switch {
+				case ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted):
+					return nil // Ctrl-C is how this ends
+				case err != nil || m.wanted == nil:
+					return err
+				}
+				m.said = lend(ctx, std, self, m.wanted)
+				m.wanted = nil
 			}
-			return err
 		}),
 	}
+}
+
+// lend gives the terminal to a process of its own until that ends, and returns what it
+// said if it failed. bubbletea, which could do it, still reads its terminal's size
+// meanwhile (2.1.1, a race), so it does not run then.
+func lend(ctx context.Context, std stdio, self string, args []string) (said string) {
+	interrupts := make(chan os.Signal, 1) // the process's, not ours
+	signal.Notify(interrupts, os.Interrupt)
+	defer signal.Stop(interrupts)
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it puts the terminal back
+	var told bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = std.in, std.out, &told
+	err := cmd.Run()
+	if err == nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(told.String()), "\n")
+	return cmp.Or(lines[len(lines)-1], err.Error())
 }
 
 // top is the state of townd top; bubbletea calls its methods one after the other.
 type top struct {
 	ctx  context.Context // of the command: bubbletea passes none
 	r    *remote
-	self string // our own program, which attaches
 	bold bool
 
 	width, height int
 	agents        []town.Agent
 	status        *town.TownStatus // nil where no coordinator answers
 	problem       string           // of the last look
-	said          string           // by what was run, until the next key
+	said          string           // by what had the terminal, until the next key
 	chosen        string           // agent's id
+	wanted        []string         // arguments of what is to have the terminal
 }
 
 // seen is what a look at the town found.
@@ -74,9 +100,6 @@ type seen struct {
 	status *town.TownStatus
 	err    error
 }
-
-// back tells that what was run in between has ended, and what it said if it failed.
-type back struct{ said string }
 
 func (m *top) Init() tea.Cmd { return m.look }
 
@@ -106,8 +129,6 @@ func (m *top) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case seen:
 		m.take(msg)
 		return m, tea.Tick(topEvery, func(time.Time) tea.Msg { return m.look() })
-	case back:
-		m.said = msg.said
 	case tea.KeyPressMsg:
 		m.said = ""
 		return m, m.key(msg.String())
@@ -161,28 +182,18 @@ func (m *top) step(by int) {
 	}
 }
 
-// watch gives the terminal to a process of its own: no read of ours is left that
-// would take the first key after it.
+// watch ends the drawing, so that no read of ours is left that would take the first key
+// of whom the terminal is given to.
 func (m *top) watch(flags ...string) tea.Cmd {
 	i := m.index()
 	if i < 0 {
 		return nil
 	}
-	args := append([]string{"attach", m.chosen}, flags...)
+	m.wanted = append([]string{"attach", m.chosen}, flags...)
 	if structured(m.agents[i]) {
-		args = []string{"logs", "-f", m.chosen}
+		m.wanted = []string{"logs", "-f", m.chosen}
 	}
-	cmd := exec.CommandContext(m.ctx, m.self, args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it puts the terminal back
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	return tea.ExecProcess(cmd, func(err error) tea.Msg {
-		if err == nil {
-			return back{}
-		}
-		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
-		return back{cmp.Or(lines[len(lines)-1], err.Error())}
-	})
+	return tea.Quit
 }
 
 // View draws the whole screen.
