@@ -250,20 +250,45 @@ func waitGroup(ctx context.Context, cmd *exec.Cmd) error {
 		}
 	}()
 	// Waiting without reaping keeps the group's number ours until all of it is killed.
+	var end unix.Siginfo
 	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		err := unix.Waitid(unix.P_PID, pid, &end, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
 	close(ended)
 	<-killer
+	if ctx.Err() != nil || end.Code != cldExited {
+		letFinish(pid)
+	}
 	_ = unix.Kill(-pid, unix.SIGKILL)
 	err := cmd.Wait()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		return nil // git itself ended well
 	}
 	return err
+}
+
+// cldExited is CLD_EXITED of siginfo_t: a process that ended by itself (waitid(2)).
+const cldExited = 1
+
+// letFinish waits until what a leader that was killed left of its process group has ended,
+// for a while: of a remote in files it is the remote's own git, which may be writing a ref
+// and would leave it locked for ever.
+func letFinish(leader int) {
+	for deadline := time.Now().Add(termGrace); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) { // they are no children of ours
+		rest := slices.ContainsFunc(pids(), func(pid int) bool {
+			group, err := unix.Getpgid(pid)
+			if err == nil && group == leader {
+				_, err = startTime(pid) // fails for one that has ended, as the leader
+			}
+			return err == nil && group == leader
+		})
+		if !rest {
+			return
+		}
+	}
 }
 
 var errTimeout = errors.New("deadline passed")
