@@ -92,8 +92,9 @@ func starts(dir string, suffixes ...string) ([]int64, error) {
 // (readdir promises nothing about entries that change meanwhile). It happens
 // once to a segment, so two listings together name it; the lengths are taken
 // after both, when every listed segment but the newest has a successor and so
-// its final length. Were even the newest dropped by then, the listing is worth
-// nothing.
+// its final length. The second may also name a segment and not the one before it, when
+// both were made meanwhile: so the chain must reach back to what the first named. Where
+// even the newest of that was dropped by then, the listings are worth nothing.
 func readChain(dir string) ([]segment, error) {
 	for {
 		first, err := starts(dir, segSuffix, gzSuffix)
@@ -104,12 +105,13 @@ func readChain(dir string) ([]segment, error) {
 		if err != nil {
 			return nil, err
 		}
-		all := append(first, second...)
+		all := slices.Concat(first, second)
 		slices.Sort(all)
 		chain, err := link(dir, slices.Compact(all))
-		if !errors.Is(err, fs.ErrNotExist) {
-			return chain, err
+		if errors.Is(err, fs.ErrNotExist) || len(first) > 0 && len(chain) > 0 && chain[0].start > first[len(first)-1] {
+			continue
 		}
+		return chain, err
 	}
 }
 
