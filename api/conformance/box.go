@@ -217,14 +217,15 @@ func (t *T) starts(rigID string) []string {
 	return ids
 }
 
-// merging waits for the request to merge the bead's branch, the nth time.
+// merging waits for the request to merge the bead's branch, the nth time. One that is asked
+// again, by a coordinator that began anew, counts once.
 func (t *T) merging(beadID string, nth int) api.MergeRequest {
-	n := 0
-	return find(t, "the request to merge bead "+beadID, func(c *Container) []api.MergeRequest { n = 0; return c.merges }, func(m api.MergeRequest) bool {
-		if m.BeadID == beadID {
-			n++
+	var asked []string
+	return find(t, "the request to merge bead "+beadID, func(c *Container) []api.MergeRequest { asked = nil; return c.merges }, func(m api.MergeRequest) bool {
+		if m.BeadID == beadID && !slices.Contains(asked, m.EntryID) {
+			asked = append(asked, m.EntryID)
 		}
-		return m.BeadID == beadID && n == nth
+		return m.BeadID == beadID && len(asked) == nth
 	})
 }
 

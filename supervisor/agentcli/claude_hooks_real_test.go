@@ -81,13 +81,16 @@ func TestClaudesHooksTellWhatFails(t *testing.T) {
 	})
 	a := newAgent(t, "claude", llmtest.ClaudeEnv(url))
 	calls := a.hooked(rules{})
-	a.turn("break it")
+	a.spec.Prompt = "break it"
+	p := a.start()
+	a.wait(town.EventTurnEnded, 1)
 	told := map[town.HookPoint]town.HookCall{}
 	for deadline := time.Now().Add(patience); told[town.HookError].Point == "" && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		for _, c := range calls() { // claude does not wait for the last one
+		for _, c := range calls() { // claude does not wait for the last one, and when it ends neither does that
 			told[c.Point] = c
 		}
 	}
+	p.finish()
 	if c := told[town.HookToolAfter]; c.OK || !strings.Contains(c.Output, "oops") || c.Shell != "echo oops >&2; exit 3" {
 		t.Errorf("after: %+v", c)
 	}
