@@ -106,9 +106,7 @@ func eventParams(r *http.Request) (after cursor, limit int, err error) {
 func (s *Server) sendEvents(w http.ResponseWriter, r *http.Request, of eventSource, page supervisor.EventPage) {
 	ctx, stop := s.whileOpen(r)
 	defer stop()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer of.share.whenOver(func() { cancel(errShareOver) })()
+	defer of.share.whenOver(stop)()
 	out := wire.NewEventStream(w)
 	for {
 		if sendPage(out, page) != nil {
