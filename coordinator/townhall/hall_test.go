@@ -52,7 +52,8 @@ func (c *testClock) set(by time.Duration) {
 }
 
 func testConfig(path string, clock *testClock) Config {
-	return Config{Path: path, TownID: "town", Now: clock.now, Elapsed: clock.since, Log: slog.New(slog.DiscardHandler)}
+	// With one reader, who asks for another while it reads would wait for ever.
+	return Config{Path: path, TownID: "town", Now: clock.now, Elapsed: clock.since, Readers: 1, Log: slog.New(slog.DiscardHandler)}
 }
 
 func openHall(t testing.TB, path string, clock *testClock) *Hall {

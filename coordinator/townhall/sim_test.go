@@ -638,7 +638,7 @@ func seed(t *testing.T) uint64 {
 // failCommits makes the hall's next commit fail when abort is set, and tells in aborted.
 func failCommits(t *testing.T, h *Hall, abort, aborted *bool) {
 	t.Helper()
-	err := h.store.writer.Raw(func(conn any) error {
+	err := h.store.writer.conn.Raw(func(conn any) error {
 		conn.(sqlite.HookRegisterer).RegisterCommitHook(func() int32 {
 			if !*abort {
 				return 0

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"modernc.org/sqlite"
@@ -29,17 +28,71 @@ var ErrCorrupt = errors.New("database is corrupt")
 type store struct {
 	turn   chan struct{} // the writer's: holding its one place is the right to write
 	db     *sql.DB
-	writer *sql.Conn
-	sync   durability           // of the writer now
-	stmts  map[string]*sql.Stmt // of the writer
+	writer *link
+	sync   durability // of the writer now
 
-	readers   *sql.DB  // nil in memory: there the writer reads too
-	readStmts sync.Map // query -> *sql.Stmt of readers
+	readers *sql.DB    // nil in memory: there the writer reads too
+	free    chan *link // of readers: whoever has taken one reads; nil is one that is not open yet
+}
+
+// link is a connection with the statements that were prepared on it.
+type link struct {
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+func dial(ctx context.Context, db *sql.DB) (*link, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &link{conn: conn, stmts: map[string]*sql.Stmt{}}, nil
+}
+
+func (l *link) close() error {
+	var errs []error
+	for _, stmt := range l.stmts { // one that stays open keeps SQLite from merging the log into the file
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(append(errs, l.conn.Close())...)
+}
+
+// stmt prepares a statement once; its text must be constant.
+func (l *link) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	if stmt, ok := l.stmts[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := l.conn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w", query, err)
+	}
+	l.stmts[query] = stmt
+	return stmt, nil
+}
+
+func (l *link) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
+	stmt, err := l.stmt(ctx, query) //nolint:sqlclosecheck // the link keeps it
+	if err != nil {
+		return 0, err
+	}
+	res, err := stmt.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (l *link) row(ctx context.Context, query string, args ...any) *sql.Row {
+	stmt, err := l.stmt(ctx, query) //nolint:sqlclosecheck // the link keeps it
+	if err != nil {
+		return l.conn.QueryRowContext(ctx, query, args...) // tells the same error
+	}
+	return stmt.QueryRowContext(ctx, args...)
 }
 
 // openStore opens path; see Open.
 func openStore(ctx context.Context, path string, readers int, log *slog.Logger) (_ *store, err error) {
-	s := &store{turn: make(chan struct{}, 1), stmts: map[string]*sql.Stmt{}}
+	s := &store{turn: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(kindOf(err), s.close())
@@ -59,10 +112,10 @@ func openStore(ctx context.Context, path string, readers int, log *slog.Logger) 
 		return nil, err
 	}
 	s.db.SetMaxOpenConns(1)
-	if s.writer, err = s.db.Conn(ctx); err != nil {
+	if s.writer, err = dial(ctx, s.db); err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.writer); err != nil {
+	if err := migrate(ctx, s.writer.conn); err != nil {
 		return nil, err
 	}
 	if path == memory {
@@ -71,8 +124,10 @@ func openStore(ctx context.Context, path string, readers int, log *slog.Logger) 
 	if s.readers, err = sql.Open("sqlite", dsn(path, common+"&_pragma=query_only(1)")); err != nil {
 		return nil, err
 	}
-	s.readers.SetMaxOpenConns(readers)
-	s.readers.SetMaxIdleConns(readers)
+	s.free = make(chan *link, readers)
+	for range readers {
+		s.free <- nil
+	}
 	return s, nil
 }
 
@@ -145,15 +200,19 @@ func MoveAside(path string, now time.Time) (string, error) {
 func (s *store) close() error {
 	s.turn <- struct{}{}
 	var errs []error
+	for range cap(s.free) { // waits for who reads
+		if l := <-s.free; l != nil {
+			errs = append(errs, l.close())
+		}
+	}
 	if s.readers != nil {
-		errs = append(errs, s.readers.Close()) // waits for the queries that run
+		errs = append(errs, s.readers.Close())
 	}
-	for _, stmt := range s.stmts { // one that stays open keeps SQLite from merging the log into the file
-		errs = append(errs, stmt.Close())
+	for range cap(s.free) { // who comes now finds the database closed
+		s.free <- nil
 	}
-	clear(s.stmts)
 	if s.writer != nil {
-		errs = append(errs, s.writer.Close())
+		errs = append(errs, s.writer.close())
 	}
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
@@ -216,7 +275,7 @@ func (s *store) transact(t *tx, d durability, fn func(t *tx) error) (err error) 
 	if s.writer == nil {
 		return fmt.Errorf("the town hall is closed: %w", town.ErrUnavailable)
 	}
-	if d != s.sync || len(s.stmts) == 0 {
+	if d != s.sync || len(s.writer.stmts) == 0 {
 		level := "NORMAL"
 		if d == fact {
 			level = "FULL"
@@ -267,85 +326,76 @@ func (t *tx) at() time.Time { return t.now }
 // tell wakes those who wait for of, once the transaction is committed.
 func (t *tx) tell(of topic) { t.told[of] = true }
 
-func (t *tx) stmt(query string) (*sql.Stmt, error) {
-	s := t.h.store
-	if stmt, ok := s.stmts[query]; ok {
-		return stmt, nil
-	}
-	stmt, err := s.writer.PrepareContext(t.ctx, query)
-	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", query, err)
-	}
-	s.stmts[query] = stmt
-	return stmt, nil
-}
-
 // exec runs a statement whose text is constant, and returns how many rows it changed.
 func (t *tx) exec(query string, args ...any) (changed int64, err error) {
-	stmt, err := t.stmt(query) //nolint:sqlclosecheck // the store keeps it
-	if err != nil {
-		return 0, err
-	}
-	res, err := stmt.ExecContext(t.ctx, args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
+	return t.h.store.writer.exec(t.ctx, query, args...)
 }
 
 func (t *tx) query(query string, args ...any) (*sql.Rows, error) {
-	return t.h.store.writer.QueryContext(t.ctx, query, args...)
+	return t.h.store.writer.conn.QueryContext(t.ctx, query, args...)
 }
 
 func (t *tx) row(query string, args ...any) *sql.Row {
-	stmt, err := t.stmt(query) //nolint:sqlclosecheck // the store keeps it
-	if err != nil {
-		return t.h.store.writer.QueryRowContext(t.ctx, query, args...) // tells the same error
-	}
-	return stmt.QueryRowContext(t.ctx, args...)
+	return t.h.store.writer.row(t.ctx, query, args...)
 }
 
 // snapshot is a read transaction: all its questions see the same state.
 type snapshot struct {
-	ctx context.Context
-	s   *store
-	tx  *sql.Tx
-	now time.Time
+	ctx  context.Context
+	link *link
+	now  time.Time
 }
 
-// read runs fn on one state of the database, beside the writer.
+// read runs fn on one state of the database, beside the writer. fn must ask through its
+// reader only: one who reads within a read would wait for a reader that waits for it.
 func (h *Hall) read(ctx context.Context, fn func(r reader) error) error {
-	if h.store.readers == nil {
+	if h.store.free == nil {
 		return h.write(ctx, news, func(t *tx) error { return fn(t) })
 	}
-	sqlTx, err := h.store.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	l, err := h.store.borrow(ctx)
 	if err != nil {
 		return kindOf(err)
 	}
-	defer func() { _ = sqlTx.Rollback() }() // there is nothing to lose
-	return kindOf(fn(&snapshot{ctx: ctx, s: h.store, tx: sqlTx, now: h.clock.now()}))
+	defer h.store.putBack(l)
+	if _, err := l.exec(ctx, "BEGIN"); err != nil {
+		return kindOf(err)
+	}
+	return kindOf(fn(&snapshot{ctx: ctx, link: l, now: h.clock.now()}))
+}
+
+// borrow waits for a reader that is free.
+func (s *store) borrow(ctx context.Context) (*link, error) {
+	select {
+	case l := <-s.free:
+		if l != nil {
+			return l, nil
+		}
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait to read: %w", context.Cause(ctx))
+	}
+	l, err := dial(ctx, s.readers)
+	if err != nil {
+		s.free <- nil
+	}
+	return l, err
+}
+
+// putBack ends what a reader has read. One that cannot end it is not used again.
+func (s *store) putBack(l *link) {
+	if _, err := l.exec(context.Background(), "ROLLBACK"); err != nil {
+		_ = l.close() // nothing was written
+		l = nil
+	}
+	s.free <- l
 }
 
 func (r *snapshot) at() time.Time { return r.now }
 
 func (r *snapshot) query(query string, args ...any) (*sql.Rows, error) {
-	return r.tx.QueryContext(r.ctx, query, args...)
+	return r.link.conn.QueryContext(r.ctx, query, args...)
 }
 
-func (r *snapshot) row(query string, args ...any) *sql.Row {
-	stmt, ok := r.s.readStmts.Load(query)
-	if !ok {
-		prepared, err := r.s.readers.PrepareContext(r.ctx, query)
-		if err != nil {
-			return r.tx.QueryRowContext(r.ctx, query, args...) // tells the same error
-		}
-		var lost bool
-		if stmt, lost = r.s.readStmts.LoadOrStore(query, prepared); lost {
-			_ = prepared.Close() //nolint:sqlclosecheck // this one only
-		}
-	}
-	return r.tx.StmtContext(r.ctx, stmt.(*sql.Stmt)).QueryRowContext(r.ctx, args...) //nolint:sqlclosecheck // the transaction closes it
-}
+func (r *snapshot) row(query string, args ...any) *sql.Row { return r.link.row(r.ctx, query, args...) }
 
 // each gives every row of a query to fn.
 func each(r reader, fn func(row scanner) error, query string, args ...any) error {

@@ -179,7 +179,7 @@ func TestAFullDiskIsToldAndLosesNothing(t *testing.T) {
 		t.Helper()
 		if err := h.write(t.Context(), news, func(t *tx) error {
 			var n int
-			return t.h.store.writer.QueryRowContext(t.ctx, `PRAGMA max_page_count = `+pages).Scan(&n)
+			return t.h.store.writer.conn.QueryRowContext(t.ctx, `PRAGMA max_page_count = `+pages).Scan(&n)
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +206,7 @@ func TestADatabaseThatAnotherHoldsIsUnavailable(t *testing.T) {
 	if err := h.write(t.Context(), news, func(t *tx) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.store.writer.ExecContext(t.Context(), `PRAGMA busy_timeout = 20`); err != nil {
+	if _, err := h.store.writer.conn.ExecContext(t.Context(), `PRAGMA busy_timeout = 20`); err != nil {
 		t.Fatal(err)
 	}
 	other, err := sql.Open("sqlite", path)
