@@ -1,5 +1,6 @@
 // Gotest reads the events of go test -json, prints one closing line per
-// package, the whole output of what failed, and a summary. Its exit status is 1
+// package, the whole output of what failed, and a summary that says in short what
+// each failed test said. Its exit status is 1
 // when anything failed, when nothing ran, and, with CI set in the environment,
 // when any test was skipped: a skipped test proves nothing.
 //
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +44,7 @@ type summary struct {
 	passed, failed, skipped int
 	packages                int
 	skips                   []string
+	failures                []string // what each failed test said, in short
 }
 
 func report(r io.Reader, w io.Writer, ci bool) error {
@@ -62,6 +65,9 @@ func report(r io.Reader, w io.Writer, ci bool) error {
 	}
 	for _, skip := range s.skips {
 		fmt.Fprintln(w, "SKIP", skip)
+	}
+	for _, failure := range s.failures {
+		fmt.Fprintln(w, "FAIL", failure)
 	}
 	fmt.Fprintf(w, "%d passed, %d failed, %d skipped in %d packages (%.1fs)\n",
 		s.passed, s.failed, s.skipped, s.packages, time.Since(start).Seconds())
@@ -107,6 +113,7 @@ func (s *summary) end(w io.Writer, e event, outcome string) {
 		s.endPackage(w, e, outcome, text)
 	case outcome == "FAIL":
 		s.failed++
+		s.failures = append(s.failures, e.Package+" "+e.Test+said(text))
 		fmt.Fprint(w, text)
 	case outcome == "skip":
 		s.skipped++
@@ -142,6 +149,23 @@ func (s *summary) unfinished(w io.Writer, pkg string) {
 		fmt.Fprint(w, strings.Join(s.output[key], ""))
 		delete(s.output, key)
 	}
+}
+
+// Bounds of what the summary repeats of a failed test.
+const (
+	maxSaid     = 8   // lines
+	maxSaidLine = 300 // bytes
+)
+
+var saidLine = regexp.MustCompile(`(?m)^ +\w+_test\.go:\d+: .*$`)
+
+// said returns the lines of a failed test's output that come from t.Error and its kin.
+func said(text string) string {
+	var b strings.Builder
+	for _, line := range saidLine.FindAllString(text, maxSaid) {
+		b.WriteString("\n" + line[:min(len(line), maxSaidLine)])
+	}
+	return b.String()
 }
 
 // reason picks the text of t.Skip out of a skipped test's output.

@@ -23,6 +23,7 @@ func TestReportFailsForWhatProvesNothing(t *testing.T) {
 		{"skipped at home", passed + skipped, false, "SKIP p TestB: b_test.go:3: no docker", ""},
 		{"skipped in CI", passed + skipped, true, "1 skipped", "1 skipped: in CI every test must run"},
 		{"failed", passed + failed, false, "c_test.go:9: got 1", "1 failed"},
+		{"failed, in the summary", failed + passed, false, "FAIL p TestC\n    c_test.go:9: got 1\n1 passed", "1 failed"},
 		{"cut off by a panic", passed + panicky, false, "panic: boom", "1 failed"},
 		{"package without tests", `{"Action":"skip","Package":"r"}` + "\n" + passed, true, "0 skipped", ""},
 		{"nothing", "", false, "0 passed", "no test ran"},
