@@ -69,7 +69,7 @@ func newChaos(t *testing.T, apart bool) *chaos {
 		self := agenttest.Program(t, "")[0]
 		c.other = &otherHall{t: t, argv: []string{self, hallArgument, path, strings.TrimPrefix(url, "http://"), "http://" + c.address}, log: newBuffer()}
 		c.other.begin(c.token)
-		c.after = append(c.after, c.other.kill)
+		c.after = append(c.after, c.other.end)
 	} else {
 		url = "http://" + c.address
 	}

@@ -174,7 +174,7 @@ func (c *cliConversation) checkEnvirons(t *testing.T) {
 		t.Error("the CLI is not there in the middle of its turn")
 	}
 	for _, p := range procs {
-		data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.pid)) // empty when it has ended
+		data := p.openEnviron()
 		for _, secret := range []string{c.token, canary} {
 			if strings.Contains(string(data), secret) || strings.Contains(p.String(), secret) {
 				t.Errorf("a secret is in the environment or the arguments of %v", p)

@@ -151,6 +151,10 @@ func TestEvictedTownGoesOnElsewhere(t *testing.T) {
 		return hall.all(t, func(b town.Bead) bool { return b.Status == town.BeadClosed }) != nil
 	})
 	for _, b := range hall.all(t, func(town.Bead) bool { return true }) {
+		if b.Status != town.BeadClosed {
+			t.Errorf("bead %s is %s: %s", b.ID, b.Status, b.Why)
+			continue
+		}
 		if got, want := remote.Git("show", remote.Branch+":work-"+b.ID+".txt"), "begun in "+begun[b.ID]; strings.TrimSpace(got) != want {
 			t.Errorf("bead %s has %q, want %q: it did not go on from its checkpoint", b.ID, got, want)
 		}

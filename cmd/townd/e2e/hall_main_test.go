@@ -84,3 +84,14 @@ func (h *otherHall) kill() {
 	_ = h.cmd.Process.Kill() // it may have ended
 	_ = h.cmd.Wait()         // it was killed
 }
+
+// end ends it with the test; when that failed it tells what it was about.
+func (h *otherHall) end() {
+	if !h.t.Failed() {
+		h.kill()
+		return
+	}
+	_ = h.cmd.Process.Signal(syscall.SIGQUIT) // the runtime prints every goroutine
+	_ = h.cmd.Wait()
+	h.t.Logf("coordinator's log:\n%s", tail([]byte(h.log.String()), 60000))
+}

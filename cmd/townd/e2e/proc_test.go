@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // proc is a process as /proc shows it. This is the tests' own look: what the
@@ -77,6 +78,20 @@ func readProc(pid int) (p proc, ok bool) {
 		}
 	}
 	return p, true
+}
+
+// openEnviron returns the environment of a process as far as its own user can read it.
+// Between its fork and its exec a process of the server has the agent's user and still
+// the server's memory, which the kernel keeps from that user: its files in /proc are
+// root's then (proc(5)). Empty also for one that has ended.
+func (p proc) openEnviron() []byte {
+	name := fmt.Sprintf("/proc/%d/environ", p.pid)
+	fi, err := os.Stat(name) // first: what is open to its user stays so
+	if err != nil || fi.Sys().(*syscall.Stat_t).Uid != p.uid {
+		return nil
+	}
+	environ, _ := os.ReadFile(name)
+	return environ
 }
 
 // uidOf returns the real user of a /proc/<pid>/status. The owner of the directory

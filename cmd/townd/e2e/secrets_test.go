@@ -215,14 +215,14 @@ func (w *processWatch) look(tt *testTown, p proc) {
 	if strings.Contains(p.command, "canary-") {
 		w.found["arguments of "+p.String()] = true
 	}
-	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.pid)) // empty for one that has just ended
 	if tt.isAgents(p) {
 		w.seen++
-		if bytes.Contains(environ, []byte(serverCanary)) {
+		if bytes.Contains(p.openEnviron(), []byte(serverCanary)) {
 			w.found["environment of the agent's "+p.String()] = true
 		}
 		return
 	}
+	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.pid)) // empty for one that has just ended
 	if strings.Contains(p.command, " keeper ") && strings.Contains(p.command, tt.home) && bytes.Contains(environ, []byte("canary-")) {
 		w.found["environment of the keeper, "+p.String()] = true
 	}
