@@ -59,6 +59,9 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.limitIdle, "max-idle", 0, "stop it after so long without output (0: never)")
 	flags.Int64Var(&f.req.Limits.MemoryBytes, "max-memory", 0, "stop it when its processes hold more bytes (0: no limit)")
 	flags.IntVar(&f.req.Limits.Processes, "max-processes", 0, "stop it when it has more processes (0: no limit)")
+	flags.Int64Var(&f.req.Limits.Turns, "max-turns", 0, "stop it after so many turns (0: no limit)")
+	flags.Int64Var(&f.req.Limits.Tokens, "max-tokens", 0, "stop it when it has used so many tokens (0: no limit)")
+	flags.Float64Var(&f.req.Limits.CostUSD, "max-cost", 0, "stop it when it has cost so many US dollars (0: no limit)")
 	f.complete(cmd)
 }
 
