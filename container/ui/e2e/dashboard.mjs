@@ -109,7 +109,7 @@ await step("a wrong token is told, the right one lets in and stays out of the ad
 await step("agents are shown with their screens", async () => {
   await start(
     "counter",
-    'i=0; while :; do i=$((i+1)); printf "n=%d \\033[38;2;9;200;9mgreen\\033[0m\\n" $i; sleep 0.1; done',
+    'echo one two >$TOWND_ARTIFACTS/numbers.txt; i=0; while :; do i=$((i+1)); printf "n=%d \\033[38;2;9;200;9mgreen\\033[0m\\n" $i; sleep 0.1; done',
   );
   await start("shell", "PS1='$ ' exec bash --norc --noprofile");
   const tile = page.locator(".tile", { hasText: "counter" });
@@ -360,7 +360,7 @@ await step("the terminal goes on at the exact byte when the server was killed", 
 
 await step("a run is played again from any moment", async () => {
   await page.getByRole("link", { name: "Replay" }).click();
-  const time = page.getByLabel("Time");
+  const time = page.getByLabel("Time", { exact: true });
   await time.waitFor();
   await until(async () => (await rows()).includes("n="), "its end is shown");
   const end = await rows();
@@ -401,7 +401,7 @@ await step("a run is shared with who has nothing but the link", async () => {
   must((await shown.locator("nav, textarea:not(.xterm-helper-textarea)").count()) === 0, "there is more than the run");
   await looks(shown, "shared");
   await shown.getByRole("button", { name: "Replay" }).click();
-  await shown.getByLabel("Time").focus();
+  await shown.getByLabel("Time", { exact: true }).focus();
   await shown.keyboard.press("Home");
   await until(async () => !/n=[1-9]\d/.test(await rows(shown)), "its beginning is shown");
   await looks(shown, "shared-replay");
@@ -434,8 +434,20 @@ await step("an agent is stopped", async () => {
   must((await rows()).includes("n="), "its terminal is gone");
   await page.locator(".link").getByText("ended").waitFor();
   await kept.locator(".pill", { hasText: "exited" }).waitFor();
-  await kept.getByLabel("Time").waitFor();
+  await kept.getByLabel("Time", { exact: true }).waitFor();
   await kept.context().close();
+});
+
+await step("what is kept of its run is saved as a file", async () => {
+  await page.getByRole("link", { name: "Changes" }).click();
+  const [file] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Download numbers.txt" }).click(),
+  ]);
+  must(file.suggestedFilename() === "numbers.txt", file.suggestedFilename());
+  const text = readFileSync(await file.path(), "utf8");
+  must(text === "one two\n", text);
+  await looks(page, "kept");
 });
 
 await step("work is given, done by an agent and merged", async () => {
@@ -487,7 +499,7 @@ await step("a conversation is played again, step by step too", async () => {
   const shown = (text) => talk.getByText(text).count();
   const [asked, done] = ["<img src=x onerror=alert(1)> I write.", "It is done."];
   await until(async () => (await shown(done)) === 2, "its end is shown");
-  const time = page.getByLabel("Time");
+  const time = page.getByLabel("Time", { exact: true });
   await time.focus();
   await page.keyboard.press("Home");
   await until(async () => (await shown(asked)) === 0, "its beginning is shown");
@@ -611,7 +623,7 @@ await step("what an agent prints changes nothing outside its terminal", async ()
   must((await nodes()) === 0, "an element came in");
   await page.getByRole("link", { name: "Replay" }).click();
   await until(async () => (await rows()).includes("END"), "the end in the replay");
-  await page.getByLabel("Time").focus();
+  await page.getByLabel("Time", { exact: true }).focus();
   await page.keyboard.press("Home");
   await until(async () => (await rows()).includes("CLICK"), "the link's text").catch(() => undefined);
   for (const link of await page.locator(".terminal").getByText("CLICK").all())

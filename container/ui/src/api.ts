@@ -18,6 +18,7 @@ export type Health = Schemas["Health"];
 export type Quota = Schemas["Quota"];
 export type Screen = Schemas["Screen"];
 export type Diff = Schemas["Diff"];
+export type Artifacts = Schemas["Artifacts"];
 export type AgentEvent = Schemas["Event"];
 export type EventPage = Schemas["EventPage"];
 export type Run = Schemas["Run"];
@@ -229,6 +230,10 @@ export class Client extends Caller {
     );
   diff = (id: string) =>
     this.call<Diff>("GET", `${this.control}/agents/${path(id)}/diff${query({ maxBytes: 1 << 20 })}`);
+  artifacts = (id: string, run: string) =>
+    this.call<Artifacts>("GET", `${this.control}/agents/${path(id)}/artifacts${query({ run })}`);
+  artifact = async (id: string, run: string, name: string) =>
+    (await this.fetch("GET", `${this.control}/agents/${path(id)}/artifacts/${path(name)}${query({ run })}`)).blob();
   ticket = (id: string, mode: "read" | "write") =>
     this.call<Ticket>("POST", `${this.control}/agents/${path(id)}/stream-ticket`, { mode });
   shares = () => this.call<ShareList>("GET", `${this.control}/shares`);

@@ -146,6 +146,27 @@ export function useRead<T>(
   return [value, problem, useCallback(() => setRound((n) => n + 1), [])];
 }
 
+/** A button that saves something as a file. It is read then: a page that held it already would hold it twice. */
+export function Save({ read, file, title }: { read: () => Promise<Blob>; file: string; title: string }) {
+  const [busy, problem, run] = useAction();
+  const save = () =>
+    run(async () => {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(await read());
+      link.download = file;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser has it by then
+    });
+  return (
+    <>
+      <button type="button" disabled={busy} onClick={save} title={title} aria-label={`Download ${file}`}>
+        Download
+      </button>
+      <Problem text={problem} />
+    </>
+  );
+}
+
 /** A button that asks again before it does what cannot be undone. */
 export function Sure({ label, sure, busy, act }: { label: string; sure: string; busy?: boolean; act: () => void }) {
   const [asked, setAsked] = useState(false);

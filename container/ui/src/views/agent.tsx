@@ -5,7 +5,7 @@ import { BeadLink, type Context, Empty, Pill, Problem, RunList, Sure, useAction,
 import { go, to } from "../route";
 import { structured } from "../term/mini";
 import { live, type Resident, state, tone, useTown } from "../town";
-import { DiffTab } from "./diff";
+import { ChangesTab } from "./changes";
 import { Live } from "./live";
 import { Replay } from "./replay";
 import { ShareButton } from "./share";
@@ -32,7 +32,7 @@ export function AgentView({ at, id, tab }: { at: Context; id: string; tab: strin
         ))}
       </nav>
       {tab === "diff" ? (
-        <DiffTab at={at} a={a} />
+        <ChangesTab at={at} a={a} />
       ) : tab === "replay" ? (
         <Replay key={a.agentId} at={at} a={a} words={words} />
       ) : (

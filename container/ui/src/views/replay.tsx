@@ -1,7 +1,7 @@
 /** A run of an agent once more. */
 import { useCallback, useState } from "preact/hooks";
 import { ago } from "../format";
-import { type Context, Problem, useAction, useRead } from "../parts";
+import { type Context, Save, useRead } from "../parts";
 import type { Resident } from "../town";
 import { Player, parse, talk } from "./player";
 import { ShareButton } from "./share";
@@ -48,31 +48,10 @@ interface Source {
 /** What a terminal showed. */
 export function Recorded({ read, file }: Source) {
   const parsed = useCallback((signal: AbortSignal) => read(signal).then(parse), [read]);
+  const again = async () => new Blob([await read(new AbortController().signal)], { type: "application/x-asciicast" });
   return (
     <Player read={parsed}>
-      <Download read={read} file={file} />
+      <Save read={again} file={file} title="asciicast v2: townd play, asciinema play" />
     </Player>
-  );
-}
-
-/** Saves the recording as a file. It is read again: a page that held it would hold it twice. */
-function Download({ read, file }: Source) {
-  const [busy, problem, run] = useAction();
-  const save = () =>
-    run(async () => {
-      const text = await read(new AbortController().signal);
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([text], { type: "application/x-asciicast" }));
-      link.download = file;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser has it by then
-    });
-  return (
-    <>
-      <button type="button" disabled={busy} onClick={save} title="asciicast v2: townd play, asciinema play">
-        Download
-      </button>
-      <Problem text={problem} />
-    </>
   );
 }

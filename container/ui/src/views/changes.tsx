@@ -1,10 +1,58 @@
-/** What an agent changed in its worktree. */
+/** What an agent changed in its worktree, and the files that are kept of its run. */
 import { useMemo } from "preact/hooks";
-import { short } from "../format";
-import { type Context, Empty, Problem, useRead } from "../parts";
+import { bytes, line, many, short } from "../format";
+import { type Context, Empty, Problem, Save, useRead } from "../parts";
 import type { Resident } from "../town";
 
-export function DiffTab({ at, a }: { at: Context; a: Resident }) {
+export function ChangesTab({ at, a }: { at: Context; a: Resident }) {
+  return (
+    <>
+      {a.runId && <Kept at={at} a={a} />}
+      <Changes at={at} a={a} />
+    </>
+  );
+}
+
+/** The artifacts of the newest run: they are taken soon after it has reported done or ended. */
+function Kept({ at, a }: { at: Context; a: Resident }) {
+  const [kept, problem] = useRead(() => at.client.artifacts(a.agentId, a.runId), `${a.agentId} ${a.runId}`);
+  if (!kept?.artifacts.length && !kept?.leftOutCount) return <Problem text={problem} />;
+  return (
+    <section aria-label="Kept of this run">
+      <ul class="lines">
+        {kept.artifacts.map((file) => (
+          <li key={file.name} class="row">
+            <span class="mono">{line(file.name, 120)}</span>
+            <span class="faint" title={`SHA-256 ${file.sha256}`}>
+              {file.kind === "file" ? "left by the agent" : file.kind}, {bytes(file.bytes)}
+              {file.truncated && ", ends early"}
+            </span>
+            <span class="grow" />
+            <Save
+              read={() => at.client.artifact(a.agentId, a.runId, file.name)}
+              file={file.name}
+              title="It is an agent's, and may be anything"
+            />
+          </li>
+        ))}
+      </ul>
+      {!!kept.leftOutCount && (
+        <details class="faint">
+          <summary>{many(kept.leftOutCount, "file was", "files were")} left out</summary>
+          <ul class="lines">
+            {kept.leftOut?.map((file) => (
+              <li key={file.path}>
+                <span class="mono">{line(file.path, 120)}</span> {line(file.why, 120)}
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </section>
+  );
+}
+
+function Changes({ at, a }: { at: Context; a: Resident }) {
   const [diff, problem, again] = useRead(() => at.client.diff(a.agentId), a.agentId, 0);
   const parts = useMemo(() => (diff ? split(diff.patch) : []), [diff]);
   if (!diff) return problem ? <Problem text={problem} /> : <div class="skeleton tall" aria-hidden="true" />;
