@@ -34,7 +34,7 @@ var rules = map[string]rule{
 	},
 	"supervisor/screen": {
 		ours:   []string{"supervisor/transcript", "town"},
-		theirs: []string{"github.com/charmbracelet/x"},
+		theirs: []string{"github.com/charmbracelet/x", "github.com/google/renameio/v2"},
 		why:    "a screen is drawn from a transcript alone; the emulator stays behind this door",
 	},
 	"prompts": {

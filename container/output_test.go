@@ -286,6 +286,23 @@ func TestLongScreensAreDrawnBeforeTheyAreAskedFor(t *testing.T) {
 	if got, err := tt.Screen(t.Context(), "toast"); err != nil || !strings.HasSuffix(got.Text, "ready") {
 		t.Errorf("Screen() = %q, %v; want the end", got.Text, err)
 	}
+	shown, err := tt.Screen(t.Context(), "toast")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tt.Stop(t.Context(), "toast", town.StopRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for tt.server.PaintMore("toast") {
+	}
+	tt.server.DropScreens()
+	again, err := tt.Screen(t.Context(), "toast")
+	if err != nil || again.ANSI != shown.ANSI || again.Text != shown.Text || again.Offset != shown.Offset {
+		t.Errorf("Screen() of the run that is over = %q at %d, %v; want what it showed last, %q at %d", again.Text, again.Offset, err, shown.Text, shown.Offset)
+	}
+	if drawn := tt.server.Drawn(long.RunID); drawn != 0 {
+		t.Errorf("%d bytes of the run that is over were drawn again", drawn)
+	}
 	short, _ := start("rye", "echo a line")
 	if tt.server.PaintMore("rye") || tt.server.Drawn(short.RunID) != 0 {
 		t.Error("a short run is drawn though nobody asked")

@@ -16,16 +16,23 @@ const (
 	paintEvery  = time.Second           // between looks, when no screen is behind
 )
 
-// paint keeps the screens of long terminal runs drawn until Close: drawn from its
-// begin, one of 50 MB may take half a second. A run that prints faster than is
-// drawn in a third of the time, some 50 MB/s, outruns it.
+// paint keeps the screens of long terminal runs drawn until Close, and has the last one
+// of each kept: drawn from its begin, one of 50 MB may take half a second. A run that
+// prints faster than is drawn in a third of the time, some 50 MB/s, outruns it.
 func (s *Server) paint() {
-	runtime.LockOSThread() // whose time is ours then
+	runtime.LockOSThread()    // whose time is ours then
+	over := map[string]bool{} // by run
 	for {
 		rested := false
+		before := over
+		over = make(map[string]bool, len(before))
 		for _, a := range s.cfg.Supervisor.Agents() {
+			if over[a.RunID] = before[a.RunID]; over[a.RunID] {
+				continue
+			}
 			began := threadTime()
-			if !a.Status.Live() || !s.paintMore(a.AgentID) {
+			var drew bool
+			if drew, over[a.RunID] = s.paintMore(a.AgentID); !drew {
 				continue
 			}
 			if rested = true; !s.rest(paintRest * (threadTime() - began)) {
@@ -56,24 +63,29 @@ func (s *Server) rest(d time.Duration) bool {
 	}
 }
 
-// paintMore draws for a while what an agent printed if its screen is too far
-// behind, and reports whether it did.
-func (s *Server) paintMore(id string) bool {
+// paintMore draws for a while what an agent printed if its screen is too far behind, and
+// reports whether it did, and whether there is nothing more to draw ahead of its run.
+func (s *Server) paintMore(id string) (drew, over bool) {
 	run, err := s.openRun(s.ctx, id, "")
 	if err != nil { // forgotten, or never begun
-		return false
+		return false, false
 	}
 	defer run.close()
-	size, _ := run.feed.Size()
-	if run.structured || size < paintBehind || !s.drawers.room(run) || size-s.drawers.of(run, time.Now()).Drawn() < paintBehind {
-		return false
+	size, ended := run.feed.Size()
+	switch {
+	case run.structured, ended && size < paintBehind:
+		return false, true
+	case size < paintBehind, !s.drawers.room(run):
+		return false, false
+	case !ended && size-s.drawers.of(run, time.Now()).Drawn() < paintBehind:
+		return false, false
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, paintTime)
 	defer cancel()
 	_, err = s.draw(ctx, run)
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		s.log.Debug("screen not drawn ahead", "agent", id, "run", run.id, "error", err)
-		return false
+		return false, ended
 	}
-	return true
+	return true, ended && err == nil
 }

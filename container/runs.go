@@ -19,6 +19,7 @@ type run struct {
 
 	structured bool
 	status     town.Status
+	dir        string // of its output
 	reader     *transcript.Reader
 }
 
@@ -31,7 +32,7 @@ func (s *Server) openRun(ctx context.Context, agent, id string) (*run, error) {
 	if id == "" || id == out.RunID {
 		return &run{
 			agent: agent, id: out.RunID, feed: out.Feed, structured: out.Structured, status: out.Status,
-			reader: transcript.NewReader(out.Dir),
+			dir: out.Dir, reader: transcript.NewReader(out.Dir),
 		}, nil
 	}
 	if err := town.CheckID(id); err != nil {
@@ -43,7 +44,7 @@ func (s *Server) openRun(ctx context.Context, agent, id string) (*run, error) {
 	}
 	r := &run{
 		agent: agent, id: id, structured: out.Structured, status: town.StatusExited, // how is known of the newest only
-		reader: transcript.NewReader(dir),
+		dir: dir, reader: transcript.NewReader(dir),
 	}
 	if err == nil {
 		_, _, err = r.reader.Bounds()
@@ -65,6 +66,17 @@ func (r *run) end() (int64, error) {
 		return 0, nil // the program has not been started yet
 	}
 	return end, err
+}
+
+// longAndOver reports whether the run has ended after paintBehind bytes or more, and after how many.
+func (r *run) longAndOver() (end int64, ok bool, err error) {
+	if r.feed != nil {
+		if size, ended := r.feed.Size(); !ended || size < paintBehind {
+			return 0, false, nil
+		}
+	}
+	end, err = r.end()
+	return end, end >= paintBehind, err
 }
 
 // wait returns when the run holds more than after bytes or has ended.

@@ -90,8 +90,18 @@ func (d *drawers) expire(now time.Time) {
 // when a long run is drawn for the first time.
 func newDrawGate() chan struct{} { return make(chan struct{}, max(1, runtime.NumCPU()/2)) }
 
-// draw draws the screen of a run as it is now.
+// draw draws the screen of a run as it is now. That of a long run that is over is drawn
+// once, and kept with its output.
 func (s *Server) draw(ctx context.Context, r *run) (screen.Screen, error) {
+	end, long, err := r.longAndOver()
+	if err != nil {
+		return screen.Screen{}, err
+	}
+	if long {
+		if kept, ok := screen.Kept(r.dir, end); ok {
+			return kept, nil
+		}
+	}
 	select {
 	case s.drawGate <- struct{}{}:
 		defer func() { <-s.drawGate }()
@@ -102,6 +112,11 @@ func (s *Server) draw(ctx context.Context, r *run) (screen.Screen, error) {
 	if errors.Is(err, town.ErrNotFound) { // the program has not been started yet
 		cols, rows := r.terminal()
 		return screen.Screen{Cols: int(cols), Rows: int(rows), CursorVisible: true, Exact: true}, nil
+	}
+	if long && err == nil {
+		if err := screen.Keep(r.dir, end, drawn); err != nil { // it is drawn again
+			s.log.Warn("last screen not kept", "agent", r.agent, "run", r.id, "error", err)
+		}
 	}
 	return drawn, err
 }
