@@ -119,16 +119,19 @@ func startLinked(t *testing.T, more map[string]string) (*testTown, *recordingHal
 func TestReportsSurviveTheServerAndTheCoordinator(t *testing.T) {
 	tt, h := startLinked(t, nil)
 	tt.ok("start", "--repo", tt.repo, "--name", "toast", "--", "sh", "-c", "echo hi; while ! test -e done; do sleep 0.05; done")
-	h.when(t, "a heartbeat with the agent", func() bool {
+	tt.ok("start", "--repo", tt.repo, "--name", "rye", "--", "sleep", "1000") // with nobody left the keeper ends, and the instance with it
+	h.when(t, "a heartbeat with both agents", func() bool {
 		last := len(h.beats) - 1
-		return last >= 0 && len(h.beats[last].Agents) == 1 && h.beats[last].Agents[0].Status == town.StatusRunning
+		return last >= 0 && len(h.beats[last].Agents) == 2 &&
+			!slices.ContainsFunc(h.beats[last].Agents, func(a town.AgentHeartbeat) bool { return a.Status != town.StatusRunning })
 	})
 	h.set(func() { h.status = 503 })
 	var list api.AgentList
 	if err := json.Unmarshal([]byte(tt.ok("ps", "--json")), &list); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(list.Agents[0].Workdir, "done"), nil, 0o644); err != nil {
+	toast := list.Agents[slices.IndexFunc(list.Agents, func(a town.Agent) bool { return a.AgentID == "toast" })]
+	if err := os.WriteFile(filepath.Join(toast.Workdir, "done"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "the agent's end", func() bool { return strings.Contains(tt.ok("events", "toast"), `"exited"`) })

@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/google/renameio/v2"
+
+	"townd/supervisor/keeper"
+	"townd/town"
 )
 
 // openHome makes the town's directory where it is missing. Root's is passable,
@@ -69,10 +71,10 @@ func lockHome(home string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the server's lock: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := keeper.Flock(f); err != nil {
 		f.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		if !errors.Is(err, town.ErrConflict) {
+			return nil, err
 		}
 		return nil, fmt.Errorf("a server of the town in %s runs already: stop it, or choose another TOWND_HOME", home)
 	}

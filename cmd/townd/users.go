@@ -6,9 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"townd/supervisor/keeper"
+	"townd/town"
 )
 
 // claimUsers makes the agents' user ids from base on this town's alone among the
@@ -28,8 +28,8 @@ func claimUsers(c *Config) (io.Closer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claim users: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err = keeper.Flock(f)
+	if errors.Is(err, town.ErrConflict) {
 		err = fmt.Errorf("another town on this machine has the users from %d on: choose another TOWND_UID_BASE and TOWND_GID_BASE", c.UIDBase)
 	}
 	if err == nil {

@@ -38,8 +38,8 @@ func lockDir(dir string) (*os.File, error) {
 }
 
 func writeLock(f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	err := Flock(f)
+	if errors.Is(err, town.ErrConflict) {
 		pid, _ := os.ReadFile(f.Name()) // only to be told
 		return fmt.Errorf("another keeper (pid %s) runs in %s: %w", strings.TrimSpace(string(pid)), filepath.Dir(f.Name()), town.ErrConflict)
 	}
