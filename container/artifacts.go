@@ -11,7 +11,6 @@ import (
 
 	"townd/api"
 	"townd/api/wire"
-	"townd/town"
 )
 
 // artifacts answers with what is kept of a run besides its output.
@@ -21,24 +20,6 @@ func (s *Server) artifacts(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.cfg.Supervisor.Artifacts(r.Context(), id, run)
-}
-
-// runOf returns the agent in the path and the run in the query.
-func runOf(r *http.Request) (id, run string, err error) {
-	if id, err = agentID(r); err != nil {
-		return "", "", err
-	}
-	p, err := wire.ParseParams(r)
-	if err != nil {
-		return "", "", err
-	}
-	if run, err = p.One("run"); err != nil || run == "" {
-		return id, "", err
-	}
-	if town.CheckID(run) != nil {
-		return "", "", wire.BadParam("run", "%.60q is no run's id", run)
-	}
-	return id, run, nil
 }
 
 // artifact answers with one of them. It is an agent's, so it may be anything, and is for

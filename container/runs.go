@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"townd/api/wire"
 	"townd/supervisor"
@@ -21,6 +22,24 @@ type run struct {
 	status     town.Status
 	dir        string // of its output
 	reader     *transcript.Reader
+}
+
+// runOf returns the agent in the path and the run in the query.
+func runOf(r *http.Request) (id, run string, err error) {
+	if id, err = agentID(r); err != nil {
+		return "", "", err
+	}
+	p, err := wire.ParseParams(r)
+	if err != nil {
+		return "", "", err
+	}
+	if run, err = p.One("run"); err != nil || run == "" {
+		return id, "", err
+	}
+	if town.CheckID(run) != nil {
+		return "", "", wire.BadParam("run", "%.60q is no run's id", run)
+	}
+	return id, run, nil
 }
 
 // openRun opens an agent's run; id "" is its newest.

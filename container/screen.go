@@ -123,15 +123,7 @@ func (s *Server) draw(ctx context.Context, r *run) (screen.Screen, error) {
 
 // screen answers with an agent's screen, as JSON or as text.
 func (s *Server) screen(r *http.Request) (any, error) {
-	id, err := agentID(r)
-	if err != nil {
-		return nil, err
-	}
-	p, err := wire.ParseParams(r)
-	if err != nil {
-		return nil, err
-	}
-	runID, err := p.One("run")
+	id, runID, err := runOf(r)
 	if err != nil {
 		return nil, err
 	}

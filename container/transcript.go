@@ -18,15 +18,7 @@ import (
 
 // transcript answers with the bytes of a run that are held, or a recording.
 func (s *Server) transcript(r *http.Request) (any, error) {
-	id, err := agentID(r)
-	if err != nil {
-		return nil, err
-	}
-	p, err := wire.ParseParams(r)
-	if err != nil {
-		return nil, err
-	}
-	runID, err := p.One("run")
+	id, runID, err := runOf(r)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package gitmgr
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"townd/town"
 )
@@ -54,27 +53,9 @@ func (m *Manager) HandOver(ctx context.Context, rigID, branch, base string, o Ow
 // PushBranch brings the commits of a branch to the same branch of the remote, which
 // it never overwrites. It returns an error of the kinds of a remote that failed.
 func (m *Manager) PushBranch(ctx context.Context, rigID, branch string) error {
-	ctx, done, err := m.begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	r, err := m.known(rigID, branch)
-	if err != nil {
-		return err
-	}
-	own, release, err := r.acquireBranch(ctx, branch)
-	if err != nil {
-		return err
-	}
-	defer release()
-	start := time.Now()
-	err = r.pushBranch(ctx, own, branch)
-	m.observe("push branch", start, err)
-	if err != nil {
-		return fmt.Errorf("push rig %s branch %s: %w", rigID, branch, spaceKind(err))
-	}
-	return nil
+	return m.onBranch(ctx, rigID, branch, "push branch", func(ctx context.Context, r *rig, own *lock) error {
+		return r.pushBranch(ctx, own, branch)
+	})
 }
 
 func (r *rig) pushBranch(ctx context.Context, own *lock, branch string) error {

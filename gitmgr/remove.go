@@ -18,6 +18,14 @@ import (
 // force. The files are moved away at once and deleted in the background. A
 // worktree that is not there is removed already.
 func (m *Manager) Remove(ctx context.Context, rigID, branch string, force bool) error {
+	return m.onBranch(ctx, rigID, branch, "remove", func(ctx context.Context, r *rig, own *lock) error {
+		return r.remove(ctx, own, branch, force)
+	})
+}
+
+// onBranch runs an operation on a branch of a rig, under the lock of the branch. what
+// names it in errors and in the figures.
+func (m *Manager) onBranch(ctx context.Context, rigID, branch, what string, f func(ctx context.Context, r *rig, own *lock) error) error {
 	ctx, done, err := m.begin(ctx)
 	if err != nil {
 		return err
@@ -33,10 +41,10 @@ func (m *Manager) Remove(ctx context.Context, rigID, branch string, force bool) 
 	}
 	defer release()
 	start := time.Now()
-	err = r.remove(ctx, own, branch, force)
-	m.observe("remove", start, err)
+	err = f(ctx, r, own)
+	m.observe(what, start, err)
 	if err != nil {
-		return fmt.Errorf("remove worktree of rig %s branch %s: %w", rigID, branch, err)
+		return fmt.Errorf("%s of rig %s branch %s: %w", what, rigID, branch, spaceKind(err))
 	}
 	return nil
 }

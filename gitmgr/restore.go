@@ -39,31 +39,15 @@ type SavedState struct {
 // same ref, with the commits of its branch that the remote lacks; also when the
 // worktree was clean. It reports false when there was nothing that the remote does
 // not have. It returns an error of the kinds of a remote that failed.
-func (m *Manager) PushCheckpoint(ctx context.Context, rigID, branch, agentID string) (bool, error) {
+func (m *Manager) PushCheckpoint(ctx context.Context, rigID, branch, agentID string) (pushed bool, err error) {
 	if err := town.CheckID(agentID); err != nil {
 		return false, fmt.Errorf("agent id %q: %w", agentID, err)
 	}
-	ctx, done, err := m.begin(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer done()
-	r, err := m.known(rigID, branch)
-	if err != nil {
-		return false, err
-	}
-	own, release, err := r.acquireBranch(ctx, branch)
-	if err != nil {
-		return false, err
-	}
-	defer release()
-	start := time.Now()
-	pushed, err := r.pushCheckpoint(ctx, own, branch, agentID)
-	m.observe("push checkpoint", start, err)
-	if err != nil {
-		return false, fmt.Errorf("push checkpoint of rig %s branch %s: %w", rigID, branch, spaceKind(err))
-	}
-	return pushed, nil
+	err = m.onBranch(ctx, rigID, branch, "push checkpoint", func(ctx context.Context, r *rig, own *lock) (err error) {
+		pushed, err = r.pushCheckpoint(ctx, own, branch, agentID)
+		return err
+	})
+	return pushed, err
 }
 
 func (r *rig) pushCheckpoint(ctx context.Context, own *lock, branch, agentID string) (bool, error) {
