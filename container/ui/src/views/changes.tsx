@@ -6,10 +6,10 @@ import type { Resident } from "../town";
 
 export function ChangesTab({ at, a }: { at: Context; a: Resident }) {
   return (
-    <>
+    <section aria-label="Changes">
       {a.runId && <Kept at={at} a={a} />}
-      <Changes at={at} a={a} />
-    </>
+      <Patch at={at} a={a} />
+    </section>
   );
 }
 
@@ -18,8 +18,8 @@ function Kept({ at, a }: { at: Context; a: Resident }) {
   const [kept, problem] = useRead(() => at.client.artifacts(a.agentId, a.runId), `${a.agentId} ${a.runId}`);
   if (!kept?.artifacts.length && !kept?.leftOutCount) return <Problem text={problem} />;
   return (
-    <section aria-label="Kept of this run">
-      <ul class="lines">
+    <div class="kept">
+      <ul class="lines" aria-label="Kept of this run">
         {kept.artifacts.map((file) => (
           <li key={file.name} class="row">
             <span class="mono">{line(file.name, 120)}</span>
@@ -48,16 +48,16 @@ function Kept({ at, a }: { at: Context; a: Resident }) {
           </ul>
         </details>
       )}
-    </section>
+    </div>
   );
 }
 
-function Changes({ at, a }: { at: Context; a: Resident }) {
+function Patch({ at, a }: { at: Context; a: Resident }) {
   const [diff, problem, again] = useRead(() => at.client.diff(a.agentId), a.agentId, 0);
   const parts = useMemo(() => (diff ? split(diff.patch) : []), [diff]);
   if (!diff) return problem ? <Problem text={problem} /> : <div class="skeleton tall" aria-hidden="true" />;
   return (
-    <section aria-label="Changes">
+    <>
       <div class="bar">
         <span class="faint">
           {diff.files.length} {diff.files.length === 1 ? "file" : "files"} against{" "}
@@ -85,7 +85,7 @@ function Changes({ at, a }: { at: Context; a: Resident }) {
           </pre>
         </details>
       ))}
-    </section>
+    </>
   );
 }
 
