@@ -155,9 +155,12 @@ func TestReportsSurviveTheServerAndTheCoordinator(t *testing.T) {
 		}
 	})
 	for _, id := range []string{"toast", "crumb"} {
-		if want := strings.Count(tt.ok("events", id), "\n"); h.events[id] != want {
-			t.Errorf("%d events of %s told, it has %d", h.events[id], id, want)
-		}
+		want := strings.Count(tt.ok("events", id), "\n")
+		h.set(func() {
+			if h.events[id] != want {
+				t.Errorf("%d events of %s told, it has %d", h.events[id], id, want)
+			}
+		})
 	}
 }
 
