@@ -61,12 +61,13 @@ func (a *agent) message(m town.MessageRequest, key string, reply func(string, er
 		a.rec.Receipts = append(a.rec.Receipts, receipt{Key: key, ID: msg.ID})
 		a.rec.Receipts = a.rec.Receipts[max(0, len(a.rec.Receipts)-receiptLimit):]
 	}
+	// Before anybody is told: the successor of a server that is killed then has it.
+	a.publish()
 	if !a.structured.Load() { // typed at once, or as soon as the program runs
 		a.typed[msg.ID] = func(err error) { reply(msg.ID, err) }
 	} else {
 		reply(msg.ID, nil)
 	}
-	a.publish()
 	a.deliverQueue()
 }
 

@@ -405,3 +405,24 @@ func TestMessagesReachClaudeOnceThroughCrashes(t *testing.T) {
 		}
 	}
 }
+
+// A message is in the agent's record before anybody is told that it was taken: a
+// server that is killed then has it.
+func TestMessagesAreKeptBeforeTheyAreAnswered(t *testing.T) {
+	t.Parallel()
+	c := newClaudeTown(t, say)
+	c.start(c.request)
+	for i := range 60 {
+		id, err := c.Message(c.context(), "toast", town.MessageRequest{Prompt: "number"}, fmt.Sprint("key-", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, err := os.ReadFile(filepath.Join(c.home, "agents/toast/record.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(record), id) {
+			t.Fatalf("message %d is answered with %s, which the agent's record does not have", i, id)
+		}
+	}
+}
