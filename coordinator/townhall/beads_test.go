@@ -370,7 +370,7 @@ func TestARigIsNotDeletedWhileItWorks(t *testing.T) {
 	}
 	_, err = h.Bead(t.Context(), b.ID)
 	wantKind(t, err, town.ErrNotFound)
-	if got, ok, err := h.claimNext(t.Context(), "other", pickName); err != nil || !ok || got.ID != dependant.ID {
+	if got, ok, err := h.claimNext(t.Context(), "other", "", pickName); err != nil || !ok || got.ID != dependant.ID {
 		t.Errorf("claimNext() = %v, %v; want the one that waited for a bead that is gone", ok, err)
 	}
 }

@@ -56,7 +56,7 @@ func BenchmarkClaim(b *testing.B) {
 			fillStore(b, h, n)
 			name := func(map[string]bool) string { return "toast" }
 			for b.Loop() {
-				bead, ok, err := h.claimNext(b.Context(), "rig", name)
+				bead, ok, err := h.claimNext(b.Context(), "rig", "", name)
 				if err != nil || !ok {
 					b.Fatal(ok, err)
 				}
@@ -83,7 +83,7 @@ func BenchmarkHeartbeat(b *testing.B) {
 	fillStore(b, h, 1000)
 	hb := town.Heartbeat{InstanceID: "box", Status: "ok"}
 	for i := range 200 {
-		bead, ok, err := h.claimNext(b.Context(), "rig", func(map[string]bool) string { return fmt.Sprintf("a%d", i) })
+		bead, ok, err := h.claimNext(b.Context(), "rig", "", func(map[string]bool) string { return fmt.Sprintf("a%d", i) })
 		if err != nil || !ok {
 			b.Fatal(ok, err)
 		}

@@ -16,12 +16,13 @@ const beadIsReady = `status = 'open' AND blockers = 0 AND hold = '' AND not_befo
 // claimNext gives the next bead of a rig to an agent: the one that is due first of
 // those that are ready. A bead that was never taken gets a name from name, which is
 // given those that live beads of the rig have, and with it its agent id and branch;
-// later attempts keep them. ok is false when no bead is ready, or a standby has begun
-// since the caller looked. The lease ends after Config.Lease. Whether the town or the
-// rig is paused or full, the caller knows.
-func (h *Hall) claimNext(ctx context.Context, rigID string, name func(taken map[string]bool) string) (bead town.Bead, ok bool, err error) {
+// later attempts keep them. ok is false when no bead is ready, or the town or the rig was
+// paused, or a standby has begun, since the caller looked: then the town was paused for
+// the reason paused, "" for not. The lease ends after Config.Lease. Whether the town or
+// the rig is full, the caller knows.
+func (h *Hall) claimNext(ctx context.Context, rigID, paused string, name func(taken map[string]bool) string) (bead town.Bead, ok bool, err error) {
 	err = h.write(ctx, fact, func(t *tx) error {
-		if _, _, standby, err := h.quota(t); err != nil || standby != nil {
+		if still, err := h.handsOut(t, rigID, paused); err != nil || !still {
 			return err
 		}
 		if err := wakeLater(t); err != nil {
@@ -48,6 +49,19 @@ func (h *Hall) claimNext(ctx context.Context, rigID string, name func(taken map[
 		return town.Bead{}, false, fmt.Errorf("claim a bead of rig %s: %w", rigID, err)
 	}
 	return bead, ok, nil
+}
+
+// handsOut reports whether beads of a rig are handed out as they were when the town was
+// paused for that reason.
+func (h *Hall) handsOut(t *tx, rigID, paused string) (bool, error) {
+	if _, _, standby, err := h.quota(t); err != nil || standby != nil {
+		return false, err
+	}
+	if now, err := getSetting(t, settingPaused); err != nil || now != paused {
+		return false, err
+	}
+	rig, err := loadRig(t, rigID)
+	return err == nil && !rig.Paused, err
 }
 
 // wakeLater takes the notBefore of beads whose time has come, so that they are in

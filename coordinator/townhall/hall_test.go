@@ -98,7 +98,7 @@ func addBead(t testing.TB, h *Hall, req town.BeadRequest) town.Bead {
 // take claims the next bead of the rig.
 func take(t testing.TB, h *Hall) town.Bead {
 	t.Helper()
-	b, ok, err := h.claimNext(t.Context(), "rig", pickName)
+	b, ok, err := h.claimNext(t.Context(), "rig", "", pickName)
 	if err != nil || !ok {
 		t.Fatalf("claimNext() = %v, %v; want a bead", ok, err)
 	}
@@ -108,7 +108,7 @@ func take(t testing.TB, h *Hall) town.Bead {
 // nothingToTake fails when a bead could be claimed.
 func nothingToTake(t testing.TB, h *Hall) {
 	t.Helper()
-	b, ok, err := h.claimNext(t.Context(), "rig", pickName)
+	b, ok, err := h.claimNext(t.Context(), "rig", "", pickName)
 	if err != nil || ok {
 		t.Fatalf("claimNext() = %+v, %v, %v; want none", b, ok, err)
 	}

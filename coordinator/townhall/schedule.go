@@ -105,7 +105,7 @@ func (d *dispatcher) gateOf(rigID string) *gate {
 // take claims the next bead of a rig and has its agent started. ok is false when
 // none is ready any more.
 func (d *dispatcher) take(ctx context.Context, c Container, rig town.Rig) (ok bool, err error) {
-	bead, ok, err := d.h.claimNext(ctx, rig.RigID, pickName)
+	bead, ok, err := d.h.claimNext(ctx, rig.RigID, d.town.paused, pickName)
 	if err != nil || !ok {
 		return false, err
 	}

@@ -175,7 +175,7 @@ func (s *sim) claim() {
 	var got town.Bead
 	var ok bool
 	if !s.do("claim", nil, func() (err error) {
-		got, ok, err = s.h.claimNext(s.t.Context(), s.rig, pickName)
+		got, ok, err = s.h.claimNext(s.t.Context(), s.rig, "", pickName)
 		return err
 	}) {
 		return

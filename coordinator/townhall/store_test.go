@@ -317,6 +317,30 @@ func TestReadersDoNotWaitForTheWriter(t *testing.T) {
 	}
 }
 
+// A pass that began before a pause or a standby claims nothing after it.
+func TestNothingIsClaimedThatWasPausedMeanwhile(t *testing.T) {
+	h, _ := newHall(t)
+	addBead(t, h, town.BeadRequest{})
+	none := func(what, paused string) {
+		t.Helper()
+		if b, ok, err := h.claimNext(t.Context(), "rig", paused, pickName); err != nil || ok {
+			t.Errorf("claimNext() %s = %+v, %v, %v; want none", what, b, ok, err)
+		}
+	}
+	if _, err := h.Pause(t.Context(), Person, "lunch"); err != nil {
+		t.Fatal(err)
+	}
+	none("of a town that was paused", "")
+	if _, err := h.Pause(t.Context(), Person, ""); err != nil {
+		t.Fatal(err)
+	}
+	none("of a town whose breaker has closed", "breaker: x")
+	addRig(t, h, "rig", town.RigSettings{Paused: true})
+	none("of a rig that was paused", "")
+	addRig(t, h, "rig", town.RigSettings{})
+	take(t, h)
+}
+
 func TestAKeyIsAnsweredAsTheFirstTime(t *testing.T) {
 	clock := newTestClock()
 	path := filepath.Join(t.TempDir(), "hall.db")
@@ -381,7 +405,7 @@ func TestClaimsAtOnceGetDifferentBeads(t *testing.T) {
 	var wg sync.WaitGroup
 	for range claims {
 		wg.Go(func() {
-			b, ok, err := h.claimNext(t.Context(), "rig", pickName)
+			b, ok, err := h.claimNext(t.Context(), "rig", "", pickName)
 			if err != nil {
 				t.Error(err)
 			}
