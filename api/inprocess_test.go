@@ -95,9 +95,11 @@ func TestHandlerInProcessThatPanicsIsAnError(t *testing.T) {
 
 func TestHandlerInProcessThatDoesNotAnswerIsLeft(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	hc := inProcess(func(_ http.ResponseWriter, r *http.Request) {
+	left := make(chan struct{})
+	defer close(left)
+	hc := inProcess(func(http.ResponseWriter, *http.Request) {
 		cancel()
-		<-r.Context().Done()
+		<-left
 	})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://town/", nil)
 	if err != nil {
