@@ -521,7 +521,7 @@ await step("a quota that is almost used up holds new work back", async () => {
   must((await page.locator(".standby").count()) === 0, "standby without a minimum");
   await town("PATCH", "settings", { minQuotaPercent: 10 });
   const bead = await town("POST", `rigs/${rig}/beads`, { title: "waits for the quota" });
-  const badge = page.locator(".standby", { hasText: /standby until \d\d:\d\d/ });
+  const badge = page.locator(".standby", { hasText: /standby until (\w+ \d+ )?\d\d:\d\d/ }); // with the day when that is tomorrow
   await badge.getByText("4 % of claude's input-tokens left").waitFor();
   const next = page.getByRole("region", { name: "Waiting" });
   await next.getByText(/standby until \d\d:\d\d: 4 % of claude's input-tokens left/).waitFor();

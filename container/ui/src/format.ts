@@ -52,18 +52,18 @@ export function clock(time: string): string {
     hour: "2-digit",
     minute: "2-digit",
     second: "2-digit",
-    hour12: false,
+    hourCycle: "h23",
   });
 }
 
 export function moment(time: string): string {
-  return new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short", hour12: false });
+  return new Date(time).toLocaleString([], { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
 }
 
 /** A time to the minute, with its day unless that is today. */
 export function minute(time: string, now = new Date()): string {
   const at = new Date(time);
-  const text = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  const text = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   if (at.toDateString() === now.toDateString()) return text;
   return `${at.toLocaleDateString([], { day: "numeric", month: "short" })} ${text}`;
 }
