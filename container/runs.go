@@ -33,13 +33,8 @@ func runOf(r *http.Request) (id, run string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	if run, err = p.One("run"); err != nil || run == "" {
-		return id, "", err
-	}
-	if town.CheckID(run) != nil {
-		return "", "", wire.BadParam("run", "%.60q is no run's id", run)
-	}
-	return id, run, nil
+	run, err = p.One("run")
+	return id, run, err
 }
 
 // openRun opens an agent's run; id "" is its newest.
@@ -53,9 +48,6 @@ func (s *Server) openRun(ctx context.Context, agent, id string) (*run, error) {
 			agent: agent, id: out.RunID, feed: out.Feed, structured: out.Structured, status: out.Status,
 			dir: out.Dir, reader: transcript.NewReader(out.Dir),
 		}, nil
-	}
-	if err := town.CheckID(id); err != nil {
-		return nil, wire.BadParam("run", "%.60q is no run's id", id)
 	}
 	dir, err := s.cfg.Supervisor.EarlierRun(ctx, agent, id)
 	if err != nil && !errors.Is(err, town.ErrNotFound) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"townd/town"
 )
@@ -89,7 +88,7 @@ func (s *Supervisor) removeWorktree(ctx context.Context, rec *record) error {
 func (a *agent) remove(reply func(error)) {
 	err := a.forget()
 	for _, run := range append(a.rec.Runs, a.rec.Agent.RunID) {
-		err = errors.Join(err, os.RemoveAll(a.s.runDir(run)))
+		err = errors.Join(err, a.s.deleteRun(run))
 	}
 	reply(err)
 }

@@ -197,19 +197,33 @@ func (a *agent) give(m message) {
 	a.write(m)
 }
 
+// endTold is how long the end of a program may take to be told that takes no input any more.
+const endTold = 2 * time.Second
+
 // write has the keeper write a message to a structured program's input. It is
-// delivered when the program says so.
+// delivered when the program says so. One that a program did not take which was ending
+// is given to the next.
 func (a *agent) write(m message) {
-	run, input := a.rec.Agent.RunID, a.cli.Input(m.Text, m.ID)
+	run, seq, input := a.rec.Agent.RunID, a.rec.Seq, a.cli.Input(m.Text, m.ID)
 	feed := a.feed.Load()
 	a.s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(a.s.ctx, inputTimeout)
 		defer cancel()
 		err := a.s.keeper.client().Input(ctx, run, m.ID, input)
 		feed.touch(time.Now())
-		if err != nil {
-			a.post(func() { a.delivered(m.ID, town.ReceiptFailed, err) })
+		if err == nil {
+			return
 		}
+		select {
+		case <-time.After(endTold):
+		case <-a.s.ctx.Done():
+			return // the next server gives it again
+		}
+		a.post(func() {
+			if a.rec.Agent.RunID == run && a.rec.Seq == seq && !a.settling {
+				a.delivered(m.ID, town.ReceiptFailed, err)
+			}
+		})
 	})
 }
 

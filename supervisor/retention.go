@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"townd/supervisor/transcript"
@@ -36,8 +37,9 @@ func (s *Supervisor) retain(now time.Time) {
 			return
 		}
 		dir := s.runDir(run)
-		if r.DeleteAfter > 0 && !s.isLive(run) && newestIn(dir).Before(now.Add(-r.DeleteAfter)) {
-			if err := os.RemoveAll(dir); err != nil {
+		old := r.DeleteAfter > 0 && newestIn(dir).Before(now.Add(-r.DeleteAfter))
+		if strings.HasSuffix(run, deleted) || old && !s.isLive(run) {
+			if err := s.deleteRun(run); err != nil {
 				s.log.Error("transcript not deleted", "run", run, "error", err)
 			}
 			continue
@@ -49,6 +51,23 @@ func (s *Supervisor) retain(now time.Time) {
 		}
 	}
 	s.pruneBeads()
+}
+
+// deleted is what the name of a run's directory ends with that is being deleted.
+const deleted = ".deleted"
+
+// deleteRun deletes what is kept of a run. Its directory goes away first: who still writes
+// into it, a last screen or a compressed segment, could keep it from becoming empty.
+func (s *Supervisor) deleteRun(run string) error {
+	dir := s.runDir(run)
+	if !strings.HasSuffix(run, deleted) { // else a server was killed here
+		err := os.Rename(dir, dir+deleted)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		dir += deleted
+	}
+	return os.RemoveAll(dir)
 }
 
 // linkBead puts a link to a run into the folder of its bead, so that people find

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -64,5 +65,42 @@ func TestOutputIsCompressedAndDeletedByAge(t *testing.T) {
 	}
 	if _, err := os.Lstat(s.beadDir("other")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the folder of a bead without runs is left: %v", err)
+	}
+}
+
+// Who goes on writing into a run's directory does not keep it from being deleted.
+func TestRunIsDeletedWhileItIsWrittenInto(t *testing.T) {
+	s := &Supervisor{cfg: Config{Home: t.TempDir()}, log: slog.New(slog.NewTextHandler(t.Output(), nil)), ctx: context.Background()}
+	for i := range 50 {
+		run := fmt.Sprint("run", i)
+		writeRun(t, s, run, time.Now())
+		began, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			for n := 0; os.WriteFile(filepath.Join(s.runDir(run), fmt.Sprint(n)), nil, 0o600) == nil; n++ {
+				if n == 20 {
+					close(began)
+				}
+			}
+		}()
+		<-began
+		if err := s.deleteRun(run); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+	}
+	if left := s.names(s.runDir("")); len(left) != 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// What a killed server was deleting goes with the next look, whatever its age.
+func TestDeletionIsFinishedByTheNextServer(t *testing.T) {
+	s := &Supervisor{cfg: Config{Home: t.TempDir()}, log: slog.New(slog.NewTextHandler(t.Output(), nil)), ctx: context.Background()}
+	writeRun(t, s, "run", time.Now())
+	writeRun(t, s, "gone"+deleted, time.Now())
+	s.retain(time.Now())
+	if left := s.names(s.runDir("")); len(left) != 1 || left[0] != "run" {
+		t.Errorf("left: %q", left)
 	}
 }

@@ -291,8 +291,11 @@ func (s *Supervisor) Output(id string) (Output, error) {
 }
 
 // EarlierRun returns the directory of the transcript of a run that the agent had
-// before its newest, ErrNotFound when it had no such run.
+// before its newest, ErrNotFound when it had no such run, ErrInvalid when run is no id.
 func (s *Supervisor) EarlierRun(ctx context.Context, id, run string) (dir string, err error) {
+	if err := town.CheckID(run); err != nil {
+		return "", fmt.Errorf("run %.60q is no run's id: it %w", run, err)
+	}
 	a, err := s.find(id)
 	if err != nil {
 		return "", err

@@ -152,6 +152,7 @@ func wrongQuota(t *T) {
 	for _, quota := range []string{
 		`{"name":"x","percent":101,"checkedAt":"2026-01-02T15:04:05Z"}`, `{"name":"x","percent":-1,"checkedAt":"2026-01-02T15:04:05Z"}`,
 		`{"name":"","percent":1,"checkedAt":"2026-01-02T15:04:05Z"}`, `{"name":"x","percent":1}`, `{"name":"x","percent":1,"checkedAt":"now"}`, `1`,
+		`{"name":"in\u0007put","percent":1,"checkedAt":"2026-01-02T15:04:05Z"}`, `{"provider":"\u001b","name":"x","percent":1,"checkedAt":"2026-01-02T15:04:05Z"}`,
 		`{"name":"` + strings.Repeat("x", 65) + `","percent":1,"checkedAt":"2026-01-02T15:04:05Z"}`,
 	} {
 		t.issues(t.want(http.StatusBadRequest, "POST", "/heartbeat", beat(quota)))

@@ -68,7 +68,8 @@ func (d *dispatcher) checkBreaker(ctx context.Context, now time.Time) error {
 	case !b.open():
 		return nil // a person has paused it
 	case !strings.HasPrefix(paused, breakerPrefix): // a person lets it go on, or pauses it for a reason of their own
-		return d.setBreaker(ctx, breaker{OpenedAt: b.OpenedAt, ClosedAt: now}, paused)
+		_, err := d.setBreaker(ctx, breaker{OpenedAt: b.OpenedAt, ClosedAt: now}, paused)
+		return err
 	case b.ProbeBead == "":
 		d.wakeAt(b.OpenedAt.Add(breakerRest))
 		return nil
@@ -78,15 +79,17 @@ func (d *dispatcher) checkBreaker(ctx context.Context, now time.Time) error {
 		bead = town.Bead{} // its rig was deleted: no success
 	}
 	switch b.judgeProbe(bead) {
+	case probeRuns:
+		return nil
 	case probeSucceeded:
 		d.log.Info("breaker closed", "probe", b.ProbeBead)
-		return d.setBreaker(ctx, breaker{OpenedAt: b.OpenedAt, ClosedAt: now}, "")
+		b, paused = breaker{OpenedAt: b.OpenedAt, ClosedAt: now}, ""
 	case probeFailed:
 		d.wakeAt(now.Add(breakerRest))
-		return d.setBreaker(ctx, breaker{OpenedAt: now, ClosedAt: b.ClosedAt}, paused)
-	case probeRuns:
+		b = breaker{OpenedAt: now, ClosedAt: b.ClosedAt}
 	}
-	return nil
+	_, err = d.setBreaker(ctx, b, paused)
+	return err
 }
 
 // maybeTrip opens the breaker when too many attempts have failed.
@@ -96,10 +99,10 @@ func (d *dispatcher) maybeTrip(ctx context.Context, b breaker, now time.Time) er
 		return err
 	}
 	why := fmt.Sprintf("%s%d attempts failed within %d minutes", breakerPrefix, n, int(breakerWindow.Minutes()))
-	d.log.Error("breaker opened", "failures", n)
-	if err := d.setBreaker(ctx, breaker{OpenedAt: now, ClosedAt: b.ClosedAt}, why); err != nil {
+	if ok, err := d.setBreaker(ctx, breaker{OpenedAt: now, ClosedAt: b.ClosedAt}, why); err != nil || !ok {
 		return err
 	}
+	d.log.Error("breaker opened", "failures", n)
 	d.wakeAt(now.Add(breakerRest))
 	return d.h.escalateOnce(ctx, town.EscalationRequest{
 		Severity: town.PriorityCritical, Title: "The town has paused itself", Cause: "breaker",
@@ -132,20 +135,31 @@ func (d *dispatcher) claimed(ctx context.Context, bead town.Bead) error {
 		return nil
 	}
 	b.ProbeBead, b.ProbeEpoch = bead.ID, bead.Epoch
-	return d.setBreaker(ctx, b, d.town.paused)
+	_, err := d.setBreaker(ctx, b, d.town.paused)
+	return err
 }
 
-// setBreaker writes the breaker's state, and with it why the town is paused.
-func (d *dispatcher) setBreaker(ctx context.Context, b breaker, paused string) error {
+// setBreaker writes the breaker's state, and with it why the town is paused. ok is false,
+// and nothing is written, when a person has paused the town or let it go on since the pass
+// looked: the pass that follows decides by that.
+func (d *dispatcher) setBreaker(ctx context.Context, b breaker, paused string) (ok bool, err error) {
 	text, err := json.Marshal(b)
 	if err != nil {
-		return err
+		return false, err
 	}
-	d.town.breaker, d.town.paused = b, paused
-	return d.h.write(ctx, fact, func(tx *tx) error {
+	err = d.h.write(ctx, fact, func(tx *tx) error {
+		now, err := getSetting(tx, settingPaused)
+		if err != nil || now != d.town.paused {
+			return err
+		}
+		ok = true
 		if err := setSetting(tx, settingBreaker, string(text)); err != nil {
 			return err
 		}
 		return setSetting(tx, settingPaused, paused)
 	})
+	if ok = ok && err == nil; ok {
+		d.town.breaker, d.town.paused = b, paused
+	}
+	return ok, err
 }

@@ -206,3 +206,49 @@ func TestPersonClosesTheBreaker(t *testing.T) {
 		}
 	})
 }
+
+// A person who pauses the town after a pass has looked is not overruled by that pass.
+func TestPersonsPauseOutlivesThePassThatDidNotSeeIt(t *testing.T) {
+	h, clock := newHall(t)
+	d := &dispatcher{h: h, log: h.log}
+	trips := func(byPerson string) town.TownStatus {
+		t.Helper()
+		if err := d.look(t.Context(), clock.now()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Pause(t.Context(), Person, byPerson); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.checkBreaker(t.Context(), clock.now()); err != nil {
+			t.Fatal(err)
+		}
+		status, err := h.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+	err := h.write(t.Context(), fact, func(t *tx) error {
+		for range breakerFailures {
+			if err := failed(t, "bead", "no model"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := trips("we deploy"); s.Paused != "we deploy" || len(s.Escalations) != 0 || d.town.breaker.open() {
+		t.Errorf("paused %q, escalations %+v, breaker open %v after a person's pause", s.Paused, s.Escalations, d.town.breaker.open())
+	}
+	if s := trips(""); s.Paused != "" {
+		t.Errorf("paused %q after a person let it go on", s.Paused)
+	}
+	if s := trips(""); !strings.HasPrefix(s.Paused, breakerPrefix) || len(s.Escalations) != 1 {
+		t.Errorf("paused %q, escalations %+v; want the breaker's", s.Paused, s.Escalations)
+	}
+	if s := trips("we deploy"); s.Paused != "we deploy" {
+		t.Errorf("paused %q after a person's pause", s.Paused)
+	}
+}

@@ -33,7 +33,7 @@ const textBytes = 65536;
 
 /** Fields that are one line. */
 const lines = new Set(
-  "branch cause cli commit defaultBranch dedupeKey files from gitUrl hold labels model options paused prUrl pullRequest source sparse startPoint subject target title".split(
+  "branch cause cli commit defaultBranch dedupeKey files from gitUrl hold labels model name options paused prUrl provider pullRequest source sparse startPoint status subject target title version".split(
     " ",
   ),
 );

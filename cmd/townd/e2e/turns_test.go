@@ -185,6 +185,48 @@ func TestAMessageThatTheProgramDidNotTakeIsNotDelivered(t *testing.T) {
 	}
 }
 
+// dyingClaude closes its input after its first turn and ends when it is told to. The one
+// that is started again takes a message.
+const dyingClaude = `#!/bin/sh
+[ "$1" = --version ] && { echo "2.1.329 (Claude Code)"; exit; }
+echo '{"type":"system","subtype":"init","session_id":"4a56d9f6-79e5-4c73-a1f3-3172bf342897"}'
+IFS= read -r line
+printf '%s\n' "$line" | sed 's/^{/{"isReplay":true,/'
+echo '{"type":"result","subtype":"success","is_error":false,"result":"done"}'
+if [ -e die ]; then
+	cat > /dev/null
+	exit
+fi
+exec 0<&-
+until [ -e die ]; do sleep 0.1; done
+exit 1
+`
+
+// A message that a program could not take any more, because it was ending, goes to the
+// one that is started in its place.
+func TestAMessageToAProgramThatEndsGoesToTheNext(t *testing.T) {
+	t.Parallel()
+	dir := agenttest.Home(t)
+	if err := os.WriteFile(filepath.Join(dir, "claude"), []byte(dyingClaude), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := &claudeTown{testTown: newTown(t, map[string]string{"PATH": dir + ":" + os.Getenv("PATH")})}
+	req := c.testTown.request("toast")
+	req.CLI, req.Command, req.Prompt, req.Restart = "claude", nil, "begin", town.RestartOnFailure
+	workdir := c.start(req).Workdir
+	c.turns(1)
+	id := c.message("are you there", "")
+	if err := os.WriteFile(filepath.Join(workdir, "die"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	events := c.event("toast", func(e town.Event) bool {
+		return isReceipt(e, id, town.ReceiptDelivered) || isReceipt(e, id, town.ReceiptFailed)
+	})
+	if got := receipts(events, id); !slices.Equal(slices.DeleteFunc(got, isQueued), []town.Receipt{town.ReceiptDelivered}) {
+		t.Errorf("receipts %v, want delivered", got)
+	}
+}
+
 // X5: a program that is killed in the middle of its turn goes on in its session,
 // with what it had been told and had done.
 func TestAKilledTurnGoesOnInItsSession(t *testing.T) {

@@ -542,10 +542,13 @@ await step("a quota that is almost used up holds new work back", async () => {
     .locator("li", { hasText: "probe" })
     .getByText(/^40 % of five_hour left, reset at .+, seen /)
     .waitFor();
-  await page.getByText("while less than 10 % of a quota is left").waitFor();
+  const least = page.getByLabel(/Start no agent while less than/);
+  must((await least.inputValue()) === "10", `the minimum is shown as ${await least.inputValue()}`);
   await shot("health");
+  await least.fill("0");
+  await page.getByRole("button", { name: "Set" }).click();
+  await page.getByText("0: whatever is left").waitFor();
   await go("#/town");
-  await town("PATCH", "settings", { minQuotaPercent: 0 });
   await badge.waitFor({ state: "detached" });
   await until(async () => (await town("GET", `beads/${bead.id}`)).status !== "open", "the bead is taken");
 });

@@ -293,6 +293,8 @@ export class Client extends Caller {
   }
 
   setPaused = (paused: string) => this.call<TownStatus>("PATCH", `${this.town}/settings`, { paused });
+  setMinQuota = (minQuotaPercent: number) =>
+    this.call<TownStatus>("PATCH", `${this.town}/settings`, { minQuotaPercent });
   beads = (q: Query) => this.call<{ beads: Bead[]; next?: string }>("GET", `${this.town}/beads${query(q)}`);
   bead = (id: string) => this.call<Bead>("GET", `${this.town}/beads/${path(id)}`);
   createBead = (rig: string, bead: BeadRequest) =>

@@ -1,8 +1,9 @@
 /** How the town is: capacity, disk, reports to the coordinator, models, repositories. */
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
 import type { Health, Quota } from "../api";
 import { ago, bytes, line, minute, span } from "../format";
-import { type Context, Empty, Pill, Problem, useRead } from "../parts";
+import { type Context, Empty, Pill, Problem, useAction, useRead } from "../parts";
 import { useTown } from "../town";
 
 export function HealthView({ at }: { at: Context }) {
@@ -87,9 +88,7 @@ export function HealthView({ at }: { at: Context }) {
               </li>
             )}
           </ul>
-          {status?.minQuotaPercent && (
-            <p class="faint">No agent is started while less than {status.minQuotaPercent} % of a quota is left.</p>
-          )}
+          {status && <Least at={at} percent={status.minQuotaPercent ?? 0} />}
           <h2>Repositories</h2>
           <ul class="lines">
             {status?.rigs.map((r) => (
@@ -111,6 +110,43 @@ export function HealthView({ at }: { at: Context }) {
         </div>
       </div>
     </section>
+  );
+}
+
+/** How much of a quota must be left for agents to be started. */
+function Least({ at, percent }: { at: Context; percent: number }) {
+  const [busy, problem, run] = useAction();
+  const [typed, setTyped] = useState<number | null>(null);
+  const set = (e: Event) => {
+    e.preventDefault();
+    run(async () => {
+      await at.client.setMinQuota(typed ?? percent);
+      at.town.refresh();
+      setTyped(null);
+    });
+  };
+  return (
+    <form class="row" aria-label="Standby" onSubmit={set}>
+      <label class="faint">
+        Start no agent while less than{" "}
+        <input
+          class="percent"
+          type="number"
+          min={0}
+          max={100}
+          required
+          value={typed ?? percent}
+          onInput={(e) => setTyped(e.currentTarget.valueAsNumber)}
+        />{" "}
+        % of a quota is left{percent === 0 && " (0: whatever is left)"}
+      </label>
+      {typed !== null && typed !== percent && (
+        <button type="submit" disabled={busy}>
+          Set
+        </button>
+      )}
+      <Problem text={problem} />
+    </form>
   );
 }
 
