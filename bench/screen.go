@@ -15,8 +15,8 @@ import (
 const longOutput = 52_000_000
 
 // measureScreens measures how long the first look at an agent with a long history
-// takes, when its server was there all along, was killed just before, and when the
-// agent has ended as well.
+// takes, when its server was there all along, was killed just before, when the agent has
+// ended as well, and when its last screen was drawn before the server was killed.
 func measureScreens(ctx context.Context, s *server) error {
 	n := pick(s.b, 5, 2)
 	agents, err := s.launchAll(ctx, n, "long", func(int) []string {
@@ -38,6 +38,7 @@ func measureScreens(ctx context.Context, s *server) error {
 		{"a later one", func() error { return nil }},
 		{"the first, the server was killed just before", func() error { return s.again(ctx) }},
 		{"the same, and the agent has ended", func() error { return errors.Join(s.halt(ctx, agents...), s.again(ctx)) }},
+		{"the same, drawn once after its end", func() error { return s.again(ctx) }},
 	} {
 		if err := look.before(); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"townd/api"
 	"townd/container"
 	"townd/supervisor"
+	"townd/supervisor/agenttest"
 	"townd/town"
 )
 
@@ -307,4 +308,40 @@ func TestLongScreensAreDrawnBeforeTheyAreAskedFor(t *testing.T) {
 	if tt.server.PaintMore("rye") || tt.server.Drawn(short.RunID) != 0 {
 		t.Error("a short run is drawn though nobody asked")
 	}
+}
+
+// A long run that was over before the server began is not drawn again.
+func TestLastScreenOfALongRunOutlivesTheServer(t *testing.T) {
+	home := agenttest.Home(t)
+	house := func(c *supervisor.Config) {
+		c.Home, c.KeeperArgv = home, []string{c.Townd, "keeper", filepath.Join(home, "keeper")}
+	}
+	nothing := func(*container.Config) {}
+	var shown api.Screen
+	t.Run("before", func(t *testing.T) {
+		tt := newTownOf(t, house, nothing)
+		req := tt.request("toast", "")
+		req.Command = []string{"sh", "-c", "yes a line of it | head -c 9000000; echo ready"}
+		if _, err := tt.Start(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		readUntil(t, tt.stream("toast", api.StreamOptions{}), holds("ready"))
+		if _, err := tt.Stop(t.Context(), "toast", town.StopRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if shown, err = tt.Screen(t.Context(), "toast"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("after", func(t *testing.T) {
+		tt := newTownOf(t, house, nothing)
+		again, err := tt.Screen(t.Context(), "toast")
+		if err != nil || !strings.HasSuffix(again.Text, "ready") || again != shown {
+			t.Errorf("Screen() = %q at %d, %v; want as before, %q at %d", again.Text, again.Offset, err, shown.Text, shown.Offset)
+		}
+		if drawn := tt.server.Drawn(shown.RunID); drawn != 0 {
+			t.Errorf("%d bytes were drawn again", drawn)
+		}
+	})
 }

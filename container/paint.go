@@ -71,9 +71,9 @@ func (s *Server) paintMore(id string) (drew, over bool) {
 		return false, false
 	}
 	defer run.close()
-	size, ended := run.feed.Size()
+	size, ended, err := run.size()
 	switch {
-	case run.structured, ended && size < paintBehind:
+	case run.structured, err != nil, ended && size < paintBehind:
 		return false, true
 	case size < paintBehind, !s.drawers.room(run):
 		return false, false

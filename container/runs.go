@@ -79,15 +79,16 @@ func (r *run) end() (int64, error) {
 	return end, err
 }
 
-// longAndOver reports whether the run has ended after paintBehind bytes or more, and after how many.
-func (r *run) longAndOver() (end int64, ok bool, err error) {
+// size returns how many bytes the run holds, and whether it has ended. The feed of one
+// that had ended before this server began was told of none.
+func (r *run) size() (size int64, ended bool, err error) {
 	if r.feed != nil {
-		if size, ended := r.feed.Size(); !ended || size < paintBehind {
-			return 0, false, nil
+		if size, ended = r.feed.Size(); !ended {
+			return size, false, nil
 		}
 	}
-	end, err = r.end()
-	return end, end >= paintBehind, err
+	size, err = r.end()
+	return size, true, err
 }
 
 // wait returns when the run holds more than after bytes or has ended.

@@ -93,10 +93,11 @@ func newDrawGate() chan struct{} { return make(chan struct{}, max(1, runtime.Num
 // draw draws the screen of a run as it is now. That of a long run that is over is drawn
 // once, and kept with its output.
 func (s *Server) draw(ctx context.Context, r *run) (screen.Screen, error) {
-	end, long, err := r.longAndOver()
+	end, ended, err := r.size()
 	if err != nil {
 		return screen.Screen{}, err
 	}
+	long := ended && end >= paintBehind
 	if long {
 		if kept, ok := screen.Kept(r.dir, end); ok {
 			return kept, nil

@@ -99,8 +99,13 @@ func (l *keeperLink) setLost() {
 	l.lost = true
 }
 
+// shutdown tells the keeper to end. One that is gone has nothing left to keep.
 func (l *keeperLink) shutdown(ctx context.Context) error {
-	return l.client().Shutdown(ctx)
+	err := l.client().Shutdown(ctx)
+	if errors.Is(err, town.ErrUnavailable) && !l.same(ctx) {
+		return nil
+	}
+	return err
 }
 
 func (l *keeperLink) close() { l.client().Close() }
