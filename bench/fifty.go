@@ -64,7 +64,7 @@ func (b *bench) reportFifty(count int, git, start float64, first []float64) {
 
 // addAtOnce has git make so many worktrees with a branch each, and deletes them.
 func (b *bench) addAtOnce(ctx context.Context, clone string, count int) (time.Duration, error) {
-	dir := filepath.Join(b.dir, "worktrees")
+	dir := filepath.Join(b.dir, "at-once")
 	turns := make(chan struct{}, runtime.NumCPU())
 	began := time.Now()
 	err := together(count, func(i int) error {

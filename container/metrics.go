@@ -139,7 +139,7 @@ func (c townCollector) Collect(ch chan<- prometheus.Metric) {
 	for reason, n := range st.Stops {
 		ch <- prometheus.MustNewConstMetric(stopsDesc, prometheus.CounterValue, float64(n), string(reason))
 	}
-	for rig, n := range st.Pools {
+	for rig, n := range c.supervisor.PoolsReady() {
 		ch <- prometheus.MustNewConstMetric(poolDesc, prometheus.GaugeValue, float64(n), rig)
 	}
 	ch <- prometheus.MustNewConstMetric(escalationsDesc, prometheus.CounterValue, float64(st.Escalations))

@@ -73,6 +73,7 @@ type Link struct {
 	stop   context.CancelCauseFunc
 
 	sendTimeout time.Duration // of one request with reports
+	broke       bool          // outboxes were moved aside by the time of Open
 
 	wg sync.WaitGroup
 
@@ -119,6 +120,7 @@ func Open(ctx context.Context, c Config) (*Link, error) {
 		return nil, err
 	}
 	l.heart = newHeart(l)
+	l.broke = len(asides(c.Path)) > 0
 	l.ctx, l.stop = context.WithCancelCause(context.WithoutCancel(ctx))
 	go l.outbox.run() // ends with outbox.close
 	return l, nil

@@ -67,7 +67,9 @@ func (l *Link) State(ctx context.Context) State {
 	l.orders.mu.Lock()
 	st.OrdersUnderWay = len(l.orders.waiting)
 	l.orders.mu.Unlock()
-	st.BrokenOutboxes = asides(l.cfg.Path)
+	if l.broke { // else no directory is read for each look
+		st.BrokenOutboxes = asides(l.cfg.Path)
+	}
 	h := l.heart
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -213,8 +213,8 @@ func (s *Supervisor) fromPool(ctx context.Context, rec *record, makeTree func() 
 	return w, err
 }
 
-// poolsReady counts the worktrees that wait, by rig.
-func (s *Supervisor) poolsReady() map[string]int {
+// PoolsReady counts the worktrees that are ready for the next starts, by rig.
+func (s *Supervisor) PoolsReady() map[string]int {
 	ready := make(map[string]int)
 	for _, rig := range s.pools.rigs() {
 		if owners, err := s.cfg.Git.Ready(rig); err == nil {

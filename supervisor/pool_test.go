@@ -28,7 +28,7 @@ func newPoolTown(t *testing.T, size int, users uint32) (*testTown, *gittest.Remo
 // untilReady waits until the pool of a rig has n worktrees.
 func (tt *testTown) untilReady(rig string, n int) {
 	tt.t.Helper()
-	tt.eventually(fmt.Sprintf("%d worktrees of %s are ready", n, rig), func() bool { return tt.Stats().Pools[rig] == n })
+	tt.eventually(fmt.Sprintf("%d worktrees of %s are ready", n, rig), func() bool { return tt.PoolsReady()[rig] == n })
 }
 
 // eventually polls for what is told to nobody.
@@ -97,7 +97,7 @@ func TestStartTakesAReadyWorktree(t *testing.T) {
 	slots := tt.slots("rig")
 	for _, id := range []string{"toast", "jam"} {
 		tt.taken(tt.start(tt.request(id, "sleep")), slots)
-		tt.eventually("the pool is filled again", func() bool { return tt.Stats().Pools["rig"] == 2 })
+		tt.eventually("the pool is filled again", func() bool { return tt.PoolsReady()["rig"] == 2 })
 		slots = tt.slots("rig")
 	}
 	tt.reopen()
@@ -135,7 +135,7 @@ func TestPoolFollowsTheDefaultBranch(t *testing.T) {
 	files := filepath.Join(tt.home, "rigs/rig/worktrees/-pool/*/moved")
 	tt.eventually("the worktree has what was pushed", func() bool {
 		found, err := filepath.Glob(files)
-		return err == nil && len(found) == 1 && tt.Stats().Pools["rig"] == 1
+		return err == nil && len(found) == 1 && tt.PoolsReady()["rig"] == 1
 	})
 	tt.taken(tt.start(tt.request("toast", "sleep")), slots)
 }
@@ -197,8 +197,8 @@ func TestSmallerPoolIsWhatARestartLeaves(t *testing.T) {
 	if a := tt.start(tt.request("toast", "sleep")); !strings.HasSuffix(a.Workdir, a.Branch) {
 		t.Errorf("agent works in %s", a.Workdir)
 	}
-	if len(tt.Stats().Pools) != 0 {
-		t.Errorf("pools are %v, want none", tt.Stats().Pools)
+	if len(tt.PoolsReady()) != 0 {
+		t.Errorf("pools are %v, want none", tt.PoolsReady())
 	}
 }
 

@@ -123,7 +123,6 @@ type Stats struct {
 	Isolation   string                // "uid" or "none"
 	KillRung    string                // how trees are ended: "uid" or "subreaper"
 	KeeperPID   int                   // 0 while there is none
-	Pools       map[string]int        // worktrees that are ready for the next starts, by rig
 	Draining    bool
 	Disk        Disk
 	Degraded    []string // what is wrong now, for /health; empty when all is well
@@ -359,7 +358,6 @@ func (s *Supervisor) Stats() Stats {
 		Starts:      s.counters.starts.Load(),
 		Escalations: s.counters.escalations.Load(),
 		Isolation:   s.users.isolation(),
-		Pools:       s.poolsReady(),
 		Disk:        s.disk.get(),
 		Degraded:    []string{},
 	}
