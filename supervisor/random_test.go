@@ -63,9 +63,8 @@ func TestRandomLivesStayLawful(t *testing.T) {
 		if a.Status != town.StatusRunning || a.PID == nil {
 			t.Errorf("%s is %s", id, a.Status)
 		}
-		if n := len(marked(t, a.RunID)); n == 0 {
-			t.Errorf("%s runs, but has no process", id)
-		}
+		// Within its exec, which is told as done before, it has no environment.
+		waitFor(t, "process of "+id, func() bool { return len(marked(t, a.RunID)) > 0 })
 		if _, err := tt.Stop(t.Context(), id, town.StopRequest{GraceSeconds: &grace}); err != nil {
 			t.Error(err)
 		}

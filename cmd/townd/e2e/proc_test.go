@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // proc is a process as /proc shows it. This is the tests' own look: what the
@@ -62,9 +63,15 @@ func readProc(pid int) (p proc, ok bool) {
 	if p, ok = statusOf(strconv.Itoa(pid)); !ok {
 		return p, false
 	}
-	command, _ := os.ReadFile(filepath.Join(dir, "cmdline")) // empty for one that has just ended
+	command, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+	environ, err := os.ReadFile(filepath.Join(dir, "environ"))
+	if len(command)+len(environ) == 0 && err == nil && p.uid != 0 {
+		// It is within its exec, which is told as done before there is any of it, or about to
+		// be a zombie. (Those of root may be the kernel's, which have neither.)
+		time.Sleep(100 * time.Microsecond)
+		return readProc(pid)
+	}
 	p.command = strings.ReplaceAll(string(command), "\x00", " ")
-	environ, _ := os.ReadFile(filepath.Join(dir, "environ")) // likewise
 	for entry := range bytes.SplitSeq(environ, []byte{0}) {
 		switch name, value, _ := strings.Cut(string(entry), "="); name {
 		case "TOWND_RUN_ID":
