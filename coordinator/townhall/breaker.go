@@ -82,8 +82,8 @@ func (d *dispatcher) checkBreaker(ctx context.Context, now time.Time) error {
 	case probeRuns:
 		return nil
 	case probeSucceeded:
-		d.log.Info("breaker closed", "probe", b.ProbeBead)
 		b, paused = breaker{OpenedAt: b.OpenedAt, ClosedAt: now}, ""
+		d.log.Info("breaker closed", "probe", bead.ID)
 	case probeFailed:
 		d.wakeAt(now.Add(breakerRest))
 		b = breaker{OpenedAt: now, ClosedAt: b.ClosedAt}
@@ -149,10 +149,9 @@ func (d *dispatcher) setBreaker(ctx context.Context, b breaker, paused string) (
 	}
 	err = d.h.write(ctx, fact, func(tx *tx) error {
 		now, err := getSetting(tx, settingPaused)
-		if err != nil || now != d.town.paused {
+		if ok = err == nil && now == d.town.paused; !ok {
 			return err
 		}
-		ok = true
 		if err := setSetting(tx, settingBreaker, string(text)); err != nil {
 			return err
 		}

@@ -187,19 +187,11 @@ func (c *cliConversation) checkEnvirons(t *testing.T) {
 func (c *cliConversation) checkCanary(t *testing.T) {
 	t.Helper()
 	for _, dir := range []string{"agents", "runs", "rigs"} {
-		err := filepath.WalkDir(filepath.Join(c.home, dir), func(path string, entry os.DirEntry, err error) error {
-			if err != nil || !entry.Type().IsRegular() {
-				return err
-			}
-			data, err := os.ReadFile(path)
+		c.eachFile(filepath.Join(c.home, dir), func(path string, data []byte) {
 			if strings.Contains(string(data), canary) {
 				t.Errorf("the provider's key is in %s", path)
 			}
-			return err
 		})
-		if err != nil {
-			t.Error(err)
-		}
 	}
 	if strings.Contains(c.log.String(), canary) {
 		t.Error("the provider's key is in the server's log")

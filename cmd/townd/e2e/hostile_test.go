@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -163,7 +164,9 @@ func (ht *hostileTown) evidence() map[string]string {
 			if strings.HasPrefix(filepath.Base(path), "-pool") {
 				return fs.SkipDir // what waits there comes and goes
 			}
-			if err != nil {
+			if errors.Is(err, fs.ErrNotExist) && path != root {
+				return nil // it went meanwhile, as a temporary file does
+			} else if err != nil {
 				return err
 			}
 			rel, _ := filepath.Rel(ht.home, path)

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -165,21 +163,10 @@ func (tt *testTown) noCanaryInFiles() {
 	tt.t.Helper()
 	files := 0
 	for _, dir := range []string{tt.home, tt.remote.Path} {
-		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-			if err != nil || !entry.Type().IsRegular() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
+		tt.eachFile(dir, func(path string, data []byte) {
 			files++
 			tt.noCanary(path, string(data))
-			return nil
 		})
-		if err != nil {
-			tt.t.Error(err)
-		}
 	}
 	if files < 20 {
 		tt.t.Errorf("only %d files were looked into", files)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -102,16 +101,9 @@ func TestSharedLinksSurviveACrash(t *testing.T) {
 func (tt *testTown) holds(text string, want bool) {
 	tt.t.Helper()
 	found := strings.Contains(tt.log.String(), text)
-	err := filepath.WalkDir(tt.home, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		found = found || strings.Contains(string(data), text)
-		return err
-	})
-	if err != nil || found != want {
-		tt.t.Errorf("the town's log or files hold %.8q…: %v, %v", text, found, err)
+	tt.eachFile(tt.home, func(_ string, data []byte) { found = found || strings.Contains(string(data), text) })
+	if found != want {
+		tt.t.Errorf("the town's log or files hold %.8q…: %v", text, found)
 	}
 }
 

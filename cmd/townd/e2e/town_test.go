@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -385,5 +386,26 @@ func waitFor(t *testing.T, what string, done func() bool) {
 			t.Errorf("no %s within %v", what, patience)
 			return
 		}
+	}
+}
+
+// eachFile reads the files below dir while the town goes on: what goes away meanwhile, as a
+// temporary file does, is passed over.
+func (tt *testTown) eachFile(dir string, look func(path string, data []byte)) {
+	tt.t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			var data []byte
+			if data, err = os.ReadFile(path); err == nil {
+				look(path, data)
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) && path != dir {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		tt.t.Error(err)
 	}
 }
