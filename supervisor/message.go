@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -214,10 +215,10 @@ func (a *agent) write(m message) {
 		if err == nil {
 			return
 		}
-		select {
-		case <-time.After(endTold):
-		case <-a.s.ctx.Done():
-			return // the next server gives it again
+		telling, done := context.WithTimeout(a.s.ctx, endTold)
+		defer done()
+		if _, exit, _ := feed.waitProcess(telling, seq, math.MaxInt64); exit != nil || a.s.ctx.Err() != nil {
+			return // its end says what becomes of the message, or the next server gives it again
 		}
 		a.post(func() {
 			if a.rec.Agent.RunID == run && a.rec.Seq == seq && !a.settling {

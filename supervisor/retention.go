@@ -37,8 +37,8 @@ func (s *Supervisor) retain(now time.Time) {
 			return
 		}
 		dir := s.runDir(run)
-		old := r.DeleteAfter > 0 && newestIn(dir).Before(now.Add(-r.DeleteAfter))
-		if strings.HasSuffix(run, deleted) || old && !s.isLive(run) {
+		leftOver := strings.HasSuffix(run, deleted) // a server was killed while it deleted that
+		if leftOver || r.DeleteAfter > 0 && !s.isLive(run) && newestIn(dir).Before(now.Add(-r.DeleteAfter)) {
 			if err := s.deleteRun(run); err != nil {
 				s.log.Error("transcript not deleted", "run", run, "error", err)
 			}
@@ -59,15 +59,11 @@ const deleted = ".deleted"
 // deleteRun deletes what is kept of a run. Its directory goes away first: who still writes
 // into it, a last screen or a compressed segment, could keep it from becoming empty.
 func (s *Supervisor) deleteRun(run string) error {
-	dir := s.runDir(run)
-	if !strings.HasSuffix(run, deleted) { // else a server was killed here
-		err := os.Rename(dir, dir+deleted)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		dir += deleted
+	gone := s.runDir(run) + deleted
+	if err := os.Rename(s.runDir(run), gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return os.RemoveAll(dir)
+	return os.RemoveAll(gone)
 }
 
 // linkBead puts a link to a run into the folder of its bead, so that people find

@@ -116,11 +116,11 @@ export function HealthView({ at }: { at: Context }) {
 /** How much of a quota must be left for agents to be started. */
 function Least({ at, percent }: { at: Context; percent: number }) {
   const [busy, problem, run] = useAction();
-  const [typed, setTyped] = useState<number | null>(null);
+  const [typed, setTyped] = useState<string | null>(null);
   const set = (e: Event) => {
     e.preventDefault();
     run(async () => {
-      await at.client.setMinQuota(typed ?? percent);
+      await at.client.setMinQuota(Number(typed ?? percent));
       at.town.refresh();
       setTyped(null);
     });
@@ -136,11 +136,11 @@ function Least({ at, percent }: { at: Context; percent: number }) {
           max={100}
           required
           value={typed ?? percent}
-          onInput={(e) => setTyped(e.currentTarget.valueAsNumber)}
+          onInput={(e) => setTyped(e.currentTarget.value)}
         />{" "}
         % of a quota is left{percent === 0 && " (0: whatever is left)"}
       </label>
-      {typed !== null && typed !== percent && (
+      {typed !== null && typed !== String(percent) && (
         <button type="submit" disabled={busy}>
           Set
         </button>
